@@ -1,0 +1,217 @@
+// Package opendata opens WeChat open data: the encryptedData and iv that a
+// mini-program's page receives, sealed by WeChat with the user's session key.
+// It does no I/O.
+//
+// Parse checks what a client sent, and needs no session. OpenPhone then
+// decrypts and verifies it with the session key that WeChat gave for the
+// user's login code.
+//
+// The sealing is AES-128-CBC with PKCS#7 padding and without a MAC, and the
+// client chooses the iv. Whoever can tell one failure of opening from another
+// can therefore forge plaintext block by block (Vaudenay, EUROCRYPT 2002). So
+// every failure of opening is one and the same error to the outside; its
+// Reason is for the operator's log alone.
+//
+// https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/signature.html
+package opendata
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json/v2"
+	"errors"
+	"strings"
+	"time"
+
+	"wechat-phone/shared/redacted"
+)
+
+const (
+	keySize   = 16 // AES-128
+	blockSize = aes.BlockSize
+
+	// A sealed phone has 160 bytes. Two blocks are the least that could hold a
+	// watermark, and 4096 bytes are far above any user profile.
+	minSealed = 2 * blockSize
+	maxSealed = 4096
+)
+
+// SessionKey is the key that WeChat shares with a user's mini-program and with
+// nobody else. It never leaves the function, and prints as "[redacted]".
+type SessionKey struct{ redacted.String }
+
+// ParseSessionKey reads session_key as jscode2session gives it: 16 bytes in
+// padded standard base64.
+func ParseSessionKey(text string) (SessionKey, error) {
+	key, err := base64.StdEncoding.Strict().DecodeString(text)
+	// The length of the text is checked too, since the decoder skips line ends.
+	if err != nil || len(key) != keySize || len(text) != base64.StdEncoding.EncodedLen(keySize) {
+		return SessionKey{}, errors.New("opendata: the session key is not base64 of 16 bytes")
+	}
+	return SessionKey{redacted.New(string(key))}, nil
+}
+
+// Sealed is open data as a client sent it: well formed, and not yet opened.
+type Sealed struct {
+	data []byte
+	iv   [blockSize]byte
+}
+
+// FieldError says which of the client's fields is wrong, and how. It never
+// holds the field's value.
+type FieldError struct {
+	Field   string
+	Problem string
+}
+
+func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
+
+// Parse reads encryptedData (base64 of 32 to 4096 bytes, a multiple of 16) and
+// iv (base64 of exactly 16 bytes). Every error is a *FieldError.
+func Parse(encryptedData, iv string) (Sealed, error) {
+	var s Sealed
+	data, err := decodeBase64(encryptedData)
+	if err != nil {
+		return s, &FieldError{"encryptedData", err.Error()}
+	}
+	if len(data) < minSealed || len(data) > maxSealed || len(data)%blockSize != 0 {
+		return s, &FieldError{"encryptedData", "must be base64 of 32 to 4096 bytes, a multiple of 16"}
+	}
+	vector, err := decodeBase64(iv)
+	if err != nil {
+		return s, &FieldError{"iv", err.Error()}
+	}
+	if len(vector) != blockSize {
+		return s, &FieldError{"iv", "must be base64 of exactly 16 bytes"}
+	}
+	s.data = data
+	copy(s.iv[:], vector)
+	return s, nil
+}
+
+var errBase64 = errors.New("is not base64 of the standard alphabet")
+
+// decodeBase64 is strict but for the two accidents of transport that leave one
+// reading only: a form or query decoder made spaces of plus signs, and padding
+// got lost.
+func decodeBase64(text string) ([]byte, error) {
+	if text == "" {
+		return nil, errors.New("is missing or empty")
+	}
+	text = strings.ReplaceAll(text, " ", "+")
+	bare := strings.TrimRight(text, "=")
+	// The decoder skips line ends, and without padding it cannot count it.
+	if strings.ContainsAny(bare, "\r\n") || len(text)-len(bare) > (4-len(bare)%4)%4 {
+		return nil, errBase64
+	}
+	data, err := base64.RawStdEncoding.Strict().DecodeString(bare)
+	if err != nil {
+		return nil, errBase64
+	}
+	return data, nil
+}
+
+// Rule says which watermark is accepted.
+type Rule struct {
+	AppID  string        // the mini-program that the data must be for; not empty
+	MaxAge time.Duration // the oldest accepted timestamp; 0 accepts any, future ones too
+	Now    time.Time
+}
+
+// maxAhead is how far WeChat's clock may be ahead of ours.
+const maxAhead = 2 * time.Minute
+
+// watermark is WeChat's mark in all open data: whose it is, and since when.
+type watermark struct {
+	AppID     string `json:"appid"`
+	Timestamp *int64 `json:"timestamp"` // Unix time in seconds
+}
+
+func (w watermark) check(rule Rule) error {
+	switch {
+	case w.AppID != rule.AppID:
+		return &OpenError{WatermarkForeign}
+	case w.Timestamp == nil:
+		return &OpenError{WatermarkMissing}
+	case rule.MaxAge == 0:
+		return nil
+	case *w.Timestamp < rule.Now.Add(-rule.MaxAge).Unix():
+		return &OpenError{WatermarkStale}
+	case *w.Timestamp > rule.Now.Add(maxAhead).Unix():
+		return &OpenError{WatermarkAhead}
+	}
+	return nil
+}
+
+// Reason is the class of a failure to open, for the operator's log only.
+type Reason string
+
+// The reasons. None of them may reach a client: see the package comment.
+const (
+	BadPadding        Reason = "padding"
+	BadJSON           Reason = "json" // not UTF-8, not JSON, or a value of the wrong type
+	PhoneMissing      Reason = "phone_missing"
+	PhoneInconsistent Reason = "phone_inconsistent"
+	WatermarkMissing  Reason = "watermark_missing"
+	WatermarkForeign  Reason = "watermark_foreign"
+	WatermarkStale    Reason = "watermark_stale"
+	WatermarkAhead    Reason = "watermark_ahead"
+)
+
+// OpenError is the one error of opening.
+type OpenError struct{ Reason Reason }
+
+// Error gives the same text for every reason.
+func (*OpenError) Error() string { return "opendata: the data cannot be opened" }
+
+// open decrypts s, decodes the plaintext into a T and checks its watermark.
+// Every error is an *OpenError.
+func open[T any](s Sealed, key SessionKey, rule Rule) (T, error) {
+	var plain struct {
+		Data      T         `json:",embed"`
+		Watermark watermark `json:"watermark"`
+	}
+	text, err := decrypt(s, key)
+	if err != nil {
+		return plain.Data, err
+	}
+	// encoding/json/v2 refuses what is not UTF-8, and names that occur twice.
+	if json.Unmarshal(text, &plain) != nil {
+		return plain.Data, &OpenError{BadJSON}
+	}
+	return plain.Data, plain.Watermark.check(rule)
+}
+
+func decrypt(s Sealed, key SessionKey) ([]byte, error) {
+	block, err := aes.NewCipher([]byte(key.Reveal()))
+	if err != nil {
+		panic("opendata: a SessionKey that ParseSessionKey did not make")
+	}
+	text := make([]byte, len(s.data))
+	cipher.NewCBCDecrypter(block, s.iv[:]).CryptBlocks(text, s.data)
+	text, ok := unpad(text)
+	if !ok {
+		return nil, &OpenError{BadPadding}
+	}
+	return text, nil
+}
+
+// unpad removes PKCS#7 padding (RFC 5652, section 6.3). It looks at all of the
+// last block whatever that holds, so its time does not depend on the padding;
+// WeChat's own samples look at the last byte alone, and accept what WeChat
+// never made. text must have a block at least.
+func unpad(text []byte) (_ []byte, ok bool) {
+	last := text[len(text)-blockSize:]
+	size := int(last[blockSize-1])
+	good := subtle.ConstantTimeLessOrEq(1, size) & subtle.ConstantTimeLessOrEq(size, blockSize)
+	for i, b := range last {
+		padding := subtle.ConstantTimeLessOrEq(blockSize-i, size)
+		good &= subtle.ConstantTimeSelect(padding, subtle.ConstantTimeByteEq(b, byte(size)), 1)
+	}
+	if good == 0 {
+		return nil, false
+	}
+	return text[:len(text)-size], true
+}

@@ -1,0 +1,79 @@
+package opendata
+
+import (
+	"encoding/json/jsontext"
+	"errors"
+	"strings"
+)
+
+// Phone is the phone number that a user bound to WeChat and agreed to share,
+// in WeChat's words and as WeChat sealed it.
+type Phone struct {
+	PhoneNumber     string      `json:"phoneNumber"`     // abroad with the country code before it
+	PurePhoneNumber string      `json:"purePhoneNumber"` // without the country code
+	CountryCode     CountryCode `json:"countryCode"`
+}
+
+// CountryCode is a string of digits. WeChat sends it as a string here and as a
+// number elsewhere; both are read, and a string is written.
+type CountryCode string
+
+var errCountryCode = errors.New("opendata: the country code is no string and no number")
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (c *CountryCode) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch token.Kind() {
+	case jsontext.KindString, jsontext.KindNumber:
+		*c = CountryCode(token.String())
+	case jsontext.KindNull:
+		*c = ""
+	default:
+		return errCountryCode
+	}
+	return nil
+}
+
+// OpenPhone decrypts a sealed phone number and verifies it. key must come from
+// ParseSessionKey. Every error is an *OpenError.
+func OpenPhone(s Sealed, key SessionKey, rule Rule) (Phone, error) {
+	phone, err := open[Phone](s, key, rule)
+	if err == nil {
+		err = phone.check()
+	}
+	if err != nil {
+		return Phone{}, err
+	}
+	return phone, nil
+}
+
+// check uses the redundancy of the three fields, the only integrity check
+// beside the watermark: the digits of phoneNumber are those of
+// purePhoneNumber, with the country code or nothing before them.
+func (p Phone) check() error {
+	if p.PhoneNumber == "" || p.PurePhoneNumber == "" || p.CountryCode == "" {
+		return &OpenError{PhoneMissing}
+	}
+	country := digits(string(p.CountryCode))
+	pure := digits(p.PurePhoneNumber)
+	before, ok := strings.CutSuffix(digits(p.PhoneNumber), pure)
+	if country == "" || pure == "" || !ok || before != "" && before != country {
+		return &OpenError{PhoneInconsistent}
+	}
+	return nil
+}
+
+var separators = strings.NewReplacer(" ", "", "-", "")
+
+// digits returns the digits of a phone number, or "" where it holds anything
+// but digits, spaces and hyphens behind at most one plus sign.
+func digits(number string) string {
+	number = separators.Replace(strings.TrimPrefix(number, "+"))
+	if strings.Trim(number, "0123456789") != "" {
+		return ""
+	}
+	return number
+}
