@@ -40,7 +40,7 @@ const (
 
 // SessionKey is the key that WeChat shares with a user's mini-program and with
 // nobody else. It never leaves the function, and prints as "[redacted]".
-type SessionKey struct{ redacted.String }
+type SessionKey struct{ redacted.Value }
 
 // ParseSessionKey reads session_key as jscode2session gives it: 16 bytes in
 // padded standard base64.

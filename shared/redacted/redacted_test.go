@@ -16,22 +16,22 @@ import (
 const canary = "canary-7d1f"
 
 type exported struct {
-	Value redacted.String
-	List  []redacted.String
-	Map   map[string]redacted.String
+	Value redacted.Value
+	List  []redacted.Value
+	Map   map[string]redacted.Value
 }
 
-type unexported struct{ value redacted.String }
+type unexported struct{ value redacted.Value }
 
-type named struct{ redacted.String }
+type named struct{ redacted.Value }
 
-func TestStringIsNeverPrinted(t *testing.T) {
+func TestValueIsNeverPrinted(t *testing.T) {
 	s := redacted.New(canary)
 	values := map[string]any{
 		"itself":     s,
 		"pointer":    &s,
 		"embedded":   named{s},
-		"exported":   exported{s, []redacted.String{s}, map[string]redacted.String{"k": s}},
+		"exported":   exported{s, []redacted.Value{s}, map[string]redacted.Value{"k": s}},
 		"unexported": unexported{s},
 		"in pointer": &unexported{s},
 	}
@@ -77,10 +77,10 @@ func TestEqualComparesValues(t *testing.T) {
 	if !redacted.New(canary).Equal(redacted.New(strings.Clone(canary))) {
 		t.Error("equal values differ")
 	}
-	if redacted.New(canary).Equal(redacted.New("other")) || redacted.New(canary).Equal(redacted.String{}) {
+	if redacted.New(canary).Equal(redacted.New("other")) || redacted.New(canary).Equal(redacted.Value{}) {
 		t.Error("different values are equal")
 	}
-	if (redacted.String{}).Reveal() != "" {
-		t.Error("the zero String holds a value")
+	if (redacted.Value{}).Reveal() != "" {
+		t.Error("the zero Value holds a value")
 	}
 }

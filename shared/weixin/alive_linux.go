@@ -1,0 +1,35 @@
+package weixin
+
+import (
+	"encoding/binary"
+	"net"
+	"syscall"
+)
+
+const tcpEstablished = 1 // TCP_ESTABLISHED of linux/tcp_states.h
+
+// alive asks the kernel whether a connection is still open at both ends, and,
+// where it must be quiet, that nothing unread has arrived on it. After a freeze
+// the kernel knows of a FIN or RST that nobody has read yet.
+//
+// A connection that was never used need not be quiet: TLS 1.3 servers send
+// session tickets after the handshake.
+func alive(c *net.TCPConn, quiet bool) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ok := false
+	err = raw.Control(func(fd uintptr) {
+		// struct tcp_info begins with the state, in one byte.
+		var info [4]byte
+		value, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
+		binary.NativeEndian.PutUint32(info[:], uint32(value))
+		ok = err == nil && info[0] == tcpEstablished
+		if ok && quiet {
+			_, _, err = syscall.Recvfrom(int(fd), info[:1], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			ok = err == syscall.EAGAIN
+		}
+	})
+	return err == nil && ok
+}

@@ -1,0 +1,217 @@
+// Package weixin is a client of WeChat's server API, api.weixin.qq.com.
+//
+// Make one Client per process and call Code2Session with a login code. A login
+// code works once, so the client's promise is that WeChat gets it once at
+// most, except where nothing of the request was written or where WeChat
+// answered that it was busy.
+package weixin
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/redacted"
+)
+
+// AppSecret is the mini-program's secret. It prints as "[redacted]".
+type AppSecret struct{ redacted.Value }
+
+// Credentials are what WeChat knows a mini-program by.
+type Credentials struct {
+	AppID  string
+	Secret AppSecret
+}
+
+// Equal reports whether both are the same.
+func (c Credentials) Equal(other Credentials) bool {
+	return c.AppID == other.AppID && c.Secret.Equal(other.Secret.Value)
+}
+
+// Session is a user's login. OpenID is the user's within the mini-program;
+// UnionID is the user's across its owner's Open Platform account, empty where
+// WeChat sent none.
+type Session struct {
+	Key     opendata.SessionKey
+	OpenID  string
+	UnionID string
+}
+
+// WeChat's errcodes that have a meaning here.
+// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
+const (
+	Busy             = -1    // may be tried again
+	InvalidAppID     = 40013 //
+	InvalidCode      = 40029 // expired, or never given to this mini-program
+	InvalidAppSecret = 40125 //
+	CodeUsed         = 40163 //
+	AddressRefused   = 40164 // the caller's address is not on the IP whitelist
+	UserBlocked      = 40226 // a high-risk user
+	AppSecretFrozen  = 40243 //
+	AppIDMissing     = 41002 //
+	AppSecretMissing = 41004 //
+	TooManyCalls     = 45011 // in this minute
+)
+
+// Kind says how a call failed.
+type Kind string
+
+// The kinds.
+const (
+	Refused     Kind = "refused"     // WeChat answered with an errcode
+	Malformed   Kind = "malformed"   // an answer that is none of WeChat's
+	Unreachable Kind = "unreachable" // nothing of the request was written
+	Lost        Kind = "lost"        // the connection broke after the request was written
+	TimedOut    Kind = "timed_out"   // no answer in time to a request that was written
+)
+
+// Error is the one error of calls. It holds no URL, no address and none of
+// WeChat's text, so it may be logged.
+type Error struct {
+	Kind    Kind
+	ErrCode int    // of a refusal
+	RID     string // of a refusal: what WeChat's support asks for
+	Reason  string // of the other kinds: a class such as "dns" or "status 502"
+}
+
+func (e *Error) Error() string {
+	if e.Kind == Refused {
+		return fmt.Sprintf("weixin: refused with errcode %d, rid %q", e.ErrCode, e.RID)
+	}
+	return fmt.Sprintf("weixin: %s: %s", e.Kind, e.Reason)
+}
+
+// Client calls WeChat. It is safe for concurrent use.
+type Client struct {
+	base *url.URL
+	pool *pool
+}
+
+// New returns a client of the API at baseURL, an http or https URL that may
+// have a path. It does no I/O.
+func New(baseURL string) (*Client, error) {
+	base, err := url.Parse(baseURL)
+	if err != nil || base.Hostname() == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+		// Neither URL nor err is repeated: they may hold a password.
+		return nil, errors.New("must be a URL of scheme, host and path alone")
+	}
+	if base.Path == "" {
+		base.Path = "/" // else JoinPath makes a relative path
+	}
+	pool, err := newPool(base)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{base, pool}, nil
+}
+
+// Connect opens a connection ahead, TLS included, so that the first call finds
+// it ready. It sends no request. Every error is an *Error.
+func (c *Client) Connect(ctx context.Context) error {
+	conn, failure := c.pool.dial(ctx)
+	if failure != nil {
+		return failure
+	}
+	c.pool.put(conn)
+	return nil
+}
+
+// Code2Session exchanges a login code for the user's session, until ctx ends.
+// What is Busy, and what failed before anything was written, is tried again
+// twice. Every error is an *Error.
+func (c *Client) Code2Session(ctx context.Context, app Credentials, code string) (Session, error) {
+	answer, err := get[struct {
+		SessionKey string `json:"session_key"`
+		OpenID     string `json:"openid"`
+		UnionID    string `json:"unionid"`
+	}](ctx, c, "/sns/jscode2session", url.Values{
+		"appid":      {app.AppID},
+		"secret":     {app.Secret.Reveal()},
+		"js_code":    {code},
+		"grant_type": {"authorization_code"},
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	key, err := opendata.ParseSessionKey(answer.SessionKey)
+	if err != nil || answer.OpenID == "" {
+		return Session{}, &Error{Kind: Malformed, Reason: "no session"}
+	}
+	return Session{key, answer.OpenID, answer.UnionID}, nil
+}
+
+// pauses stand between one try and the next. They are short: a user waits, and
+// mini-programs drop their requests five seconds after they are left.
+var pauses = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
+
+// get calls one of WeChat's APIs and returns its answer.
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	target := c.base.JoinPath(path)
+	target.RawQuery = query.Encode()
+	for try := 0; ; try++ {
+		answer, failure := getOnce[T](ctx, c, target)
+		if failure == nil {
+			return answer, nil
+		}
+		again := failure.Kind == Unreachable || failure.Kind == Refused && failure.ErrCode == Busy
+		if !again || try == len(pauses) {
+			return answer, failure
+		}
+		select {
+		case <-ctx.Done():
+			return answer, failure
+		case <-time.After(pauses[try]):
+		}
+	}
+}
+
+func getOnce[T any](ctx context.Context, c *Client, target *url.URL) (answer T, _ *Error) {
+	status, body, failure := c.pool.roundTrip(ctx, &http.Request{
+		Method: http.MethodGet,
+		URL:    target,
+		Host:   target.Host,
+		Header: http.Header{"Accept": {"application/json"}, "User-Agent": {"wechat-phone"}},
+	})
+	if failure != nil {
+		return answer, failure
+	}
+	if status != http.StatusOK {
+		return answer, &Error{Kind: Malformed, Reason: fmt.Sprint("status ", status)}
+	}
+	// WeChat's errors come under 200 too, and all its JSON as text/plain.
+	var decoded struct {
+		Answer  T      `json:",embed"`
+		ErrCode int    `json:"errcode"`
+		ErrMsg  string `json:"errmsg"`
+	}
+	if json.Unmarshal(body, &decoded) != nil {
+		return answer, &Error{Kind: Malformed, Reason: "not JSON"}
+	}
+	if decoded.ErrCode != 0 {
+		return answer, &Error{Kind: Refused, ErrCode: decoded.ErrCode, RID: rid(decoded.ErrMsg)}
+	}
+	return decoded.Answer, nil
+}
+
+// rid finds the request id in WeChat's text, as in "invalid code, rid:
+// 635d0e49-1d10d2a8-0c6c7c7d". Nothing of another form is taken: the text may
+// hold the caller's address, or what was sent.
+func rid(text string) string {
+	const form = "635d0e49-1d10d2a8-0c6c7c7d"
+	_, id, _ := strings.Cut(text, "rid: ")
+	if len(id) < len(form) {
+		return ""
+	}
+	for i, want := range form {
+		if (want == '-') != (id[i] == '-') || !strings.Contains("0123456789abcdef-", id[i:i+1]) {
+			return ""
+		}
+	}
+	return id[:len(form)]
+}

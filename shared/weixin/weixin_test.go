@@ -1,0 +1,615 @@
+package weixin
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wechat-phone/shared/redacted"
+)
+
+const (
+	secretText = "canary-secret&="
+	goodAnswer = `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`
+)
+
+var app = Credentials{"wx0123456789abcdef", AppSecret{redacted.New(secretText)}}
+
+func newClient(t *testing.T, url string) *Client {
+	t.Helper()
+	c, err := New(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newTLSClient trusts the server's certificate.
+func newTLSClient(t *testing.T, s *httptest.Server) *Client {
+	t.Helper()
+	c := newClient(t, s.URL)
+	c.pool.tls.RootCAs = x509.NewCertPool()
+	c.pool.tls.RootCAs.AddCert(s.Certificate())
+	return c
+}
+
+// wire is a server at the level of bytes. It notes each code that it reads.
+type wire struct {
+	url   string
+	mu    sync.Mutex
+	seen  map[string]int
+	conns int
+}
+
+// newWire serves each connection with serve, which gets the number of the
+// connection and a function that reads one request and returns its code, or ""
+// at the connection's end.
+func newWire(t *testing.T, serve func(c net.Conn, n int, next func() string)) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	w := &wire{url: "http://" + l.Addr().String(), seen: map[string]int{}}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			w.mu.Lock()
+			n := w.conns
+			w.conns++
+			w.mu.Unlock()
+			in := bufio.NewReader(c)
+			go func() {
+				defer func() { _ = c.Close() }()
+				serve(c, n, func() string {
+					r, err := http.ReadRequest(in)
+					if err != nil {
+						return ""
+					}
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					code := r.FormValue("js_code")
+					w.seen[code]++
+					return code
+				})
+			}()
+		}
+	}()
+	return w
+}
+
+func (w *wire) count(code string) (times, conns int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen[code], w.conns
+}
+
+func reply(body string) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+func sessionOf(code string) string { return strings.Replace(goodAnswer, "o1", "openid-of-"+code, 1) }
+
+// exchange calls with a time-out of its own, and checks what no error may hold.
+func exchange(t *testing.T, c *Client, code string, timeout time.Duration) (Session, *Error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	session, err := c.Code2Session(ctx, app, code)
+	if err == nil {
+		return session, nil
+	}
+	failure, ok := errors.AsType[*Error](err)
+	if !ok {
+		t.Fatalf("the error is a %T", err)
+	}
+	if session != (Session{}) {
+		t.Error("a failure came with a session")
+	}
+	for _, leak := range []string{"canary", "wx0123", code, "http", "127.0.0.1", "sns"} {
+		if strings.Contains(fmt.Sprintf("%+v %#v %v", *failure, *failure, err), leak) {
+			t.Errorf("the error holds %q: %v", leak, err)
+		}
+	}
+	return session, failure
+}
+
+func TestRequestIsExactlyWhatWeChatDocuments(t *testing.T) {
+	got := make(chan string, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		text := make([]byte, 4096)
+		n, _ := c.Read(text)
+		got <- string(text[:n])
+		_, _ = io.WriteString(c, reply(goodAnswer))
+	}()
+	if _, failure := exchange(t, newClient(t, "http://"+l.Addr().String()+"/proxy"), "a+b&c=d e", time.Second); failure != nil {
+		t.Fatal(failure)
+	}
+	want := "GET /proxy/sns/jscode2session?appid=wx0123456789abcdef&grant_type=authorization_code&js_code=a%2Bb%26c%3Dd+e&secret=canary-secret%26%3D HTTP/1.1\r\n" +
+		"Host: " + l.Addr().String() + "\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n"
+	if text := <-got; text != want {
+		t.Errorf("sent\n%q\nwant\n%q", text, want)
+	}
+}
+
+func TestAnswersAreToldApart(t *testing.T) {
+	tests := []struct {
+		name, answer string
+		want         Error
+	}{
+		{"a session", goodAnswer, Error{}},
+		{"an older answer", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","expires_in":7200,"openid":"o1","errcode":0,"errmsg":"ok"}`, Error{}},
+		{"white space around it", " \n" + goodAnswer + "\n", Error{}},
+		{"a refusal", `{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, Error{Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+		{"a rid before other text", `{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d, see"}`, Error{Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+		{"no rid", `{"errcode":40163,"errmsg":"code been used"}`, Error{Kind: Refused, ErrCode: 40163}},
+		{"a rid of another form", `{"errcode":1,"errmsg":"rid: 0123456789abcdef0123456789abcdef"}`, Error{Kind: Refused, ErrCode: 1}},
+		{"a rid cut short", `{"errcode":1,"errmsg":"rid: 635d0e49-1d10d2a8"}`, Error{Kind: Refused, ErrCode: 1}},
+		{"a refusal with a session", `{"errcode":40029,"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`, Error{Kind: Refused, ErrCode: 40029}},
+		{"nothing in it", `{}`, Error{Kind: Malformed, Reason: "no session"}},
+		{"errcode 0 alone", `{"errcode":0,"errmsg":"ok"}`, Error{Kind: Malformed, Reason: "no session"}},
+		{"null", `null`, Error{Kind: Malformed, Reason: "no session"}},
+		{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
+		{"no session key", `{"openid":"o1"}`, Error{Kind: Malformed, Reason: "no session"}},
+		{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, Error{Kind: Malformed, Reason: "no session"}},
+		{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
+		{"an array", `[` + goodAnswer + `]`, Error{Kind: Malformed, Reason: "not JSON"}},
+		{"HTML", `<html>`, Error{Kind: Malformed, Reason: "not JSON"}},
+		{"an empty body", ``, Error{Kind: Malformed, Reason: "not JSON"}},
+		{"wrong types", `{"openid":1,"session_key":[]}`, Error{Kind: Malformed, Reason: "not JSON"}},
+		{"names twice", `{"openid":"o1","openid":"o2","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "not JSON"}},
+		{"text after it", goodAnswer + "x", Error{Kind: Malformed, Reason: "not JSON"}},
+		{"64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)), Error{}},
+		{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1), Error{Kind: Malformed, Reason: "too large"}},
+	}
+	var answer string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer s.Close()
+	c := newClient(t, s.URL)
+	for _, test := range tests {
+		answer = test.answer
+		session, failure := exchange(t, c, "canary-code", 5*time.Second)
+		if test.want == (Error{}) {
+			if failure != nil || session.OpenID != "o1" || len(session.Key.Reveal()) != 16 {
+				t.Errorf("%s: %v", test.name, failure)
+			}
+		} else if failure == nil || *failure != test.want {
+			t.Errorf("%s: %v, want %v", test.name, failure, &test.want)
+		}
+	}
+	answer = `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1","unionid":"u1"}`
+	if session, failure := exchange(t, c, "canary-code", time.Second); failure != nil || session.UnionID != "u1" {
+		t.Errorf("unionid %q, %v", session.UnionID, failure)
+	}
+}
+
+func TestStatusesOtherThan200AreMalformedAndRedirectsNotFollowed(t *testing.T) {
+	elsewhere := newWire(t, func(c net.Conn, _ int, next func() string) { next() })
+	status := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", elsewhere.url)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, goodAnswer)
+	}))
+	defer s.Close()
+	c := newClient(t, s.URL)
+	for _, status = range []int{201, 204, 301, 302, 304, 307, 308, 400, 500, 502} {
+		_, failure := exchange(t, c, "canary-code", time.Second)
+		if want := (Error{Kind: Malformed, Reason: fmt.Sprint("status ", status)}); failure == nil || *failure != want {
+			t.Errorf("status %d: %v", status, failure)
+		}
+	}
+	if _, conns := elsewhere.count("canary-code"); conns != 0 {
+		t.Error("a redirect was followed")
+	}
+}
+
+func TestBusyIsTriedAgainTwice(t *testing.T) {
+	for busy, wantTries := range map[int]int{0: 1, 1: 2, 2: 3, 9: 3} {
+		tries := 0
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if tries++; tries <= busy {
+				_, _ = io.WriteString(w, `{"errcode":-1,"errmsg":"system error"}`)
+				return
+			}
+			_, _ = io.WriteString(w, goodAnswer)
+		}))
+		_, failure := exchange(t, newClient(t, s.URL), "canary-code", 5*time.Second)
+		if tries != wantTries || (failure == nil) != (busy < 3) {
+			t.Errorf("busy %d times: %d tries, %v", busy, tries, failure)
+		}
+		s.Close()
+	}
+}
+
+// WeChat refuses a code that it has seen. So when the connection breaks after
+// the request was written, nothing may send it again; net/http's Transport
+// does, on a kept connection.
+func TestCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
+	hangUp := func(c net.Conn, _ int, next func() string) {
+		for code := next(); code != "" && code != "hangup"; code = next() {
+			_, _ = io.WriteString(c, reply(goodAnswer))
+		}
+	}
+	for _, first := range []string{"on a new connection", "on a kept connection"} {
+		w := newWire(t, hangUp)
+		c := newClient(t, w.url)
+		if first == "on a kept connection" {
+			if _, failure := exchange(t, c, "before", time.Second); failure != nil {
+				t.Fatal(failure)
+			}
+		}
+		_, failure := exchange(t, c, "hangup", time.Second)
+		if failure == nil || failure.Kind != Lost {
+			t.Errorf("%s: %v, want lost", first, failure)
+		}
+		if times, conns := w.count("hangup"); times != 1 || conns != 1 {
+			t.Errorf("%s: the code was sent %d times over %d connections", first, times, conns)
+		}
+		if _, failure := exchange(t, c, "after", time.Second); failure != nil {
+			t.Errorf("%s, the next request: %v", first, failure)
+		}
+	}
+
+	// The reason for a reader and writer of our own: when this fails, they may go.
+	w := newWire(t, hangUp)
+	for _, code := range []string{"before", "hangup"} {
+		if answer, err := http.Get(w.url + "/?js_code=" + code); err == nil {
+			_, _ = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+		}
+	}
+	if times, _ := w.count("hangup"); times < 2 {
+		t.Errorf("net/http sent the code %d times: it has become usable here", times)
+	}
+}
+
+func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_ = l.Close()
+	c := newClient(t, "http://"+address)
+	_, failure := exchange(t, c, "canary-code", 5*time.Second)
+	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "connection refused"}) {
+		t.Errorf("refused: %v", failure)
+	}
+
+	// The server comes up between the first try and the second.
+	time.AfterFunc(50*time.Millisecond, func() {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = io.WriteString(c, reply(goodAnswer))
+		}
+	})
+	if _, failure := exchange(t, c, "canary-code", 5*time.Second); failure != nil {
+		t.Errorf("a server that comes up: %v", failure)
+	}
+
+	// A server that accepts and never finishes the handshake.
+	w := newWire(t, func(c net.Conn, _ int, _ func() string) { _, _ = io.Copy(io.Discard, c) })
+	_, failure = exchange(t, newClient(t, strings.Replace(w.url, "http", "https", 1)), "canary-code", 100*time.Millisecond)
+	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "tls: timeout"}) {
+		t.Errorf("no handshake: %v", failure)
+	}
+
+	// No time left: nothing may be written, not even on an open connection.
+	w = newWire(t, func(c net.Conn, _ int, next func() string) { next() })
+	c = newClient(t, w.url)
+	if err := c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, failure = exchange(t, c, "canary-code", 0)
+	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "timeout"}) {
+		t.Errorf("no time left: %v", failure)
+	}
+	if times, _ := w.count("canary-code"); times != 0 {
+		t.Error("no time left, and the code was sent")
+	}
+}
+
+func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
+	drip := func(c net.Conn, each string) {
+		for {
+			if _, err := io.WriteString(c, each); err != nil {
+				return
+			}
+		}
+	}
+	tests := []struct {
+		name  string
+		serve func(net.Conn)
+		want  Kind
+	}{
+		{"silence", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, TimedOut},
+		{"one byte at a time", func(c net.Conn) {
+			for _, b := range []byte(reply(goodAnswer)) {
+				time.Sleep(20 * time.Millisecond)
+				_, _ = c.Write([]byte{b})
+			}
+		}, TimedOut},
+		{"half an answer, then silence", func(c net.Conn) {
+			_, _ = io.WriteString(c, reply(goodAnswer)[:60])
+			_, _ = io.Copy(io.Discard, c)
+		}, TimedOut},
+		{"half an answer", func(c net.Conn) { _, _ = io.WriteString(c, reply(goodAnswer)[:90]) }, Lost},
+		{"half a header", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nCont") }, Lost},
+		{"a reset", func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }, Lost},
+		{"no HTTP", func(c net.Conn) { _, _ = io.WriteString(c, goodAnswer+"\r\n\r\n") }, Lost},
+		{"a body without end", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n"); drip(c, " ") }, Malformed},
+		{"a chunked body without end", func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+			drip(c, "1000\r\n"+strings.Repeat(" ", 4096)+"\r\n")
+		}, Malformed},
+		{"a header without end", func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nA: ")
+			drip(c, strings.Repeat("a", 999))
+		}, Lost},
+		{"interim answers without end", func(c net.Conn) { drip(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n") }, Lost},
+		{"another protocol", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n") }, Malformed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWire(t, func(c net.Conn, n int, next func() string) {
+				if code := next(); code == "bad" {
+					test.serve(c)
+				} else if code == "good" {
+					_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"+reply(goodAnswer))
+				}
+			})
+			c := newClient(t, w.url)
+			_, failure := exchange(t, c, "bad", 300*time.Millisecond)
+			if failure == nil || failure.Kind != test.want {
+				t.Errorf("%v, want %s", failure, test.want)
+			}
+			if times, _ := w.count("bad"); times != 1 {
+				t.Errorf("the code was sent %d times", times)
+			}
+			if _, failure := exchange(t, c, "good", 5*time.Second); failure != nil {
+				t.Errorf("the next request: %v", failure)
+			}
+		})
+	}
+}
+
+// The client reads nothing between two requests, as a process that is frozen
+// does not, so a connection that the server ends meanwhile is a dead one.
+func TestDeadConnectionIsNotWrittenTo(t *testing.T) {
+	for name, linger := range map[string]int{"FIN": -1, "RST": 0} {
+		ended := make(chan bool)
+		w := newWire(t, func(c net.Conn, n int, next func() string) {
+			for code := next(); code != ""; code = next() {
+				_, _ = io.WriteString(c, reply(sessionOf(code)))
+				if n == 0 {
+					_ = c.(*net.TCPConn).SetLinger(linger)
+					_ = c.Close()
+					close(ended)
+					return
+				}
+			}
+		})
+		c := newClient(t, w.url)
+		if _, failure := exchange(t, c, "first", time.Second); failure != nil {
+			t.Fatal(failure)
+		}
+		<-ended
+		for len(c.pool.idle) == 1 && alive(c.pool.idle[0].tcp, true) {
+			time.Sleep(time.Millisecond) // until the packet has come through
+		}
+		session, failure := exchange(t, c, "second", time.Second)
+		if failure != nil || session.OpenID != "openid-of-second" {
+			t.Errorf("%s: %v", name, failure)
+		}
+		if times, conns := w.count("second"); times != 1 || conns != 2 {
+			t.Errorf("%s: the code was sent %d times, over %d connections in all", name, times, conns)
+		}
+	}
+}
+
+func TestOldConnectionIsNotUsed(t *testing.T) {
+	w := newWire(t, func(c net.Conn, _ int, next func() string) {
+		for code := next(); code != ""; code = next() {
+			_, _ = io.WriteString(c, reply(goodAnswer))
+		}
+	})
+	c := newClient(t, w.url)
+	for i, age := range []time.Duration{0, maxIdle - time.Second, maxIdle + time.Second} {
+		for _, idle := range c.pool.idle {
+			idle.idleSince = idle.idleSince.Add(-age)
+		}
+		if _, failure := exchange(t, c, "canary-code", time.Second); failure != nil {
+			t.Fatal(failure)
+		}
+		if _, conns := w.count("canary-code"); conns != []int{1, 1, 2}[i] {
+			t.Errorf("idle for %v: %d connections in all", age, conns)
+		}
+	}
+}
+
+// What follows an answer is nobody's: the next request, another user's, must
+// not get it for its own.
+func TestSurplusBehindAnAnswerIsNotTheNextAnswer(t *testing.T) {
+	serve := func(later time.Duration) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			code := r.FormValue("js_code")
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			surplus := reply(sessionOf("nobody"))
+			if later == 0 {
+				_, _ = io.WriteString(c, reply(sessionOf(code))+surplus)
+			} else {
+				_, _ = io.WriteString(c, reply(sessionOf(code)))
+				time.Sleep(later)
+				_, _ = io.WriteString(c, surplus)
+			}
+			time.Sleep(time.Second)
+			_ = c.Close()
+		})
+	}
+	for name, later := range map[string]time.Duration{"at once": 0, "20 ms later": 20 * time.Millisecond} {
+		plain := httptest.NewServer(serve(later))
+		secured := httptest.NewTLSServer(serve(later))
+		for _, c := range []*Client{newClient(t, plain.URL), newTLSClient(t, secured)} {
+			for _, code := range []string{"first", "second", "third"} {
+				session, failure := exchange(t, c, code, time.Second)
+				if failure != nil || session.OpenID != "openid-of-"+code {
+					t.Errorf("%s, %s: %q, %v", name, code, session.OpenID, failure)
+				}
+				time.Sleep(2 * later)
+			}
+		}
+		plain.CloseClientConnections()
+		secured.CloseClientConnections()
+	}
+}
+
+func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
+	requests := 0
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		if r.ProtoMajor != 1 {
+			t.Errorf("spoke %s", r.Proto)
+		}
+		_, _ = io.WriteString(w, goodAnswer)
+	})
+	for _, scheme := range []string{"http", "https"} {
+		s := httptest.NewUnstartedServer(handler)
+		s.EnableHTTP2 = true
+		var mu sync.Mutex
+		conns := map[net.Conn]http.ConnState{}
+		s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			mu.Lock()
+			defer mu.Unlock()
+			conns[c] = state
+		}
+		var c *Client
+		if scheme == "https" {
+			s.StartTLS()
+			c = newTLSClient(t, s)
+		} else {
+			s.Start()
+			c = newClient(t, s.URL)
+		}
+		requests = 0
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond) // for TLS 1.3's tickets to arrive unread
+		if requests != 0 {
+			t.Errorf("%s: connecting sent a request", scheme)
+		}
+		for range 3 {
+			if _, failure := exchange(t, c, "canary-code", time.Second); failure != nil {
+				t.Fatal(failure)
+			}
+		}
+		mu.Lock()
+		if len(conns) != 1 || requests != 3 {
+			t.Errorf("%s: %d requests over %d connections, want 3 over 1", scheme, requests, len(conns))
+		}
+		mu.Unlock()
+		s.Close()
+	}
+}
+
+func TestCertificatesAreVerified(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	_, failure := exchange(t, newClient(t, s.URL), "canary-code", 5*time.Second)
+	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "tls: certificate"}) {
+		t.Errorf("an unknown issuer: %v", failure)
+	}
+	c := newTLSClient(t, s)
+	c.pool.tls.ServerName = "api.weixin.qq.com"
+	_, failure = exchange(t, c, "canary-code", 5*time.Second)
+	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "tls: certificate"}) {
+		t.Errorf("another name: %v", failure)
+	}
+}
+
+func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, sessionOf(r.FormValue("js_code")))
+	}))
+	defer s.Close()
+	c := newClient(t, s.URL)
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			for j := range 20 {
+				code := fmt.Sprintf("code-%d-%d", i, j)
+				session, err := c.Code2Session(t.Context(), app, code)
+				if err != nil || session.OpenID != "openid-of-"+code {
+					t.Errorf("%s: %q, %v", code, session.OpenID, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if kept := len(c.pool.idle); kept < 1 || kept > 64 {
+		t.Errorf("%d connections are kept", kept)
+	}
+}
+
+func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
+	for _, url := range []string{
+		"", "api.weixin.qq.com", "ftp://api.weixin.qq.com", "https://", "https://:443", "//host", "https://user:canary@host",
+		"https://host?canary=1", "https://host#canary", "https://host:port", "http://[::1", "https://ho st",
+	} {
+		if _, err := New(url); err == nil {
+			t.Errorf("%q was taken", url)
+		} else if strings.Contains(err.Error(), "canary") {
+			t.Errorf("the error repeats %q", url)
+		}
+	}
+	for url, address := range map[string]string{
+		"https://api.weixin.qq.com": "api.weixin.qq.com:443", "http://localhost": "localhost:80",
+		"http://[::1]:8080/": "[::1]:8080", "https://host/a/b/": "host:443",
+	} {
+		if c, err := New(url); err != nil || c.pool.address != address {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
