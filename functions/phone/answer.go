@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json/v2"
+	"errors"
+	"net/http"
+
+	"wechat-phone/shared/appsecret"
+	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/weixin"
+)
+
+// response is the function's answer to the gateway, payload format 2.0.
+type response struct {
+	StatusCode int               `json:"statusCode"`
+	Headers    map[string]string `json:"headers"`
+	Body       string            `json:"body"`
+}
+
+func respond(status int, body any) response {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic("phone: an answer that is no JSON")
+	}
+	return response{status, map[string]string{
+		"content-type":           "application/json; charset=utf-8",
+		"cache-control":          "no-store",
+		"x-content-type-options": "nosniff",
+	}, string(text)}
+}
+
+func succeed(f found) response { return respond(http.StatusOK, f) }
+
+// kind is a failure's stable name, for programs.
+type kind string
+
+const (
+	invalidRequest       kind = "invalid_request"
+	notFound             kind = "not_found"
+	methodNotAllowed     kind = "method_not_allowed"
+	payloadTooLarge      kind = "payload_too_large"
+	unsupportedMediaType kind = "unsupported_media_type"
+	codeRejected         kind = "code_rejected"
+	undecryptable        kind = "undecryptable"
+	userBlocked          kind = "user_blocked"
+	rateLimited          kind = "rate_limited"
+	misconfigured        kind = "misconfigured"
+	internal             kind = "internal"
+	upstreamError        kind = "upstream_error"
+	unavailable          kind = "unavailable"
+	upstreamTimeout      kind = "upstream_timeout"
+)
+
+// What the mini-program is to do.
+const (
+	actionLogin = "login" // call wx.login(), then let the user tap again
+	actionRetry = "retry" // send the same request again
+	actionWait  = "wait"  // the same, after retry-after
+	actionFix   = "fix"   // the program is wrong
+	actionNone  = "none"  // nothing the client can do
+)
+
+// answers says how each kind of failure is answered. No status is 401, which
+// some of WeChat's clients take for a failure of the network.
+var answers = map[kind]struct {
+	status     int
+	action     string
+	retryAfter string // seconds
+	message    string
+}{
+	invalidRequest:       {400, actionFix, "", "the request is malformed"},
+	notFound:             {404, actionFix, "", "there is nothing at this path: POST to /phone"},
+	methodNotAllowed:     {405, actionFix, "", "the method must be POST"},
+	payloadTooLarge:      {413, actionFix, "", "the body is over 16 KiB"},
+	unsupportedMediaType: {415, actionFix, "", "the content type must be application/json or application/x-www-form-urlencoded"},
+	codeRejected:         {400, actionLogin, "", "WeChat refused the login code: it is expired, used, or not of this mini-program"},
+	undecryptable:        {422, actionLogin, "", "encryptedData cannot be opened with this login: call wx.login() before the user taps, never after"},
+	userBlocked:          {403, actionNone, "", "WeChat blocks this user as a high risk"},
+	rateLimited:          {429, actionWait, "60", "WeChat takes no more logins of this mini-program or user in this minute"},
+	misconfigured:        {500, actionNone, "", "the function is not set up right: its log says what is wrong"},
+	internal:             {500, actionRetry, "", "the function failed"},
+	upstreamError:        {502, actionLogin, "", "WeChat's answer was lost or is not understood; the login code may be used"},
+	unavailable:          {503, actionRetry, "1", "WeChat or AWS cannot be reached or is busy; the login code is not used"},
+	upstreamTimeout:      {504, actionLogin, "", "WeChat did not answer in time; the login code may be used"},
+}
+
+// failure is a failed request.
+type failure struct {
+	kind    kind
+	message string // instead of the kind's own, where it can be told better
+	reason  string // for the log
+}
+
+// failureOf finds the kind of an error of any package.
+func failureOf(err error) failure {
+	if e, ok := errors.AsType[*requestError](err); ok {
+		return failure{e.kind, e.message, e.message}
+	}
+	if e, ok := errors.AsType[*appsecret.Error](err); ok {
+		if e.Temporary {
+			return failure{kind: unavailable, reason: e.Error()}
+		}
+		return failure{kind: misconfigured, reason: e.Error()}
+	}
+	if e, ok := errors.AsType[*weixin.Error](err); ok {
+		return failure{kind: kindOfWeixin(e), reason: e.Error()}
+	}
+	if e, ok := errors.AsType[*opendata.OpenError](err); ok {
+		return failure{kind: undecryptable, reason: string(e.Reason)}
+	}
+	if e, ok := errors.AsType[*panicError](err); ok {
+		return failure{kind: internal, reason: e.Error()}
+	}
+	return failure{kind: internal, reason: "an error of no known type"}
+}
+
+func kindOfWeixin(e *weixin.Error) kind {
+	switch e.Kind {
+	case weixin.Unreachable:
+		return unavailable
+	case weixin.TimedOut:
+		return upstreamTimeout
+	case weixin.Lost, weixin.Malformed:
+		return upstreamError
+	}
+	switch e.ErrCode {
+	case weixin.Busy:
+		return unavailable
+	case weixin.InvalidCode, weixin.CodeUsed:
+		return codeRejected
+	case weixin.UserBlocked:
+		return userBlocked
+	case weixin.TooManyCalls:
+		return rateLimited
+	case weixin.InvalidAppID, weixin.InvalidAppSecret, weixin.AppIDMissing, weixin.AppSecretMissing,
+		weixin.AddressRefused, weixin.AppSecretFrozen:
+		return misconfigured
+	}
+	return upstreamError
+}
+
+// answer tells the caller. asked says that WeChat was asked: the code may be
+// used then, and sending the same request again would not help.
+func (f failure) answer(requestID string, asked bool) response {
+	a := answers[f.kind]
+	if f.message != "" {
+		a.message = f.message
+	}
+	if f.kind == internal && asked {
+		a.action = actionLogin
+	}
+	r := respond(a.status, struct {
+		Error     kind   `json:"error"`
+		Message   string `json:"message"`
+		Action    string `json:"action"`
+		RequestID string `json:"requestId"`
+	}{f.kind, a.message, a.action, requestID})
+	if a.retryAfter != "" {
+		r.Headers["retry-after"] = a.retryAfter
+	}
+	if f.kind == methodNotAllowed {
+		r.Headers["allow"] = http.MethodPost
+	}
+	return r
+}

@@ -1,0 +1,48 @@
+package main
+
+import "time"
+
+// config is what the environment says.
+type config struct {
+	secretID        string        // WECHAT_SECRET_ID
+	apiBaseURL      string        // WECHAT_API_BASE_URL
+	timeout         time.Duration // WECHAT_TIMEOUT
+	watermarkMaxAge time.Duration // WATERMARK_MAX_AGE
+}
+
+// variableError names a variable that is wrong. It does not repeat the value.
+type variableError struct{ name, problem string }
+
+func (e *variableError) Error() string { return e.name + " " + e.problem }
+
+// readConfig reads the environment. An empty variable counts as none. Every
+// error is a *variableError.
+func readConfig(getenv func(string) string) (config, error) {
+	c := config{
+		secretID:        getenv("WECHAT_SECRET_ID"),
+		apiBaseURL:      "https://api.weixin.qq.com",
+		timeout:         4 * time.Second,
+		watermarkMaxAge: 10 * time.Minute,
+	}
+	if c.secretID == "" {
+		return c, &variableError{"WECHAT_SECRET_ID", "is not set"}
+	}
+	if url := getenv("WECHAT_API_BASE_URL"); url != "" {
+		c.apiBaseURL = url
+	}
+	if text := getenv("WECHAT_TIMEOUT"); text != "" {
+		timeout, err := time.ParseDuration(text)
+		if err != nil || timeout <= 0 {
+			return c, &variableError{"WECHAT_TIMEOUT", "must be a duration above 0, such as 4s"}
+		}
+		c.timeout = timeout
+	}
+	if text := getenv("WATERMARK_MAX_AGE"); text != "" {
+		age, err := time.ParseDuration(text)
+		if err != nil || age < 0 {
+			return c, &variableError{"WATERMARK_MAX_AGE", "must be a duration such as 10m, or 0 for any age"}
+		}
+		c.watermarkMaxAge = age
+	}
+	return c, nil
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/weixin"
+)
+
+// margin is what is kept of an invocation's time to answer in.
+const margin = 500 * time.Millisecond
+
+// handler answers requests. It is safe for concurrent use.
+type handler struct {
+	secrets interface {
+		Get(context.Context) (weixin.Credentials, error)
+		Refresh(ctx context.Context, rejected weixin.Credentials) (weixin.Credentials, error)
+	}
+	wechat interface {
+		Code2Session(ctx context.Context, app weixin.Credentials, code string) (weixin.Session, error)
+	}
+	timeout time.Duration // of an exchange with WeChat
+	maxAge  time.Duration // of a watermark; 0 for any
+	now     func() time.Time
+	log     *slog.Logger
+
+	warm atomic.Bool // the process has served a request
+}
+
+// trail is what a request leaves for its log line and its answer.
+type trail struct {
+	asked      bool // WeChat has been asked
+	wechatTime time.Duration
+	errcode    int    // WeChat's last
+	rid        string // of that
+}
+
+// serve is what Lambda calls with each event. It never returns an error: the
+// runtime would log its text, and answer with it.
+func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, error) {
+	began := time.Now()
+	first := !h.warm.Swap(true)
+	requestID := ""
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		requestID = lc.AwsRequestID
+	}
+
+	var t trail
+	var answer response
+	outcome := "ok"
+	attrs := make([]slog.Attr, 0, 8)
+	found, err := h.recovered(ctx, raw, &t)
+	if err == nil {
+		answer = succeed(found)
+	} else {
+		f := failureOf(err)
+		answer = f.answer(requestID, t.asked)
+		outcome = string(f.kind)
+		attrs = append(attrs, slog.String("reason", f.reason))
+	}
+	attrs = append(attrs,
+		slog.String("outcome", outcome),
+		slog.Int("status", answer.StatusCode),
+		slog.Float64("wechatMs", milliseconds(t.wechatTime)),
+		slog.Float64("totalMs", milliseconds(time.Since(began))),
+		slog.Bool("first", first),
+	)
+	if t.errcode != 0 {
+		attrs = append(attrs, slog.Int("errcode", t.errcode), slog.String("rid", t.rid))
+	}
+	h.log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+	return answer, nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// panicError says where a panic happened, and not what it said.
+type panicError struct{ at string }
+
+func (e *panicError) Error() string { return "panic at " + e.at }
+
+// recovered is phone with panics turned into errors: else their text would be
+// logged, and the process would end.
+func (h *handler) recovered(ctx context.Context, raw json.RawMessage, t *trail) (_ found, err error) {
+	defer func() {
+		if recover() != nil {
+			err = &panicError{origin()}
+		}
+	}()
+	e, err := readEvent(raw)
+	if err != nil {
+		return found{}, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-margin))
+		defer cancel()
+	}
+	return h.phone(ctx, e, t)
+}
+
+// origin is the place in the code that panicked.
+func origin() string {
+	var callers [32]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
+		}
+		if !more {
+			return "unknown"
+		}
+	}
+}
+
+// found is the answer to a request that went well.
+type found struct {
+	Phone   opendata.Phone `json:",embed"`
+	OpenID  string         `json:"openid"`
+	UnionID string         `json:"unionid,omitempty"`
+}
+
+// phone is the whole story of a request.
+func (h *handler) phone(ctx context.Context, e event, t *trail) (found, error) {
+	r, err := readRequest(e)
+	if err != nil {
+		return found{}, err
+	}
+	app, err := h.secrets.Get(ctx)
+	if err != nil {
+		return found{}, err
+	}
+	session, app, err := h.exchange(ctx, app, r.code, t)
+	if err != nil {
+		return found{}, err
+	}
+	phone, err := opendata.OpenPhone(r.sealed, session.Key, opendata.Rule{AppID: app.AppID, MaxAge: h.maxAge, Now: h.now()})
+	if err != nil {
+		return found{}, err
+	}
+	return found{phone, session.OpenID, session.UnionID}, nil
+}
+
+// exchange gives the code to WeChat for the user's session. Where WeChat rejects
+// the credentials it tries once more with the ones that hold now, and returns
+// the ones that did.
+func (h *handler) exchange(ctx context.Context, app weixin.Credentials, code string, t *trail) (weixin.Session, weixin.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	session, err := h.ask(ctx, app, code, t)
+	refusal, ok := errors.AsType[*weixin.Error](err)
+	if !ok || refusal.ErrCode != weixin.InvalidAppID && refusal.ErrCode != weixin.InvalidAppSecret {
+		return session, app, err
+	}
+	fresh, refreshErr := h.secrets.Refresh(ctx, app)
+	if refreshErr != nil {
+		return session, app, refreshErr
+	}
+	if fresh.Equal(app) {
+		return session, app, err
+	}
+	session, err = h.ask(ctx, fresh, code, t)
+	return session, fresh, err
+}
+
+func (h *handler) ask(ctx context.Context, app weixin.Credentials, code string, t *trail) (weixin.Session, error) {
+	began := time.Now()
+	t.asked = true
+	session, err := h.wechat.Code2Session(ctx, app, code)
+	t.wechatTime += time.Since(began)
+	t.errcode, t.rid = 0, ""
+	if refusal, ok := errors.AsType[*weixin.Error](err); ok {
+		t.errcode, t.rid = refusal.ErrCode, refusal.RID
+	}
+	return session, err
+}

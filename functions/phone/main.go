@@ -1,0 +1,84 @@
+// Command phone is the Lambda function: it turns a WeChat login code and the
+// sealed data of the getPhoneNumber button into a verified phone number.
+package main
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"wechat-phone/shared/appsecret"
+	"wechat-phone/shared/weixin"
+)
+
+// startTimeout bounds each of the two things that are done before the first
+// request. Lambda gives 10 s.
+const startTimeout = 2 * time.Second
+
+func main() {
+	logger := lambdacontext.NewLogger()
+	log.SetFlags(0)
+	log.SetOutput(withheld{logger})
+
+	h, err := start(context.Background(), os.Getenv, logger)
+	if err != nil {
+		logger.Error("the function cannot start", "reason", err)
+		os.Exit(1)
+	}
+	lambda.StartHandlerFunc(h.serve)
+}
+
+// start wires the function together, and does what would otherwise make the
+// first user wait: it reads the secret and opens the connection to WeChat, side
+// by side. Where either fails the function starts all the same, and the first
+// request tries again.
+func start(ctx context.Context, getenv func(string) string, logger *slog.Logger) (*handler, error) {
+	c, err := readConfig(getenv)
+	if err != nil {
+		return nil, err
+	}
+	client, err := weixin.New(c.apiBaseURL)
+	if err != nil {
+		return nil, &variableError{"WECHAT_API_BASE_URL", err.Error()}
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	var connecting sync.WaitGroup
+	connecting.Go(func() {
+		if err := client.Connect(ctx); err != nil {
+			logger.Warn("WeChat was not reached at start", "reason", err)
+		}
+	})
+	defer connecting.Wait()
+
+	aws, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	aws.Logger = nil // the SDK's own lines would be no JSON
+	store := appsecret.New(secretsmanager.NewFromConfig(aws), c.secretID, time.Now)
+	if err := store.Load(ctx); err != nil {
+		logger.Warn("the secret was not read at start", "reason", err)
+	}
+	return &handler{
+		secrets: store, wechat: client, timeout: c.timeout, maxAge: c.watermarkMaxAge, now: time.Now, log: logger,
+	}, nil
+}
+
+// withheld is where the standard log package writes. The standard library and
+// the Lambda runtime log through it what may hold data, and not as JSON.
+type withheld struct{ *slog.Logger }
+
+func (w withheld) Write(p []byte) (int, error) {
+	w.Error("a library logged a line, which is withheld because it may hold data")
+	return len(p), nil
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json/v2"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"wechat-phone/shared/opendata"
+)
+
+const (
+	path         = "/phone"
+	maxBody      = 16 << 10 // a request has about 500 bytes
+	maxCode      = 256
+	codeAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+)
+
+// event is what is read of an API Gateway HTTP API event, payload format 2.0.
+// The gateway has lower-cased the names of headers.
+type event struct {
+	Version string `json:"version"`
+	RawPath string `json:"rawPath"`
+	Headers struct {
+		ContentType string `json:"content-type"`
+	} `json:"headers"`
+	RequestContext struct {
+		Stage string `json:"stage"`
+		HTTP  struct {
+			Method string `json:"method"`
+		} `json:"http"`
+	} `json:"requestContext"`
+	Body            string `json:"body"`
+	IsBase64Encoded bool   `json:"isBase64Encoded"`
+}
+
+// requestError is a request that is wrong in itself. The message is for the
+// caller, and repeats nothing of the request.
+type requestError struct {
+	kind    kind
+	message string
+}
+
+func (e *requestError) Error() string { return e.message }
+
+func invalid(message string) error { return &requestError{invalidRequest, message} }
+
+func readEvent(raw []byte) (event, error) {
+	var e event
+	if json.Unmarshal(raw, &e) != nil || e.Version != "2.0" || e.RawPath == "" || e.RequestContext.HTTP.Method == "" {
+		return e, invalid("the event is not one of an API Gateway HTTP API with payload format 2.0")
+	}
+	return e, nil
+}
+
+// request is what the client sent, well formed.
+type request struct {
+	code   string
+	sealed opendata.Sealed
+}
+
+// readRequest reads and checks all that can be checked before anybody is asked.
+// Every error is a *requestError.
+func readRequest(e event) (request, error) {
+	if e.path() != path {
+		return request{}, &requestError{kind: notFound}
+	}
+	if e.RequestContext.HTTP.Method != http.MethodPost {
+		return request{}, &requestError{kind: methodNotAllowed}
+	}
+	body, err := e.body()
+	if err != nil {
+		return request{}, err
+	}
+	f, err := readFields(e.Headers.ContentType, body)
+	if err != nil {
+		return request{}, err
+	}
+	if f.Code == "" {
+		return request{}, invalid("code is missing or empty")
+	}
+	if len(f.Code) > maxCode || strings.Trim(f.Code, codeAlphabet) != "" {
+		return request{}, invalid("code must have 1 to 256 characters of A-Z a-z 0-9 _ -")
+	}
+	sealed, err := opendata.Parse(f.EncryptedData, f.IV)
+	if err != nil {
+		return request{}, invalid(err.Error())
+	}
+	return request{f.Code, sealed}, nil
+}
+
+// path is without the stage, which the gateway puts before it where it is not
+// the default one.
+func (e event) path() string {
+	if stage := e.RequestContext.Stage; stage != "" && stage != "$default" {
+		if rest, ok := strings.CutPrefix(e.RawPath, "/"+stage); ok && strings.HasPrefix(rest, "/") {
+			return rest
+		}
+	}
+	return e.RawPath
+}
+
+func (e event) body() ([]byte, error) {
+	body := []byte(e.Body)
+	if e.IsBase64Encoded {
+		if base64.StdEncoding.DecodedLen(len(body)) > maxBody+2 { // up to two bytes of it are padding
+			return nil, &requestError{kind: payloadTooLarge}
+		}
+		var err error
+		if body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
+			return nil, invalid("the event's body is not base64")
+		}
+	}
+	if len(body) > maxBody {
+		return nil, &requestError{kind: payloadTooLarge}
+	}
+	return body, nil
+}
+
+// fields are the request's, in WeChat's words.
+type fields struct {
+	Code          string `json:"code"`
+	EncryptedData string `json:"encryptedData"`
+	IV            string `json:"iv"`
+}
+
+func readFields(contentType string, body []byte) (fields, error) {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(mediaType)) {
+	case "application/json", "":
+		return readJSON(body)
+	case "application/x-www-form-urlencoded":
+		return readForm(body)
+	}
+	return fields{}, &requestError{kind: unsupportedMediaType}
+}
+
+func readJSON(body []byte) (f fields, _ error) {
+	// encoding/json/v2 refuses names that occur twice, names in another case,
+	// and text after the object; it lets null pass for an empty struct.
+	err := json.Unmarshal(body, &f)
+	if mismatch, ok := errors.AsType[*json.SemanticError](err); ok && mismatch.JSONPointer != "" {
+		return f, invalid(strings.TrimPrefix(string(mismatch.JSONPointer), "/") + " must be a string")
+	}
+	if err != nil || strings.TrimLeft(string(body), " \t\r\n")[0] != '{' {
+		return f, invalid("the body must be one JSON object, in UTF-8, without a name that occurs twice")
+	}
+	return f, nil
+}
+
+func readForm(body []byte) (fields, error) {
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return fields{}, invalid("the body is not a well-formed form")
+	}
+	for _, values := range form {
+		if len(values) > 1 {
+			return fields{}, invalid("the form has a name that occurs twice")
+		}
+	}
+	return fields{form.Get("code"), form.Get("encryptedData"), form.Get("iv")}, nil
+}

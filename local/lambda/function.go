@@ -1,0 +1,317 @@
+// Package lambda stands in for AWS Lambda and for the HTTP API in front of it.
+// A Function runs a bootstrap, the real one, and speaks the Runtime API to it;
+// a Gateway turns HTTP requests into its events, and its answers back.
+//
+// https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+package lambda
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Config says how a function runs.
+type Config struct {
+	Bootstrap   string        // path of the executable
+	Env         []string      // the function's own variables, as NAME=value
+	Timeout     time.Duration // of one invocation; 10 s where 0
+	Concurrency int           // invocations at once in one process; 1 where 0
+	Logs        io.Writer     // gets both streams of the process
+}
+
+// Function is a function that is deployed. Make one with Start.
+type Function struct {
+	config Config
+	server *http.Server
+	api    string // host:port of the Runtime API
+	queue  chan *invocation
+
+	mu       sync.Mutex
+	process  *process               // nil once it has ended, until the next invocation
+	inFlight map[string]*invocation // by request id
+	closed   bool
+}
+
+type process struct {
+	cmd    *exec.Cmd
+	ready  chan struct{} // closed at the first next
+	exited chan struct{} // closed at the end
+	once   sync.Once
+}
+
+type invocation struct {
+	id     string
+	event  []byte
+	result chan result // buffered: whoever is late is not waited for
+}
+
+type result struct {
+	answer []byte
+	err    error
+}
+
+// Error is a failure of the function as Lambda reports it: a crash, a time-out,
+// or what the process itself reported.
+type Error struct {
+	Type    string
+	Payload []byte // what the process reported
+}
+
+func (e *Error) Error() string { return e.Type + " " + string(e.Payload) }
+
+// Start starts the Runtime API and the process, and waits until the process
+// asks for its first event. A process that ends before it does is an error.
+func Start(config Config) (*Function, error) {
+	if config.Timeout == 0 {
+		config.Timeout = 10 * time.Second
+	}
+	if config.Concurrency == 0 {
+		config.Concurrency = 1
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	f := &Function{
+		config: config, api: listener.Addr().String(),
+		queue: make(chan *invocation), inFlight: map[string]*invocation{},
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", f.next)
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", f.response)
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", f.failure)
+	mux.HandleFunc("POST /2018-06-01/runtime/init/error", accept)
+	f.server = &http.Server{Handler: mux}
+	go func() { _ = f.server.Serve(listener) }()
+
+	p, err := f.running()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	select {
+	case <-p.ready:
+		return f, nil
+	case <-p.exited:
+		f.Close()
+		return nil, &Error{Type: "Runtime.ExitError"}
+	case <-time.After(10 * time.Second): // Lambda's limit for init
+		f.Close()
+		return nil, &Error{Type: "Sandbox.Timedout"}
+	}
+}
+
+// Close ends the process and the Runtime API.
+func (f *Function) Close() {
+	f.mu.Lock()
+	f.closed = true
+	p := f.process
+	f.mu.Unlock()
+	if p != nil {
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	}
+	_ = f.server.Close()
+}
+
+// Signal sends a signal to the process. SIGSTOP and SIGCONT freeze and thaw it,
+// as Lambda does between two invocations.
+func (f *Function) Signal(signal os.Signal) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.process == nil {
+		return os.ErrProcessDone
+	}
+	return f.process.cmd.Process.Signal(signal)
+}
+
+// PID returns the id of the process, or 0 where none runs.
+func (f *Function) PID() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.process == nil {
+		return 0
+	}
+	return f.process.cmd.Process.Pid
+}
+
+// Invoke hands an event to the process, which it starts where it has ended, and
+// returns the answer. A failure of the function is an *Error.
+func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	i := &invocation{id: newID(), event: event, result: make(chan result, 1)}
+	for {
+		p, err := f.running()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case f.queue <- i:
+			return f.await(ctx, i)
+		case <-p.exited:
+			select {
+			case <-p.ready: // it had worked: try with a new one
+			default:
+				return nil, &Error{Type: "Runtime.ExitError"}
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (f *Function) await(ctx context.Context, i *invocation) ([]byte, error) {
+	timeout := time.NewTimer(f.config.Timeout)
+	defer timeout.Stop()
+	select {
+	case r := <-i.result:
+		return r.answer, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timeout.C:
+		// Where other invocations share the process, it stays.
+		if f.config.Concurrency == 1 {
+			_ = f.Signal(os.Kill)
+		}
+		return nil, &Error{Type: "Sandbox.Timedout"}
+	}
+}
+
+// running returns the process, and starts one where none runs.
+func (f *Function) running() (*process, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errors.New("lambda: the function is closed")
+	}
+	if f.process != nil {
+		return f.process, nil
+	}
+	p := &process{cmd: exec.Command(f.config.Bootstrap), ready: make(chan struct{}), exited: make(chan struct{})}
+	p.cmd.Env = append(f.environment(), f.config.Env...)
+	p.cmd.Stdout, p.cmd.Stderr = f.config.Logs, f.config.Logs
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	f.process = p
+	go func() {
+		_ = p.cmd.Wait()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.process = nil
+		for id, i := range f.inFlight {
+			i.result <- result{err: &Error{Type: "Runtime.ExitError"}}
+			delete(f.inFlight, id)
+		}
+		close(p.exited)
+	}()
+	return p, nil
+}
+
+// environment is what Lambda gives to every function.
+// https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+func (f *Function) environment() []string {
+	env := []string{
+		"AWS_LAMBDA_RUNTIME_API=" + f.api,
+		"AWS_LAMBDA_FUNCTION_NAME=PhoneFunction",
+		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256",
+		"AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
+		"AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/PhoneFunction",
+		"AWS_LAMBDA_LOG_STREAM_NAME=local",
+		"AWS_LAMBDA_LOG_FORMAT=JSON",
+		"AWS_REGION=us-east-1",
+		"AWS_DEFAULT_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=local",
+		"AWS_SECRET_ACCESS_KEY=local",
+		"AWS_SESSION_TOKEN=local",
+		"LANG=en_US.UTF-8",
+		"PATH=/usr/local/bin:/usr/bin:/bin",
+		"TZ=:UTC",
+		"_HANDLER=bootstrap",
+	}
+	if f.config.Concurrency > 1 {
+		env = append(env, "AWS_LAMBDA_MAX_CONCURRENCY="+strconv.Itoa(f.config.Concurrency))
+	}
+	return env
+}
+
+func (f *Function) next(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	p := f.process
+	f.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.once.Do(func() { close(p.ready) })
+	select {
+	case <-r.Context().Done():
+	case <-p.exited:
+	case i := <-f.queue:
+		f.mu.Lock()
+		if f.process != p {
+			i.result <- result{err: &Error{Type: "Runtime.ExitError"}}
+		} else {
+			f.inFlight[i.id] = i
+		}
+		f.mu.Unlock()
+		header := w.Header()
+		header.Set("Lambda-Runtime-Aws-Request-Id", i.id)
+		header.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(time.Now().Add(f.config.Timeout).UnixMilli(), 10))
+		header.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:PhoneFunction")
+		header.Set("Lambda-Runtime-Trace-Id", "Root=1-00000000-000000000000000000000000;Sampled=0")
+		header.Set("Content-Type", "application/json")
+		_, _ = w.Write(i.event)
+	}
+}
+
+func (f *Function) response(w http.ResponseWriter, r *http.Request) {
+	f.finish(w, r, func(body []byte) result { return result{answer: body} })
+}
+
+func (f *Function) failure(w http.ResponseWriter, r *http.Request) {
+	f.finish(w, r, func(body []byte) result {
+		return result{err: &Error{Type: r.Header.Get("Lambda-Runtime-Function-Error-Type"), Payload: body}}
+	})
+}
+
+func (f *Function) finish(w http.ResponseWriter, r *http.Request, of func([]byte) result) {
+	const limit = 6 << 20 // of a synchronous answer
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		http.Error(w, `{"errorType":"RequestEntityTooLarge"}`, http.StatusRequestEntityTooLarge)
+		return
+	}
+	f.mu.Lock()
+	i := f.inFlight[r.PathValue("id")]
+	delete(f.inFlight, r.PathValue("id"))
+	f.mu.Unlock()
+	if i == nil {
+		http.Error(w, `{"errorType":"InvalidRequestID"}`, http.StatusBadRequest)
+		return
+	}
+	i.result <- of(body)
+	accept(w, r)
+}
+
+func accept(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = io.WriteString(w, `{"status":"OK"}`)
+}
+
+func newID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	text := hex.EncodeToString(id[:])
+	return fmt.Sprintf("%s-%s-4%s-8%s-%s", text[:8], text[8:12], text[13:16], text[17:20], text[20:])
+}

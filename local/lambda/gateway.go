@@ -1,0 +1,190 @@
+package lambda
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Gateway is an HTTP API with a Lambda integration, payload format 2.0.
+//
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+type Gateway struct {
+	Invoke func(ctx context.Context, event []byte) ([]byte, error)
+
+	// Route, as in "POST /phone", is the only one that reaches the function;
+	// the gateway answers others with its own 404. Empty lets every request
+	// through, which no deployed API does, to show the function's own answers.
+	Route string
+}
+
+const (
+	gatewayTimeout = 30 * time.Second
+	maxRequest     = 10 << 20
+)
+
+// Event is an event of payload format 2.0.
+type Event struct {
+	Version               string            `json:"version"`
+	RouteKey              string            `json:"routeKey"`
+	RawPath               string            `json:"rawPath"`
+	RawQueryString        string            `json:"rawQueryString"`
+	Cookies               []string          `json:"cookies,omitempty"`
+	Headers               map[string]string `json:"headers"`
+	QueryStringParameters map[string]string `json:"queryStringParameters,omitempty"`
+	RequestContext        RequestContext    `json:"requestContext"`
+	Body                  string            `json:"body,omitempty"`
+	IsBase64Encoded       bool              `json:"isBase64Encoded"`
+}
+
+// RequestContext is an Event's.
+type RequestContext struct {
+	AccountID    string      `json:"accountId"`
+	APIID        string      `json:"apiId"`
+	DomainName   string      `json:"domainName"`
+	DomainPrefix string      `json:"domainPrefix"`
+	HTTP         HTTPContext `json:"http"`
+	RequestID    string      `json:"requestId"`
+	RouteKey     string      `json:"routeKey"`
+	Stage        string      `json:"stage"`
+	Time         string      `json:"time"`
+	TimeEpoch    int64       `json:"timeEpoch"`
+}
+
+// HTTPContext is a RequestContext's.
+type HTTPContext struct {
+	Method    string `json:"method"`
+	Path      string `json:"path"`
+	Protocol  string `json:"protocol"`
+	SourceIP  string `json:"sourceIp"`
+	UserAgent string `json:"userAgent"`
+}
+
+// Answer is what a function answers to an Event.
+type Answer struct {
+	StatusCode      int               `json:"statusCode"`
+	Headers         map[string]string `json:"headers"`
+	Cookies         []string          `json:"cookies"`
+	Body            string            `json:"body"`
+	IsBase64Encoded bool              `json:"isBase64Encoded"`
+}
+
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.Route != "" && g.Route != r.Method+" "+r.URL.Path {
+		say(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		say(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		return
+	}
+	event, err := json.Marshal(NewEvent(r, body), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		say(w, http.StatusBadRequest, "Bad Request")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), gatewayTimeout)
+	defer cancel()
+	answer, err := g.Invoke(ctx, event)
+	switch {
+	case ctx.Err() != nil:
+		say(w, http.StatusServiceUnavailable, "Service Unavailable")
+	case err != nil:
+		say(w, http.StatusInternalServerError, "Internal Server Error")
+	default:
+		forward(w, answer)
+	}
+}
+
+// NewEvent is the event that the gateway makes of a request.
+func NewEvent(r *http.Request, body []byte) Event {
+	source, _, _ := net.SplitHostPort(r.RemoteAddr)
+	now := time.Now()
+	e := Event{
+		Version: "2.0", RouteKey: "POST /phone", RawPath: r.URL.EscapedPath(), RawQueryString: r.URL.RawQuery,
+		Headers: map[string]string{"host": r.Host},
+		RequestContext: RequestContext{
+			AccountID: "123456789012", APIID: "local", DomainName: r.Host, DomainPrefix: "local",
+			HTTP:      HTTPContext{r.Method, r.URL.Path, r.Proto, source, r.UserAgent()},
+			RequestID: newID(), RouteKey: "POST /phone", Stage: "$default",
+			Time: now.UTC().Format("02/Jan/2006:15:04:05 -0700"), TimeEpoch: now.UnixMilli(),
+		},
+	}
+	for name, values := range r.Header {
+		if name == "Cookie" {
+			e.Cookies = strings.Split(strings.Join(values, "; "), "; ")
+			continue
+		}
+		e.Headers[strings.ToLower(name)] = strings.Join(values, ",")
+	}
+	for name, values := range r.URL.Query() {
+		if e.QueryStringParameters == nil {
+			e.QueryStringParameters = map[string]string{}
+		}
+		e.QueryStringParameters[name] = strings.Join(values, ",")
+	}
+	if isText(r.Header.Get("Content-Type")) && utf8.Valid(body) {
+		e.Body = string(body)
+	} else if len(body) > 0 {
+		e.Body, e.IsBase64Encoded = base64.StdEncoding.EncodeToString(body), true
+	}
+	return e
+}
+
+// isText tells the types whose bodies arrive as they are; others, forms and
+// bodies without a type among them, arrive in base64.
+func isText(contentType string) bool {
+	mediaType, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	switch mediaType = strings.TrimSpace(mediaType); mediaType {
+	case "application/json", "application/xml", "application/javascript":
+		return true
+	}
+	return strings.HasPrefix(mediaType, "text/")
+}
+
+// forward turns the function's answer into HTTP. An answer without a statusCode
+// is a body of its own, under 200.
+func forward(w http.ResponseWriter, text []byte) {
+	var shape struct {
+		StatusCode jsontext.Value `json:"statusCode"`
+	}
+	if json.Unmarshal(text, &shape) != nil || shape.StatusCode == nil {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(text)
+		return
+	}
+	var answer Answer
+	err := json.Unmarshal(text, &answer)
+	body := []byte(answer.Body)
+	if err == nil && answer.IsBase64Encoded {
+		body, err = base64.StdEncoding.DecodeString(answer.Body)
+	}
+	if err != nil || answer.StatusCode < 100 || answer.StatusCode > 999 {
+		say(w, http.StatusInternalServerError, "Internal Server Error")
+		return
+	}
+	for name, value := range answer.Headers {
+		w.Header().Set(name, value)
+	}
+	for _, cookie := range answer.Cookies {
+		w.Header().Add("Set-Cookie", cookie)
+	}
+	w.Header().Set("Apigw-Requestid", newID())
+	w.WriteHeader(answer.StatusCode)
+	_, _ = w.Write(body)
+}
+
+// say is an answer of the gateway's own.
+func say(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.MarshalWrite(w, map[string]string{"message": message})
+}

@@ -1,0 +1,157 @@
+// Command local is the stage on which the phone function runs without a cloud:
+// see its flags, or make run, make start and make invoke.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"wechat-phone/local/stage"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "local:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	config := stage.Config{Logs: os.Stderr}
+	flag.StringVar(&config.Bootstrap, "bootstrap", "", "run this `executable`; without it, the function is compiled")
+	flag.StringVar(&config.Host, "host", "127.0.0.1", "listen on this `address`; containers need 0.0.0.0")
+	flag.IntVar(&config.Port, "port", 0, "listen on this `port`, WeChat on the next and Secrets Manager on the one after; 0 takes free ones")
+	flag.StringVar(&config.Route, "route", "", "let this route alone through, as the deployed gateway does: `\"POST /phone\"`")
+	flag.IntVar(&config.Concurrency, "concurrency", 1, "run `n` invocations at once in one process")
+	flag.StringVar(&config.WeChatURL, "wechat", "", "call the WeChat at this `URL` instead of the stand-in; needs -secret")
+	secretFile := flag.String("secret", "", `read the secret from this `+"`file`"+`: {"appid":"wx…","secret":"…"}`)
+	eventFile := flag.String("event", "", "send this `file` to the function, print the answer and end")
+	login := flag.Bool("login", false, "log in, tap and post once, print each step and end; fails without a phone number")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+
+	// The function's own settings come from the caller's environment.
+	for _, name := range []string{"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE"} {
+		if value, ok := os.LookupEnv(name); ok {
+			config.Env = append(config.Env, name+"="+value)
+		}
+	}
+	if (config.WeChatURL == "") != (*secretFile == "") {
+		return errors.New("-wechat and -secret go together")
+	}
+	if *secretFile != "" {
+		text, err := os.ReadFile(*secretFile)
+		if err != nil {
+			return err
+		}
+		config.Secret = string(text)
+	}
+	if config.Bootstrap == "" {
+		dir, err := os.MkdirTemp("", "wechat-phone-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if config.Bootstrap, err = stage.Build(dir); err != nil {
+			return fmt.Errorf("the function does not compile: %w", err)
+		}
+	}
+
+	s, err := stage.Raise(config)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	switch {
+	case *eventFile != "":
+		return invoke(ctx, s, *eventFile)
+	case *login:
+		return logIn(ctx, s)
+	}
+	fmt.Printf("phone function   %s/phone\n", s.URL)
+	if config.WeChatURL == "" {
+		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
+		fmt.Printf("A whole login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
+	}
+	fmt.Println("Ctrl-C ends it.")
+	<-ctx.Done()
+	return nil
+}
+
+// invoke sends one event to the function and prints its answer.
+func invoke(ctx context.Context, s *stage.Stage, file string) error {
+	event, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	answer, err := s.Function.Invoke(ctx, event)
+	if err != nil {
+		return err
+	}
+	fmt.Println(string(answer))
+	return nil
+}
+
+// logIn does what a mini-program and its user do.
+func logIn(ctx context.Context, s *stage.Stage) error {
+	fmt.Println("1. The page calls wx.login(); the user taps the getPhoneNumber button. The page now has:")
+	tap, _, err := call(ctx, http.MethodGet, s.WeChatURL+"/tap", nil)
+	if err != nil {
+		return err
+	}
+	show(tap)
+	fmt.Println("2. It posts the three to", s.URL+"/phone, and gets:")
+	answer, status, err := call(ctx, http.MethodPost, s.URL+"/phone", tap)
+	if err != nil {
+		return err
+	}
+	show(answer)
+	var phone struct {
+		PhoneNumber string `json:"phoneNumber"`
+	}
+	if status != http.StatusOK || json.Unmarshal(answer, &phone) != nil || phone.PhoneNumber == "" {
+		return fmt.Errorf("status %d, and no phone number", status)
+	}
+	fmt.Println("3. The user's phone number is", phone.PhoneNumber)
+	return nil
+}
+
+func call(ctx context.Context, method, url string, body []byte) (answer []byte, status int, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, 0, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err = io.ReadAll(response.Body)
+	return answer, response.StatusCode, err
+}
+
+// show prints JSON on lines of its own.
+func show(text []byte) {
+	value := jsontext.Value(bytes.Clone(text))
+	if value.Indent(jsontext.WithIndentPrefix("   ")) == nil {
+		text = value
+	}
+	fmt.Printf("   %s\n\n", strings.TrimSpace(string(text)))
+}

@@ -1,0 +1,151 @@
+// Package stage puts everything that the phone function needs onto one machine,
+// without a cloud: stand-ins for WeChat, Secrets Manager, Lambda and the HTTP
+// API, and between them the function's real bootstrap.
+package stage
+
+import (
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"wechat-phone/local/lambda"
+	"wechat-phone/local/secretsmanager"
+	"wechat-phone/local/wechat"
+)
+
+// What the stand-ins know. All of it is made up.
+const (
+	AppID      = "wx0000000000000000"
+	AppSecret  = "0123456789abcdef0123456789abcdef"
+	SecretName = "wechat-phone"
+)
+
+// Config says what to raise. Its zero value listens on free ports of
+// 127.0.0.1.
+type Config struct {
+	Bootstrap   string        // path of the function's executable
+	Host        string        // to listen on; 127.0.0.1 where empty
+	Port        int           // the gateway's; WeChat's is one higher, Secrets Manager's two
+	Route       string        // see lambda.Gateway
+	Env         []string      // more variables for the function, as NAME=value
+	Timeout     time.Duration // see lambda.Config
+	Concurrency int           // see lambda.Config
+	Logs        io.Writer     // gets what the function writes
+
+	WeChatURL string // instead of the stand-in, the WeChat to call
+	Secret    string // instead of the stand-in's, the text of the secret
+}
+
+// Stage is a stage that has been raised.
+type Stage struct {
+	WeChat   *wechat.Server
+	Secrets  *secretsmanager.Server
+	Function *lambda.Function
+
+	URL        string // of the gateway
+	WeChatURL  string // of the WeChat stand-in
+	SecretsURL string // of the Secrets Manager stand-in
+
+	servers []*http.Server
+}
+
+// Build compiles the function into dir, for this machine, and returns the
+// executable's path. make build is what makes the one for Lambda.
+func Build(dir string) (string, error) {
+	bootstrap := filepath.Join(dir, "bootstrap")
+	build := exec.Command("go", "build", "-o", bootstrap, "wechat-phone/functions/phone")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	return bootstrap, build.Run()
+}
+
+// Raise raises a stage. The caller closes it.
+func Raise(config Config) (*Stage, error) {
+	if config.Host == "" {
+		config.Host = "127.0.0.1"
+	}
+	s := &Stage{
+		WeChat:  wechat.New(AppID, AppSecret, time.Now),
+		Secrets: &secretsmanager.Server{},
+	}
+	s.WeChat.Know(EventCode, eventUser)
+	s.WeChat.Script(UsedEventCode, wechat.Refuse(40163, "code been used"))
+	if config.Secret == "" {
+		config.Secret = Secret(AppID, AppSecret)
+	}
+	arn := s.Secrets.Put(SecretName, config.Secret)
+	gateway := &lambda.Gateway{Route: config.Route}
+
+	var err error
+	if s.WeChatURL, err = s.serve(config, 1, s.WeChat); err != nil {
+		return nil, err
+	}
+	if s.SecretsURL, err = s.serve(config, 2, s.Secrets); err != nil {
+		return nil, err
+	}
+	if config.WeChatURL == "" {
+		config.WeChatURL = s.WeChatURL
+	}
+	s.Function, err = lambda.Start(lambda.Config{
+		Bootstrap: config.Bootstrap, Timeout: config.Timeout, Concurrency: config.Concurrency, Logs: config.Logs,
+		Env: append([]string{
+			"WECHAT_SECRET_ID=" + arn,
+			"WECHAT_API_BASE_URL=" + config.WeChatURL,
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + s.SecretsURL,
+		}, config.Env...),
+	})
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("the function did not start: %w", err)
+	}
+	gateway.Invoke = s.Function.Invoke
+	if s.URL, err = s.serve(config, 0, gateway); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Secret is the text of a secret as the function reads it.
+func Secret(appID, appSecret string) string {
+	text, _ := json.Marshal(map[string]string{"appid": appID, "secret": appSecret}, json.Deterministic(true))
+	return string(text)
+}
+
+// serve listens on the offset-th port and returns the URL for this machine.
+func (s *Stage) serve(config Config, offset int, handler http.Handler) (string, error) {
+	port := 0
+	if config.Port != 0 {
+		port = config.Port + offset
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(port)))
+	if err != nil {
+		s.Close()
+		return "", err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	s.servers = append(s.servers, server)
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			panic(err)
+		}
+	}()
+	return fmt.Sprintf("http://127.0.0.1:%d", listener.Addr().(*net.TCPAddr).Port), nil
+}
+
+// Close ends everything that Raise started.
+func (s *Stage) Close() {
+	for _, server := range s.servers {
+		_ = server.Close()
+	}
+	if s.Function != nil {
+		s.Function.Close()
+	}
+}
