@@ -209,7 +209,7 @@ func classify(ctx context.Context, err error) *Error {
 	switch {
 	case ctx.Err() != nil:
 		return &Error{Temporary: true, Reason: "timeout"}
-	case !answered, errors.Is(err, io.ErrUnexpectedEOF): // nothing, or half of it
+	case !answered, answer.HTTPStatusCode() == 0, errors.Is(err, io.ErrUnexpectedEOF): // nothing came back, or half of it
 		return &Error{Temporary: true, Reason: "network"}
 	}
 	status, code := answer.HTTPStatusCode(), "unknown"

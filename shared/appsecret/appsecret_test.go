@@ -1,0 +1,318 @@
+package appsecret
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	standin "wechat-phone/local/secretsmanager"
+	"wechat-phone/shared/redacted"
+	"wechat-phone/shared/weixin"
+)
+
+func credentials(appID, secret string) weixin.Credentials {
+	return weixin.Credentials{AppID: appID, Secret: weixin.AppSecret{Value: redacted.New(secret)}}
+}
+
+// fake answers with text, or fails where err is set, after a while.
+type fake struct {
+	text  string
+	err   error
+	after time.Duration
+	calls atomic.Int32
+}
+
+func (f *fake) GetSecretValue(ctx context.Context, _ *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
+	f.calls.Add(1)
+	text, err := f.text, f.err
+	select {
+	case <-time.After(f.after):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &secretsmanager.GetSecretValueOutput{SecretString: &text}, nil
+}
+
+const text1, text2 = `{"appid":"wx1","secret":"s1"}`, `{"appid":"wx1","secret":"s2"}`
+
+var (
+	app1 = credentials("wx1", "s1")
+	app2 = credentials("wx1", "s2")
+)
+
+func TestSecretIsReadAsPeopleWriteIt(t *testing.T) {
+	for name, text := range map[string]string{
+		"plain":                   `{"appid":"wx1","secret":"s1"}`,
+		"other fields":            `{"secret":"s1","x":[1],"appid":"wx1","Secret":"other","note":null}`,
+		"white space in values":   `{"appid":" wx1\n","secret":"\t s1\u00a0\r\n"}`,
+		"white space around it":   "\n\t {\"appid\":\"wx1\",\"secret\":\"s1\"} \n",
+		"byte order mark":         "\ufeff" + `{"appid":"wx1","secret":"s1"}`,
+		"byte order marks within": `{"appid":"\ufeffwx1","secret":" \ufeff s1 \ufeff"}`,
+	} {
+		if got, ok := parse(text); !ok || !got.Equal(app1) {
+			t.Errorf("%s: %v, appid %q", name, ok, got.AppID)
+		}
+	}
+	for name, text := range map[string]string{
+		"empty": "", "no JSON": "wx1:s1", "null": "null", "an array": `[{"appid":"wx1","secret":"s1"}]`, "a string": `"s1"`,
+		"no appid": `{"secret":"s1"}`, "no secret": `{"appid":"wx1"}`, "empty secret": `{"appid":"wx1","secret":""}`,
+		"blank appid": `{"appid":" \ufeff ","secret":"s1"}`, "a number": `{"appid":"wx1","secret":1}`, "null secret": `{"appid":"wx1","secret":null}`,
+		"other names": `{"AppID":"wx1","AppSecret":"s1"}`, "twice": `{"appid":"wx1","secret":"s1","secret":"s2"}`,
+		"text after it": `{"appid":"wx1","secret":"s1"}}`, "cut short": `{"appid":"wx1","secret":"s1"`,
+	} {
+		if _, ok := parse(text); ok {
+			t.Errorf("%s: was taken", name)
+		}
+	}
+}
+
+func TestOneFetchHoweverManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{text: text1, after: time.Second}
+		store := New(api, "id", time.Now)
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if calls := api.calls.Load(); calls != 1 {
+			t.Errorf("%d fetches", calls)
+		}
+	})
+}
+
+func TestNobodyWaitsLongerThanTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{text: text1, after: time.Hour}
+		store := New(api, "id", time.Now)
+		began := time.Now()
+		_, err := store.Get(t.Context())
+		if e, ok := errors.AsType[*Error](err); !ok || !e.Temporary || e.Reason != "timeout" || time.Since(began) != 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		began = time.Now()
+		_, err = store.Get(ctx)
+		if e, ok := errors.AsType[*Error](err); !ok || !e.Temporary || time.Since(began) != 300*time.Millisecond {
+			t.Errorf("with a context of 300 ms: %v after %v", err, time.Since(began))
+		}
+		time.Sleep(2 * time.Second) // until the fetch has ended
+	})
+}
+
+func TestFailureIsRememberedForOneSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{err: errors.New("broken")}
+		store := New(api, "id", time.Now)
+		for _, step := range []struct {
+			wait  time.Duration
+			calls int32
+		}{{0, 1}, {0, 1}, {999 * time.Millisecond, 1}, {time.Millisecond, 2}, {0, 2}} {
+			time.Sleep(step.wait)
+			if _, err := store.Get(t.Context()); err == nil || api.calls.Load() != step.calls {
+				t.Errorf("%v later: %d fetches, want %d, %v", step.wait, api.calls.Load(), step.calls, err)
+			}
+		}
+		api.err, api.text = nil, text1
+		time.Sleep(time.Second)
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
+			t.Errorf("after Secrets Manager healed: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := store.Get(t.Context()); err != nil || api.calls.Load() != 3 {
+			t.Errorf("an hour later: %d fetches, %v", api.calls.Load(), err)
+		}
+	})
+}
+
+func TestFirstRequestTriesAgainAfterAFailedStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{err: errors.New("broken")}
+		store := New(api, "id", time.Now)
+		if err := store.Load(t.Context()); err == nil {
+			t.Error("no error from a broken start")
+		}
+		api.err, api.text = nil, text1
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
+			t.Errorf("the first request: %v", err)
+		}
+	})
+}
+
+func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{text: text1}
+		store := New(api, "id", time.Now)
+		if err := store.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		refresh := func(rejected, want weixin.Credentials, calls int32) {
+			t.Helper()
+			got, err := store.Refresh(t.Context(), rejected)
+			if err != nil || !got.Equal(want) || api.calls.Load() != calls {
+				t.Errorf("%v, secret as wanted: %v, %d fetches, want %d", err, got.Equal(want), api.calls.Load(), calls)
+			}
+		}
+		refresh(app1, app1, 2) // the first load was no re-read
+		refresh(app1, app1, 2)
+		time.Sleep(30*time.Second - time.Millisecond)
+		api.text = text2
+		refresh(app1, app1, 2)
+		time.Sleep(time.Millisecond)
+		refresh(app1, app2, 3)
+		refresh(app1, app2, 3) // older than the cached ones
+		refresh(app2, app2, 3)
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app2) {
+			t.Errorf("the fresh ones are not kept: %v", err)
+		}
+		time.Sleep(30 * time.Second)
+		api.text = text1
+		refresh(app2, app1, 4)
+	})
+}
+
+func TestOneRereadHoweverManyAreRejectedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{text: text1}
+		store := New(api, "id", time.Now)
+		if err := store.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		api.text, api.after = text2, time.Second
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if got, err := store.Refresh(t.Context(), app1); err != nil || !got.Equal(app2) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if calls := api.calls.Load(); calls != 2 {
+			t.Errorf("%d fetches", calls)
+		}
+	})
+}
+
+func TestFailedRereadIsAnsweredUntilTheNextAndKeepsTheOldCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{text: text1}
+		store := New(api, "id", time.Now)
+		if err := store.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		api.err = errors.New("broken")
+		for range 3 {
+			if _, err := store.Refresh(t.Context(), app1); err == nil {
+				t.Error("no error from a broken re-read")
+			}
+			time.Sleep(9 * time.Second)
+		}
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) || api.calls.Load() != 2 {
+			t.Errorf("%v, %d fetches", err, api.calls.Load())
+		}
+		api.err, api.text = nil, text2
+		time.Sleep(3 * time.Second)
+		if got, err := store.Refresh(t.Context(), app1); err != nil || !got.Equal(app2) {
+			t.Errorf("after 30 s: %v", err)
+		}
+	})
+}
+
+// The SDK's own client, against answers as AWS gives them.
+func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "made-up")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	var fault http.HandlerFunc
+	secrets := &standin.Server{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secrets.Fail(fault)
+		secrets.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.URL)
+	loaded, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := secrets.Put("name", `{"appid":"wx1","secret":"s1"}`)
+	secrets.PutBinary("binary", []byte(text1))
+	secrets.Put("malformed", "canary")
+
+	aws := func(status int, code string) http.HandlerFunc { return standin.Fault(status, code, "canary") }
+	tests := []struct {
+		name, id string
+		fault    http.HandlerFunc
+		want     Error
+	}{
+		{"by name", "name", nil, Error{}},
+		{"by ARN", arn, nil, Error{}},
+		{"missing", "other", nil, Error{Reason: "ResourceNotFoundException"}},
+		{"binary", "binary", nil, Error{Reason: "malformed"}},
+		{"malformed", "malformed", nil, Error{Reason: "malformed"}},
+		{"denied", "name", aws(400, "AccessDeniedException"), Error{Reason: "AccessDeniedException"}},
+		{"to be deleted", "name", aws(400, "InvalidRequestException"), Error{Reason: "InvalidRequestException"}},
+		{"key disabled", "name", aws(400, "DecryptionFailure"), Error{Reason: "DecryptionFailure"}},
+		{"token expired", "name", aws(400, "ExpiredTokenException"), Error{Reason: "ExpiredTokenException"}},
+		{"an odd code", "name", aws(400, "canary <&> "), Error{Reason: "unknown"}},
+		{"no AWS error", "name", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, Error{Reason: "UnknownError"}},
+		{"HTML", "name", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>canary") }, Error{Reason: "unknown"}},
+		{"throttled", "name", aws(400, "ThrottlingException"), Error{true, "ThrottlingException"}},
+		{"throttled otherwise", "name", aws(400, "TooManyRequestsException"), Error{true, "TooManyRequestsException"}},
+		{"status 429", "name", aws(429, "Slow"), Error{true, "Slow"}},
+		{"failing", "name", aws(500, "InternalServiceError"), Error{true, "InternalServiceError"}},
+		{"overloaded", "name", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, Error{true, "UnknownError"}},
+		{"hanging up", "name", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, Error{true, "network"}},
+		{"half an answer", "name", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "500")
+			fmt.Fprint(w, `{"SecretString":"canary`)
+		}, Error{true, "network"}},
+	}
+	for _, test := range tests {
+		fault = test.fault
+		loaded.Logger = nil
+		_, err := New(secretsmanager.NewFromConfig(loaded), test.id, time.Now).Get(t.Context())
+		if test.want == (Error{}) {
+			if err != nil {
+				t.Errorf("%s: %v", test.name, err)
+			}
+			continue
+		}
+		e, ok := errors.AsType[*Error](err)
+		if !ok || *e != test.want {
+			t.Errorf("%s: %+v, want %+v", test.name, err, test.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error holds what was answered", test.name)
+		}
+	}
+
+	server.Close()
+	_, err = New(secretsmanager.NewFromConfig(loaded), "name", time.Now).Get(t.Context())
+	if e, ok := errors.AsType[*Error](err); !ok || *e != (Error{true, "network"}) {
+		t.Errorf("unreachable: %v", err)
+	}
+}
