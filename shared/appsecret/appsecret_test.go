@@ -246,18 +246,15 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "made-up")
 	t.Setenv("AWS_REGION", "us-east-1")
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
-	var fault http.HandlerFunc
 	secrets := &standin.Server{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		secrets.Fail(fault)
-		secrets.ServeHTTP(w, r)
-	}))
+	server := httptest.NewServer(secrets)
 	defer server.Close()
 	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.URL)
 	loaded, err := config.LoadDefaultConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	loaded.Logger = nil
 	arn := secrets.Put("name", `{"appid":"wx1","secret":"s1"}`)
 	secrets.PutBinary("binary", []byte(text1))
 	secrets.Put("malformed", "canary")
@@ -292,8 +289,7 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 		}, Error{true, "network"}},
 	}
 	for _, test := range tests {
-		fault = test.fault
-		loaded.Logger = nil
+		secrets.Fail(test.fault)
 		_, err := New(secretsmanager.NewFromConfig(loaded), test.id, time.Now).Get(t.Context())
 		if test.want == (Error{}) {
 			if err != nil {
