@@ -24,16 +24,22 @@ import (
 const startTimeout = 2 * time.Second
 
 func main() {
-	logger := lambdacontext.NewLogger()
-	log.SetFlags(0)
-	log.SetOutput(withheld{logger})
-
+	logger := newLogger()
 	h, err := start(context.Background(), os.Getenv, logger)
 	if err != nil {
 		logger.Error("the function cannot start", "reason", err)
 		os.Exit(1)
 	}
 	lambda.StartHandlerFunc(h.serve)
+}
+
+// newLogger returns the function's logger, and makes the standard log package
+// write through it.
+func newLogger() *slog.Logger {
+	logger := lambdacontext.NewLogger()
+	log.SetFlags(0)
+	log.SetOutput(withheld{logger})
+	return logger
 }
 
 // start wires the function together, and does what would otherwise make the

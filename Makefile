@@ -1,0 +1,55 @@
+# The phone function's commands; make alone lists them.
+
+# Go fetches the toolchain that go.mod names, whatever this machine has.
+export GOTOOLCHAIN = auto
+
+EVENT = events/phone.json
+HOST  = 127.0.0.1
+ARCH  = amd64
+
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SAM_LOCAL   = --env-vars events/env.json --add-host host.docker.internal:host-gateway
+
+# The same flags wherever the function is built: static, stripped, and the same
+# bytes from a checkout and from SAM's copy of it, which has no .git.
+GO_BUILD = CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags lambda.norpc -ldflags "-s -w"
+
+.DEFAULT_GOAL := help
+.PHONY: help run start invoke test build build-PhoneFunction lint sam-invoke sam-start build/local/bootstrap
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: build/local/bootstrap ## log in, tap and get a phone number, offline
+	go run ./local -bootstrap $< -login
+
+start: build/local/bootstrap ## keep the function up on :3000 (HOST=0.0.0.0 for containers)
+	go run ./local -bootstrap $< -host $(HOST) -port 3000
+
+invoke: build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)
+	@WATERMARK_MAX_AGE=0 go run ./local -bootstrap $< -event $(EVENT)
+
+test: build/local/bootstrap ## prove the contract
+	BOOTSTRAP=$(CURDIR)/$< go test ./...
+
+build: ## build the bootstrap for Lambda, in build/lambda (ARCH=amd64 or arm64)
+	@$(MAKE) --no-print-directory build-PhoneFunction ARTIFACTS_DIR=build/lambda
+
+build-PhoneFunction: # what sam build calls
+	GOOS=linux GOARCH=$(ARCH) $(GO_BUILD) -o $(ARTIFACTS_DIR)/bootstrap ./functions/phone
+
+build/local/bootstrap: # for this machine
+	@$(GO_BUILD) -o $@ ./functions/phone
+
+lint: ## format, vet, staticcheck
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+	$(STATICCHECK) ./...
+
+sam-invoke: ## the event through SAM CLI and Docker (make start HOST=0.0.0.0 beside it)
+	sam build
+	sam local invoke PhoneFunction --event $(EVENT) $(SAM_LOCAL)
+
+sam-start: ## the API on :3010 through SAM CLI and Docker (make start HOST=0.0.0.0 beside it)
+	sam build
+	sam local start-api --port 3010 $(SAM_LOCAL)

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"wechat-phone/local/stage"
+)
+
+// Every file in events/ does what its name says.
+func TestEventFiles(t *testing.T) {
+	t.Parallel()
+	r := raise(t, func(c *stage.Config) { c.Env = []string{"WATERMARK_MAX_AGE=0"} })
+	want := map[string]struct {
+		status int
+		error  string
+	}{
+		"phone.json":         {200, ""},
+		"form.json":          {200, ""},
+		"base64.json":        {200, ""},
+		"used-code.json":     {400, "code_rejected"},
+		"undecryptable.json": {422, "undecryptable"},
+		"missing-field.json": {400, "invalid_request"},
+	}
+	files, err := filepath.Glob("../../events/*.json")
+	if err != nil || len(files) != len(want)+1 {
+		t.Errorf("%d files, want %d events and env.json: %v", len(files), len(want), err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		if name == "env.json" {
+			continue
+		}
+		event, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // their codes can be used again and again
+			got := r.invoke(string(event))
+			expected, ok := want[name]
+			if !ok || got.status != expected.status || got.Error != expected.error {
+				t.Errorf("%s: %d %s, want %+v", name, got.status, got.Error, expected)
+			}
+			if got.status == 200 && got.Phone != "13500001234" {
+				t.Errorf("%s: %s", name, got.body)
+			}
+		}
+	}
+}
+
+// SAM sets from env.json only what the template declares, and silently leaves
+// the rest.
+func TestEnvFileNamesWhatTheTemplateDeclares(t *testing.T) {
+	text, err := os.ReadFile("../../events/env.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env struct{ PhoneFunction map[string]string }
+	if err := json.Unmarshal(text, &env); err != nil {
+		t.Fatal(err)
+	}
+	template, err := os.ReadFile("../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, variables, _ := strings.Cut(string(template), "Variables:\n")
+	if len(env.PhoneFunction) == 0 {
+		t.Error("env.json sets nothing")
+	}
+	for name := range env.PhoneFunction {
+		if !strings.Contains(variables, "          "+name+":") {
+			t.Errorf("%s is not declared in template.yaml", name)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package secretsmanager
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestGetSecretValue(t *testing.T) {
+	s := &Server{}
+	arn := s.Put("name", "one")
+	s.Put("name", "two")
+	s.Put("name", "three")
+	s.PutBinary("binary", []byte{1, 2})
+	for _, test := range []struct {
+		input  string
+		status int
+		want   string
+	}{
+		{`{"SecretId":"name"}`, 200, `"SecretString":"three"`},
+		{`{"SecretId":"name"}`, 200, `"VersionStages":["AWSCURRENT"]`},
+		{`{"SecretId":"` + arn + `"}`, 200, `"SecretString":"three"`},
+		{`{"SecretId":"` + strings.TrimSuffix(arn, "-AbCdEf") + `"}`, 200, `"SecretString":"three"`},
+		{`{"SecretId":"name","VersionStage":"AWSPREVIOUS"}`, 200, `"SecretString":"two"`},
+		{`{"SecretId":"name","VersionStage":"AWSPENDING"}`, 400, `"__type":"ResourceNotFoundException"`},
+		{`{"SecretId":"name","VersionId":"00000000-0000-4000-8000-000000000001"}`, 200, `"SecretString":"one"`},
+		{`{"SecretId":"binary"}`, 200, `"SecretBinary":"AQI="`},
+		{`{"SecretId":"other"}`, 400, `"__type":"ResourceNotFoundException"`},
+		{`{`, 400, `"__type":"SerializationException"`},
+	} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(test.input))
+		r.Header.Set("X-Amz-Target", "secretsmanager.GetSecretValue")
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=made-up")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Code != test.status || !strings.Contains(w.Body.String(), test.want) {
+			t.Errorf("%s: %d %s", test.input, w.Code, w.Body)
+		}
+		r.Header.Del("Authorization")
+		w = httptest.NewRecorder()
+		if s.ServeHTTP(w, r); w.Code != 400 || !strings.Contains(w.Body.String(), "MissingAuthenticationToken") {
+			t.Errorf("without a signature: %d %s", w.Code, w.Body)
+		}
+	}
+	s.Fail(Fault(400, "ThrottlingException", "Rate exceeded"))
+	r := httptest.NewRequest("POST", "/", strings.NewReader(`{"SecretId":"name"}`))
+	r.Header.Set("X-Amz-Target", "secretsmanager.GetSecretValue")
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=made-up")
+	w := httptest.NewRecorder()
+	if s.ServeHTTP(w, r); w.Code != 400 || w.Body.String() != `{"Message":"Rate exceeded","__type":"ThrottlingException"}` {
+		t.Errorf("throttled: %d %s", w.Code, w.Body)
+	}
+	if s.Calls() != 10 {
+		t.Errorf("%d calls counted, want 10", s.Calls())
+	}
+}
