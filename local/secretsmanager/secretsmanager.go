@@ -89,7 +89,7 @@ func Fault(status int, code, message string) http.HandlerFunc {
 func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.WriteHeader(status)
-	_ = json.MarshalWrite(w, body)
+	_ = json.MarshalWrite(w, body, json.Deterministic(true))
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -223,7 +223,7 @@ func Accept(user User) http.HandlerFunc {
 	if user.UnionID != "" {
 		session["unionid"] = user.UnionID
 	}
-	text, _ := json.Marshal(session)
+	text, _ := json.Marshal(session, json.Deterministic(true))
 	return Answer(string(text))
 }
 
