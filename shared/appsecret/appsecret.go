@@ -12,6 +12,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -69,7 +70,8 @@ type Store struct {
 
 // fetch is one call of Secrets Manager, shared by all who wait for it.
 type fetch struct {
-	done        chan struct{} // closed when the others stand
+	began       time.Time
+	done        chan struct{} // closed when the two below stand
 	credentials weixin.Credentials
 	failure     *Error
 }
@@ -132,13 +134,14 @@ func (s *Store) Refresh(ctx context.Context, rejected weixin.Credentials) (weixi
 
 // fetch joins the fetch that runs, or starts one. The caller holds mu.
 //
-// A fetch runs on its own time, not on the request's that began it: others may
-// be waiting too.
+// A fetch runs on its own time, not on that of the request that began it, since
+// others may wait for it too. So Lambda may freeze the process while one runs:
+// what is past its time then is left to itself, and its end says nothing of now.
 func (s *Store) fetch() *fetch {
-	if s.running != nil {
+	if s.running != nil && s.within(s.running.began, fetchTimeout) {
 		return s.running
 	}
-	f := &fetch{done: make(chan struct{})}
+	f := &fetch{began: s.wallClock(), done: make(chan struct{})}
 	s.running = f
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
@@ -147,12 +150,16 @@ func (s *Store) fetch() *fetch {
 
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.running = nil
-		s.failure, s.failedAt = f.failure, s.wallClock()
+		close(f.done)
 		if f.failure == nil {
 			s.current = &f.credentials
 		}
-		close(f.done)
+		if s.running == f {
+			s.running, s.failure, s.failedAt = nil, f.failure, s.wallClock()
+			if latest := f.began.Add(fetchTimeout); s.failedAt.After(latest) {
+				s.failedAt = latest
+			}
+		}
 	}()
 	return f
 }
@@ -206,10 +213,11 @@ func classify(ctx context.Context, err error) *Error {
 		error
 		ErrorCode() string
 	}](err)
+	_, broken := errors.AsType[net.Error](err)
 	switch {
 	case ctx.Err() != nil:
 		return &Error{Temporary: true, Reason: "timeout"}
-	case !answered, answer.HTTPStatusCode() == 0, errors.Is(err, io.ErrUnexpectedEOF): // nothing came back, or half of it
+	case !answered, answer.HTTPStatusCode() == 0, broken, errors.Is(err, io.ErrUnexpectedEOF): // nothing came back, or half of it
 		return &Error{Temporary: true, Reason: "network"}
 	}
 	status, code := answer.HTTPStatusCode(), "unknown"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -160,6 +161,47 @@ func TestFirstRequestTriesAgainAfterAFailedStart(t *testing.T) {
 	})
 }
 
+// A request gives up on a fetch, Lambda freezes the process, and thaws it with
+// the next event when the fetch is long past its time.
+func TestFetchOfBeforeAFreezeSaysNothingAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{text: text1, after: time.Hour}
+		var frozen atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(frozen.Load())) }
+		store := New(api, "id", now)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := store.Get(ctx); err == nil {
+			t.Error("got credentials of a hanging Secrets Manager")
+		}
+		synctest.Wait()
+		frozen.Store(int64(10 * time.Second))
+		api.after = 0
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
+			t.Errorf("while the old fetch still hangs: %v", err)
+		}
+		time.Sleep(fetchTimeout) // until it has failed
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) || api.calls.Load() != 2 {
+			t.Errorf("after the old fetch failed: %v, %d fetches", err, api.calls.Load())
+		}
+
+		// The same, but the old fetch fails before the next event is handled.
+		api.after = time.Hour
+		frozen.Store(0)
+		store = New(api, "id", now)
+		ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, _ = store.Get(ctx)
+		synctest.Wait()
+		frozen.Store(int64(10 * time.Second))
+		api.after = 0
+		time.Sleep(fetchTimeout)
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
+			t.Errorf("right after the old fetch failed: %v", err)
+		}
+	})
+}
+
 func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
@@ -286,6 +328,17 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 		{"half an answer", "name", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "500")
 			fmt.Fprint(w, `{"SecretString":"canary`)
+		}, Error{true, "network"}},
+		{"a reset within the answer", "name", func(w http.ResponseWriter, _ *http.Request) {
+			c, out, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			_, _ = out.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"SecretString\":\"canary")
+			_ = out.Flush()
+			time.Sleep(20 * time.Millisecond)
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
 		}, Error{true, "network"}},
 	}
 	for _, test := range tests {

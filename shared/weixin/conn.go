@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -68,6 +69,9 @@ func newPool(base *url.URL) (*pool, error) {
 	}
 	if base.Port() != "" {
 		port = base.Port()
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, errors.New("must have a port from 1 to 65535, or none")
+		}
 	}
 	p := &pool{address: net.JoinHostPort(base.Hostname(), port)}
 	if base.Scheme == "https" {
