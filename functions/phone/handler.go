@@ -66,7 +66,9 @@ func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, err
 		f := failureOf(err)
 		answer = f.answer(requestID, t.asked)
 		outcome = string(f.kind)
-		attrs = append(attrs, slog.String("reason", f.reason))
+		if f.reason != "" {
+			attrs = append(attrs, slog.String("reason", f.reason))
+		}
 	}
 	attrs = append(attrs,
 		slog.String("outcome", outcome),

@@ -34,8 +34,11 @@ type fake struct {
 	calls atomic.Int32
 }
 
-func (f *fake) GetSecretValue(ctx context.Context, _ *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
+func (f *fake) GetSecretValue(ctx context.Context, in *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
 	f.calls.Add(1)
+	if *in.SecretId != "id" || in.VersionId != nil || in.VersionStage != nil {
+		return nil, errors.New("not asked for the current version of the secret")
+	}
 	text, err := f.text, f.err
 	select {
 	case <-time.After(f.after):
