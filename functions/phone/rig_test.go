@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json/v2"
 	"encoding/pem"
 	"fmt"
@@ -13,14 +10,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechat"
 	"wechat-phone/shared/weixin"
@@ -51,21 +51,22 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// rig is a stage with the compiled function on it. At its end it checks what
-// holds for every test: that the function wrote JSON lines only, and none of
-// what may not be written.
+// rig is a stage with the compiled function on it. It sees to what holds for
+// every test: the function writes JSON lines only, reports no failure to
+// Lambda, and nothing that is marked stands in a line or an answer but in the
+// success of the user whose it is.
 type rig struct {
 	*stage.Stage
-	t    *testing.T
+	t    testing.TB
 	logs *logs
 
 	mu     sync.Mutex
-	hidden []string
+	owners map[string]wechat.User // by code
 }
 
-func raise(t *testing.T, edit func(*stage.Config)) *rig {
+func raise(t testing.TB, edit func(*stage.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, logs: &logs{}}
+	r := &rig{t: t, logs: &logs{}, owners: map[string]wechat.User{}}
 	config := stage.Config{Bootstrap: bootstrap, Logs: r.logs}
 	if edit != nil {
 		edit(&config)
@@ -75,46 +76,42 @@ func raise(t *testing.T, edit func(*stage.Config)) *rig {
 		t.Fatal(err)
 	}
 	r.Stage = s
-	r.hide(stage.AppSecret)
 	t.Cleanup(func() {
 		s.Close()
 		r.logs.check(t)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, text := range r.hidden {
-			if strings.Contains(r.logs.String(), text) {
-				t.Errorf("the function wrote %q", text)
-			}
-		}
 	})
 	return r
 }
 
-// hide notes what may stand in no line that the function writes.
-func (r *rig) hide(texts ...string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, text := range texts {
-		if text != "" {
-			r.hidden = append(r.hidden, text)
-		}
-	}
+// env is for stages that only need other variables.
+func env(variables ...string) func(*stage.Config) {
+	return func(c *stage.Config) { c.Env = variables }
 }
 
-// tap logs user in and taps, and notes what is that user's alone.
-func (r *rig) tap(user wechat.User) wechat.Tap {
-	tap := r.WeChat.Tap(user)
-	r.hide(tap.Code, tap.EncryptedData, tap.IV, user.OpenID, user.UnionID, user.PurePhone,
-		base64.StdEncoding.EncodeToString(user.SessionKey), hex.EncodeToString(user.SessionKey), string(user.SessionKey))
+var users atomic.Int64
+
+// newUser makes up a user whose every secret is marked.
+func newUser() wechat.User { return hostile.User(int(users.Add(1))) }
+
+// grant lets user log in, with tap for what the button hands over.
+func (r *rig) grant(user wechat.User, tap wechat.Tap) wechat.Tap {
+	tap.Code = hostile.Code(int(users.Add(1)))
+	r.WeChat.Grant(tap.Code, user)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.owners[tap.Code] = user
 	return tap
 }
 
-// newTap is tap for a user made up for it.
-func (r *rig) newTap() wechat.Tap { return r.tap(r.WeChat.NewUser()) }
+// tap logs user in and taps.
+func (r *rig) tap(user wechat.User) wechat.Tap { return r.grant(user, r.WeChat.SealPhone(user)) }
 
-// scripted is newTap with an answer of WeChat's to its code.
-func (r *rig) scripted(answer http.HandlerFunc) wechat.Tap {
-	tap := r.newTap()
+// newTap is tap for a user made up for it.
+func (r *rig) newTap() wechat.Tap { return r.tap(newUser()) }
+
+// scripted is tap, with an answer of WeChat's to the code.
+func (r *rig) scripted(user wechat.User, answer http.HandlerFunc) wechat.Tap {
+	tap := r.tap(user)
 	r.WeChat.Script(tap.Code, answer)
 	return tap
 }
@@ -130,6 +127,7 @@ type answered struct {
 	Action    string `json:"action"`
 	RequestID string `json:"requestId"`
 	Phone     string `json:"phoneNumber"`
+	OpenID    string `json:"openid"`
 }
 
 func (r *rig) read(status int, header http.Header, body string) answered {
@@ -137,20 +135,28 @@ func (r *rig) read(status int, header http.Header, body string) answered {
 	if err := json.Unmarshal([]byte(body), &a); err != nil {
 		r.t.Errorf("the answer is no JSON: %v", err)
 	}
+	text := fmt.Sprint(header)
+	if status != http.StatusOK {
+		text += body
+	}
+	if leak := hostile.Leak(text); leak != "" {
+		r.t.Errorf("an answer of status %d holds %q", status, leak)
+	}
 	return a
 }
 
 // send posts a body of a content type, none where that is empty.
 func (r *rig) send(method, path, contentType, body string) answered {
 	r.t.Helper()
-	request, err := http.NewRequest(method, r.URL+path, strings.NewReader(body))
+	request, err := http.NewRequest(method, r.URL+"/", strings.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	request.URL.Path, request.URL.Opaque = "", r.URL[len("http:"):]+path // as it is, whatever it is
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
 		r.t.Error(err)
 		return answered{}
@@ -160,17 +166,24 @@ func (r *rig) send(method, path, contentType, body string) answered {
 	if err != nil {
 		r.t.Error(err)
 	}
+	if method == http.MethodHead { // whose answer has no body to look at
+		return answered{status: response.StatusCode, header: response.Header}
+	}
 	return r.read(response.StatusCode, response.Header, string(text))
 }
 
-// post posts what the page has.
+// post posts what the page has. Where a phone number comes back it must be that
+// of the user who logged in.
 func (r *rig) post(tap wechat.Tap) answered {
 	r.t.Helper()
-	body, err := json.Marshal(tap)
-	if err != nil {
-		r.t.Fatal(err)
+	got := r.send("POST", "/phone", "application/json", hostile.JSON(tap))
+	r.mu.Lock()
+	owner := r.owners[tap.Code]
+	r.mu.Unlock()
+	if got.status == http.StatusOK && (got.Phone != owner.Phone || got.OpenID != owner.OpenID) {
+		r.t.Errorf("%s came back for %s", got.body, owner.OpenID)
 	}
-	return r.send("POST", "/phone", "application/json", string(body))
+	return got
 }
 
 // invoke hands an event to the function itself.
@@ -197,22 +210,40 @@ func (r *rig) invoke(event string) answered {
 	return r.read(answer.StatusCode, header, answer.Body)
 }
 
-// wantFailure checks an answer against a row of the error table.
-func (r *rig) wantFailure(name string, got answered, error string, status int, action string) {
+// want checks an answer against a row of the error table, or for a success.
+func (r *rig) want(name string, got answered, want hostile.Want) {
 	r.t.Helper()
-	if got.Error != error || got.status != status || got.Action != action {
-		r.t.Errorf("%s: %s %d %s, want %s %d %s (%s)", name, got.Error, got.status, got.Action, error, status, action, got.Message)
+	r.wantHeaders(name, got)
+	if want == (hostile.Want{}) {
+		if got.status != http.StatusOK || got.Phone == "" || strings.Contains(got.body, `"error"`) {
+			r.t.Errorf("%s: %d %s, want a phone number", name, got.status, got.body)
+		}
+		return
 	}
-	want := fmt.Sprintf(`{"error":%q,"message":%q,"action":%q,"requestId":%q}`, got.Error, got.Message, got.Action, got.RequestID)
-	if got.body != want || got.Message == "" || !requestID.MatchString(got.RequestID) {
+	if got := (hostile.Want{Error: got.Error, Status: got.status, Action: got.Action}); got != want {
+		r.t.Errorf("%s: %v, want %v", name, got, want)
+	}
+	body := fmt.Sprintf(`{"error":%q,"message":%q,"action":%q,"requestId":%q}`, got.Error, got.Message, got.Action, got.RequestID)
+	if got.body != body || got.Message == "" || !requestID.MatchString(got.RequestID) {
 		r.t.Errorf("%s: the body is %s", name, got.body)
 	}
-	r.wantHeaders(name, got)
-	retryAfter := map[string]string{"rate_limited": "60", "unavailable": "1"}[error]
-	allow := map[string]string{"method_not_allowed": "POST"}[error]
+	retryAfter := map[string]string{"rate_limited": "60", "unavailable": "1"}[want.Error]
+	allow := map[string]string{"method_not_allowed": "POST"}[want.Error]
 	if got.header.Get("retry-after") != retryAfter || got.header.Get("allow") != allow {
 		r.t.Errorf("%s: retry-after %q, allow %q", name, got.header.Get("retry-after"), got.header.Get("allow"))
 	}
+}
+
+// wantFailure is want for a row that is written out.
+func (r *rig) wantFailure(name string, got answered, error string, status int, action string) {
+	r.t.Helper()
+	r.want(name, got, hostile.Want{Error: error, Status: status, Action: action})
+}
+
+// wantPhone posts, and wants a phone number back.
+func (r *rig) wantPhone(name string, tap wechat.Tap) {
+	r.t.Helper()
+	r.want(name, r.post(tap), hostile.Want{})
 }
 
 var requestID = regexp.MustCompile(`^[0-9a-f-]{36}$`)
@@ -228,26 +259,63 @@ func (r *rig) wantHeaders(name string, got answered) {
 	}
 }
 
-// logs collects what the function writes.
+// logs collects what the function writes, and looks at each line as it comes.
 type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu      sync.Mutex
+	partial string
+	lines   []string // the first ones
+	count   int
+	wrong   []string
 }
+
+const keptLines = 5000
 
 func (l *logs) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text.Write(p)
+	text := l.partial + string(p)
+	for {
+		line, rest, whole := strings.Cut(text, "\n")
+		if !whole {
+			l.partial = text
+			return len(p), nil
+		}
+		text = rest
+		l.count++
+		if len(l.lines) < keptLines {
+			l.lines = append(l.lines, line)
+		}
+		var read logLine
+		if err := json.Unmarshal([]byte(line), &read); err != nil || read.Level == "" || read.Message == "" || read.Timestamp == "" {
+			l.wrong = append(l.wrong, "no JSON with level, message and timestamp: "+line)
+		}
+		if leak := hostile.Leak(line); leak != "" {
+			l.wrong = append(l.wrong, fmt.Sprintf("holds %q: %s", leak, line))
+		}
+	}
 }
 
-func (l *logs) String() string {
+func (l *logs) check(t testing.TB) {
+	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text.String()
+	if l.partial != "" {
+		t.Errorf("a line without an end: %q", l.partial)
+	}
+	for _, wrong := range l.wrong[:min(len(l.wrong), 5)] {
+		t.Errorf("one of %d wrong lines: %s", len(l.wrong), wrong)
+	}
 }
 
-// line is one of the function's.
-type line struct {
+// text returns the lines.
+func (l *logs) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}
+
+// logLine is one of the function's.
+type logLine struct {
 	Level     string   `json:"level"`
 	Message   string   `json:"message"`
 	Timestamp string   `json:"timestamp"`
@@ -262,35 +330,31 @@ type line struct {
 	First     *bool    `json:"first"`
 }
 
+// request returns the line of the request that was answered. It may come a
+// little after the answer.
+func (l *logs) request(t testing.TB, got answered) (found logLine) {
+	t.Helper()
+	waitFor(t, "there is a line for the request", func() bool {
+		for _, line := range l.requests() {
+			if line.RequestID == got.RequestID {
+				found = line
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
 // requests returns the lines of requests.
-func (l *logs) requests() (lines []line) {
-	for text := range strings.Lines(l.String()) {
-		var one line
+func (l *logs) requests() (lines []logLine) {
+	for text := range strings.Lines(l.text()) {
+		var one logLine
 		if json.Unmarshal([]byte(text), &one) == nil && one.Outcome != "" {
 			lines = append(lines, one)
 		}
 	}
 	return lines
-}
-
-func (l *logs) check(t *testing.T) {
-	t.Helper()
-	for text := range strings.Lines(l.String()) {
-		var one line
-		if err := json.Unmarshal([]byte(text), &one); err != nil || one.Level == "" || one.Message == "" || one.Timestamp == "" {
-			t.Errorf("a line that is no JSON with level, message and timestamp: %q", text)
-		}
-	}
-}
-
-// wait waits until a condition holds.
-func wait(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
 }
 
 // runPanicking is the function with a dependency that panics, in the real
@@ -311,7 +375,7 @@ func runPanicking(where string) {
 
 type panicking struct{}
 
-const panicText = "canary-of-a-panic"
+const panicText = "text of a panic with a canary"
 
 func (panicking) Get(context.Context) (weixin.Credentials, error) { panic(panicText) }
 
@@ -327,6 +391,23 @@ func (panicking) Code2Session(context.Context, weixin.Credentials, string) (weix
 // discarded is for servers whose clients are meant to fail.
 var discarded = log.New(io.Discard, "", 0)
 
-func certificatePEM(s *httptest.Server) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+// trust makes a variable by which the function trusts s, and nobody else.
+func trust(t testing.TB, s *httptest.Server) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "SSL_CERT_FILE=" + file
+}
+
+// waitFor waits until a condition holds.
+func waitFor(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
 }

@@ -71,7 +71,7 @@ func (s *Server) Fail(fault http.HandlerFunc) {
 	s.fault = fault
 }
 
-// Calls returns how often GetSecretValue was called.
+// Calls returns how many requests have come in.
 func (s *Server) Calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,6 +93,19 @@ func reply(w http.ResponseWriter, status int, body any) {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.calls++
+	fault := s.fault
+	s.mu.Unlock()
+	if fault != nil {
+		fault(w, r)
+		return
+	}
+	s.Answer(w, r)
+}
+
+// Answer is ServeHTTP without the fault, for faults that end well.
+func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost || r.Header.Get("X-Amz-Target") != "secretsmanager.GetSecretValue" {
 		Fault(http.StatusBadRequest, "UnknownOperationException", "")(w, r)
 		return
@@ -108,14 +121,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	s.mu.Lock()
-	s.calls++
-	fault := s.fault
 	output := s.find(input.SecretId, input.VersionId, input.VersionStage)
 	s.mu.Unlock()
 
 	switch {
-	case fault != nil:
-		fault(w, r)
 	case output == nil:
 		Fault(http.StatusBadRequest, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.")(w, r)
 	default:

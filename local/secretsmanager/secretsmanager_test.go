@@ -50,7 +50,7 @@ func TestGetSecretValue(t *testing.T) {
 	if s.ServeHTTP(w, r); w.Code != 400 || w.Body.String() != `{"Message":"Rate exceeded","__type":"ThrottlingException"}` {
 		t.Errorf("throttled: %d %s", w.Code, w.Body)
 	}
-	if s.Calls() != 10 {
-		t.Errorf("%d calls counted, want 10", s.Calls())
+	if s.Calls() != 21 {
+		t.Errorf("%d calls counted, want 21", s.Calls())
 	}
 }

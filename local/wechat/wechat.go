@@ -44,6 +44,7 @@ type Server struct {
 	scripts map[string]http.HandlerFunc
 	seen    map[string]int
 	taps    int
+	pruned  time.Time
 }
 
 type login struct {
@@ -89,11 +90,19 @@ func random(n int) []byte {
 // Login is wx.login(): it returns a code that lives five minutes and works once.
 func (s *Server) Login(user User) (code string) {
 	code = "0" + hex.EncodeToString(random(15)) + "w"
+	s.Grant(code, user)
+	return code
+}
+
+// Grant is Login with a code of the caller's choice.
+func (s *Server) Grant(code string, user User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.logins, func(_ string, l *login) bool { return !l.reusable && s.now().Sub(l.at) > 2*codeLife })
+	if now := s.now(); now.Sub(s.pruned) > codeLife {
+		s.pruned = now
+		maps.DeleteFunc(s.logins, func(_ string, l *login) bool { return !l.reusable && now.Sub(l.at) > 2*codeLife })
+	}
 	s.logins[code] = &login{user: user, at: s.now()}
-	return code
 }
 
 // Know makes code work for user, however often and late.
@@ -127,14 +136,19 @@ type Tap struct {
 
 // Tap logs user in and seals the user's phone number.
 func (s *Server) Tap(user User) Tap {
+	tap := s.SealPhone(user)
+	tap.Code = s.Login(user)
+	return tap
+}
+
+// SealPhone seals user's phone number, for a login to come.
+func (s *Server) SealPhone(user User) Tap {
 	s.mu.Lock()
 	appID := s.appID
 	s.mu.Unlock()
-	tap := Seal(user.SessionKey, fmt.Appendf(nil,
+	return Seal(user.SessionKey, fmt.Appendf(nil,
 		`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":%q,"watermark":{"timestamp":%d,"appid":%q}}`,
 		user.Phone, user.PurePhone, user.CountryCode, s.now().Unix(), appID))
-	tap.Code = s.Login(user)
-	return tap
 }
 
 // Seal pads text (PKCS#7) and encrypts it (AES-128-CBC) under a new iv.

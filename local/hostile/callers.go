@@ -1,0 +1,182 @@
+package hostile
+
+import (
+	"encoding/base64"
+	"encoding/json/v2"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"wechat-phone/local/wechat"
+)
+
+// Request is an HTTP request of a caller's.
+type Request struct {
+	Name        string
+	Method      string
+	Path        string
+	ContentType string // none where empty
+	Body        string
+	Want        Want
+	Names       string // what the message must name
+}
+
+// JSON is the body that a page posts.
+func JSON(tap wechat.Tap) string {
+	text, err := json.Marshal(tap)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// Form is the same as a form.
+func Form(tap wechat.Tap) string {
+	return url.Values{"code": {tap.Code}, "encryptedData": {tap.EncryptedData}, "iv": {tap.IV}}.Encode()
+}
+
+const (
+	jsonType = "application/json"
+	formType = "application/x-www-form-urlencoded"
+)
+
+// Requests are what is wrong in itself, made from a good tap. Most have one
+// thing wrong.
+func Requests(tap wechat.Tap) []Request {
+	good, form := JSON(tap), Form(tap)
+	edit := func(from, to string) string {
+		if !strings.Contains(good, from) {
+			panic("hostile: no " + from + " in the body")
+		}
+		return strings.Replace(good, from, to, 1)
+	}
+	code, data, iv := `"`+tap.Code+`"`, `"`+tap.EncryptedData+`"`, `"`+tap.IV+`"`
+	post := func(name, contentType, body string, want Want, names string) Request {
+		return Request{name, "POST", "/phone", contentType, body, want, names}
+	}
+	at := func(method, path string, want Want) Request {
+		return Request{method + " " + path, method, path, jsonType, good, want, ""}
+	}
+	all := []Request{
+		at("POST", "/", notFound), at("POST", "/phone/", notFound), at("POST", "/Phone", notFound), at("POST", "/phone//", notFound),
+		at("POST", "/../phone", notFound), at("POST", "/%70hone", notFound), at("POST", "/phone%00", notFound), at("POST", "/phone%0d%0aX:%20y", notFound),
+		at("GET", "/favicon.ico", notFound), at("POST", "/"+strings.Repeat("p", 4000), notFound), at("POST", "/电话", notFound),
+		at("GET", "/phone", wrongMethod), at("HEAD", "/phone", wrongMethod), at("PUT", "/phone", wrongMethod), at("PATCH", "/phone", wrongMethod),
+		at("DELETE", "/phone", wrongMethod), at("OPTIONS", "/phone", wrongMethod), at("TRACE", "/phone", wrongMethod), at("PROPFIND", "/phone", wrongMethod),
+
+		post("text", "text/plain", good, wrongType, "application/json"),
+		post("multipart", "multipart/form-data; boundary=x", good, wrongType, ""),
+		post("two types", "application/json, text/plain", good, wrongType, ""),
+		post("no type of JSON", "application/jsonx", good, wrongType, ""),
+		post("bytes", "application/octet-stream", good, wrongType, ""),
+
+		post("over 16 KiB", jsonType, good+strings.Repeat(" ", 16<<10-len(good)+1), tooLarge, "16 KiB"),
+		post("over 16 KiB in base64", formType, form+"&x="+strings.Repeat("x", 16<<10-len(form)-2), tooLarge, ""),
+		post("4 MB", formType, strings.Repeat("x", 4<<20), tooLarge, ""), // the event has a third more; Lambda takes 6 MB
+		post("10,000 fields", jsonType, "{"+manyFields(10000)+good[1:], tooLarge, ""),
+		post("10,000 fields in a form", formType, strings.Repeat("a&", 10000)+form, tooLarge, ""),
+
+		post("no body", jsonType, "", invalidRequest, "body"),
+		post("an empty form", formType, "", invalidRequest, "code"),
+		post("no JSON", jsonType, form, invalidRequest, "body"),
+		post("a form without its type", "", form, invalidRequest, "body"),
+		post("an array", jsonType, "["+good+"]", invalidRequest, "body"),
+		post("null", jsonType, "null", invalidRequest, "body"),
+		post("a string", jsonType, `"x"`, invalidRequest, "body"),
+		post("a number", jsonType, "1e999", invalidRequest, "body"),
+		post("cut short", jsonType, good[:len(good)-1], invalidRequest, "body"),
+		post("text after it", jsonType, good+"x", invalidRequest, "body"),
+		post("a second object", jsonType, good+good, invalidRequest, "body"),
+		post("a byte order mark", jsonType, "\ufeff"+good, invalidRequest, "body"),
+		post("UTF-16", jsonType, "{\x00\"\x00", invalidRequest, "body"),
+		post("deep arrays", jsonType, `{"a":`+strings.Repeat("[", 12000), invalidRequest, "body"),
+		post("deep objects", jsonType, strings.Repeat(`{"a":`, 3000), invalidRequest, "body"),
+		post("a NUL in a name", jsonType, edit(`"iv"`, "\"i\x00v\""), invalidRequest, ""),
+		post("a name twice", jsonType, edit(`"code"`, `"code":"a","code"`), invalidRequest, "twice"),
+		post("a name twice by an escape", jsonType, edit(`"code"`, `"\u0063ode":"a","code"`), invalidRequest, "twice"),
+		post("an unknown name twice", jsonType, edit(`"code"`, `"x":1,"x":2,"code"`), invalidRequest, "twice"),
+		post("a name twice in a form", formType, form+"&code=a", invalidRequest, "twice"),
+		post("an unknown name twice in a form", formType, form+"&x=1&x=2", invalidRequest, "twice"),
+		post("1,000 fields of one name", formType, strings.Repeat("a&", 1000)+form, invalidRequest, "twice"),
+		post("a broken escape in a form", formType, form+"&x=%zz", invalidRequest, "form"),
+		post("no UTF-8", "", edit(code, "\"a\xff\""), invalidRequest, "UTF-8"),
+		post("half a surrogate pair", jsonType, edit(code, `"\ud800"`), invalidRequest, ""),
+		post("no UTF-8 in a form", formType, "code=%ff&iv=a&encryptedData=b", invalidRequest, "code"),
+		post("a NUL in a form", formType, "code=a%00&iv=a&encryptedData=b", invalidRequest, "code"),
+
+		post("code missing", jsonType, edit(`"code"`, `"kode"`), invalidRequest, "code"),
+		post("code in another case", jsonType, edit(`"code"`, `"Code"`), invalidRequest, "code"),
+		post("code null", jsonType, edit(code, "null"), invalidRequest, "code"),
+		post("code a number", jsonType, edit(code, "1"), invalidRequest, "code must be a string"),
+		post("code an object", jsonType, edit(code, `{"a":[]}`), invalidRequest, "code must be a string"),
+		post("code empty", jsonType, edit(code, `""`), invalidRequest, "code"),
+		post("code too long", jsonType, edit(code, `"`+strings.Repeat("c", 257)+`"`), invalidRequest, "code"),
+		post("encryptedData missing", jsonType, edit(`"encryptedData"`, `"data"`), invalidRequest, "encryptedData is missing"),
+		post("encryptedData a bool", jsonType, edit(data, "true"), invalidRequest, "encryptedData must be a string"),
+		post("encryptedData of another alphabet", jsonType, edit(data, `"-`+tap.EncryptedData[1:]+`"`), invalidRequest, "encryptedData"),
+		post("encryptedData of a block", jsonType, edit(data, `"AAAAAAAAAAAAAAAAAAAAAA=="`), invalidRequest, "encryptedData"),
+		post("encryptedData of 4112 bytes", jsonType, edit(data, `"`+base64.StdEncoding.EncodeToString(make([]byte, 4112))+`"`), invalidRequest, "encryptedData"),
+		post("encryptedData of half a block more", jsonType, edit(data, `"`+base64.StdEncoding.EncodeToString(make([]byte, 40))+`"`), invalidRequest, "encryptedData"),
+		post("iv missing", jsonType, edit(`"iv"`, `"vi"`), invalidRequest, "iv is missing"),
+		post("iv an array", jsonType, edit(iv, "[]"), invalidRequest, "iv must be a string"),
+		post("iv of 15 bytes", jsonType, edit(iv, `"AAAAAAAAAAAAAAAAAAAA"`), invalidRequest, "iv"),
+		post("iv of 17 bytes", jsonType, edit(iv, `"AAAAAAAAAAAAAAAAAAAAAAA="`), invalidRequest, "iv"),
+		post("iv with padding to spare", jsonType, edit(iv, `"`+tap.IV+`="`), invalidRequest, "iv"),
+	}
+	// What would break out of a query, a header or a log line, in each field.
+	for name, breakout := range map[string]string{
+		"a line end": `a\r\nX-Injected: y\r\n\r\n`, "a NUL": `a\u0000b`, "an ampersand": `a&secret=b`, "a space and a version": `a HTTP/1.1`,
+		"a quote": `a\",\"level\":\"ERROR`, "a line separator": `a\u2028b`, "Chinese": "登录码", "a percent": "%00%0a", "a tag": "<script>",
+	} {
+		all = append(all,
+			post("code with "+name, jsonType, edit(code, `"`+breakout+`"`), invalidRequest, "code"),
+			post("encryptedData with "+name, jsonType, edit(data, `"`+tap.EncryptedData[:24]+breakout+`"`), invalidRequest, "encryptedData"),
+			post("iv with "+name, jsonType, edit(iv, `"`+breakout+`"`), invalidRequest, "iv"))
+	}
+	return all
+}
+
+func manyFields(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, `"f%d":%d,`, i, i)
+	}
+	return text.String()
+}
+
+// Event is what reaches the function without being an event of an HTTP API
+// with payload format 2.0, or not a whole one. All are invalid requests.
+type Event struct{ Name, JSON string }
+
+// Events returns them.
+func Events() []Event {
+	const begin = `{"version":"2.0","rawPath":"/phone","requestContext":{"http":{"method":"POST"}}`
+	return []Event{
+		{"null", "null"}, {"an array", "[]"}, {"a number", "1"}, {"a string", `"POST /phone"`}, {"true", "true"}, {"an empty object", "{}"},
+		{"REST API, payload 1.0", `{"version":"1.0","resource":"/phone","path":"/phone","httpMethod":"POST","headers":{"content-type":"application/json"},` +
+			`"multiValueHeaders":{},"queryStringParameters":null,"requestContext":{"stage":"$default","httpMethod":"POST"},"body":"{}","isBase64Encoded":false}`},
+		{"REST API without version", `{"resource":"/phone","path":"/phone","httpMethod":"POST","headers":null,"body":null,"requestContext":{"stage":"prod"}}`},
+		{"ALB", `{"requestContext":{"elb":{"targetGroupArn":"arn"}},"httpMethod":"POST","path":"/phone","queryStringParameters":{},"headers":{},"body":"","isBase64Encoded":false}`},
+		{"WebSocket", `{"requestContext":{"routeKey":"$connect","eventType":"CONNECT","connectionId":"a"},"isBase64Encoded":false}`},
+		{"SQS", `{"Records":[{"messageId":"a","body":"{}","eventSource":"aws:sqs"}]}`},
+		{"a schedule", `{"version":"0","detail-type":"Scheduled Event","source":"aws.events","detail":{}}`},
+		{"version a number", `{"version":2.0,"rawPath":"/phone","requestContext":{"http":{"method":"POST"}}}`},
+		{"version null", `{"version":null,"rawPath":"/phone","requestContext":{"http":{"method":"POST"}}}`},
+		{"no method", `{"version":"2.0","rawPath":"/phone","requestContext":{}}`},
+		{"no path", `{"version":"2.0","requestContext":{"http":{"method":"POST"}}}`},
+		{"context null", `{"version":"2.0","rawPath":"/phone","requestContext":null}`},
+		{"context an array", `{"version":"2.0","rawPath":"/phone","requestContext":[]}`},
+		{"method of wrong type", `{"version":"2.0","rawPath":"/phone","requestContext":{"http":{"method":["POST"]}}}`},
+		{"body an object", begin + `,"body":{"code":"a"}}`},
+		{"body null", begin + `,"body":null}`},
+		{"body a number", begin + `,"body":1}`},
+		{"headers an array", begin + `,"headers":[],"body":"{}"}`},
+		{"content type an array", begin + `,"headers":{"content-type":["application/json"]},"body":"{}"}`},
+		{"encoding a string", begin + `,"body":"e30=","isBase64Encoded":"true"}`},
+		{"no base64", begin + `,"body":"!","isBase64Encoded":true}`},
+		{"base64 cut short", begin + `,"body":"e30","isBase64Encoded":true}`},
+		{"a name twice", begin + `,"body":"{}","body":"{}"}`},
+		{"10,000 headers", begin + `,"headers":{` + manyFields(10000) + `"host":"h"},"body":"{}"}`},
+		{"deep", begin + `,"authorizer":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `,"body":"{}"}`},
+	}
+}

@@ -1,0 +1,65 @@
+// Package hostile is the catalogue of what the function must survive: requests
+// and events of callers', answers of WeChat's and of Secrets Manager's. Tests,
+// fuzz seeds and the soak use the same one.
+//
+// Whatever is nobody's business is marked in it, so that Leak finds it in any
+// text.
+package hostile
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+
+	"wechat-phone/local/stage"
+	"wechat-phone/local/wechat"
+)
+
+// mark is part of everything secret or personal but phone numbers.
+const mark = "canary"
+
+// User returns the n-th user. All that is the user's own is marked.
+func User(n int) wechat.User {
+	number := fmt.Sprintf("1359999%04d", n%10000)
+	return wechat.User{
+		SessionKey: fmt.Appendf(nil, "%s%010d", mark, n), OpenID: fmt.Sprintf("%s-openid-%d", mark, n),
+		Phone: number, PurePhone: number, CountryCode: "86",
+	}
+}
+
+// Code returns the n-th login code, marked.
+func Code(n int) string { return fmt.Sprintf("%s-code-%d", mark, n) }
+
+// leaks matches what must stand in no line and in no answer, but in the one
+// success that owns it: marks as they are, in hex and in base64; phone numbers;
+// the stage's app secret; and any run that could be a payload.
+var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999|` + stage.AppSecret +
+	`|(?-i)` + base64.RawStdEncoding.EncodeToString([]byte(mark)) + `|[A-Za-z0-9+/]{60}`)
+
+// Leak returns what leaked into text, or "".
+func Leak(text string) string { return leaks.FindString(text) }
+
+// Want is the answer that the contract asks for: a row of the error table, or
+// the zero Want for a success.
+type Want struct {
+	Error  string
+	Status int
+	Action string
+}
+
+var (
+	invalidRequest = Want{"invalid_request", 400, "fix"}
+	notFound       = Want{"not_found", 404, "fix"}
+	wrongMethod    = Want{"method_not_allowed", 405, "fix"}
+	tooLarge       = Want{"payload_too_large", 413, "fix"}
+	wrongType      = Want{"unsupported_media_type", 415, "fix"}
+	codeRejected   = Want{"code_rejected", 400, "login"}
+	undecryptable  = Want{"undecryptable", 422, "login"}
+	userBlocked    = Want{"user_blocked", 403, "none"}
+	rateLimited    = Want{"rate_limited", 429, "wait"}
+	misconfigured  = Want{"misconfigured", 500, "none"}
+	upstreamError  = Want{"upstream_error", 502, "login"}
+	unavailable    = Want{"unavailable", 503, "retry"}
+	timeout        = Want{"upstream_timeout", 504, "login"}
+)
