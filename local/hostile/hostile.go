@@ -55,7 +55,6 @@ var (
 	tooLarge       = Want{"payload_too_large", 413, "fix"}
 	wrongType      = Want{"unsupported_media_type", 415, "fix"}
 	codeRejected   = Want{"code_rejected", 400, "login"}
-	undecryptable  = Want{"undecryptable", 422, "login"}
 	userBlocked    = Want{"user_blocked", 403, "none"}
 	rateLimited    = Want{"rate_limited", 429, "wait"}
 	misconfigured  = Want{"misconfigured", 500, "none"}

@@ -173,45 +173,41 @@ func open[T any](s Sealed, key SessionKey, rule Rule) (T, error) {
 		Data      T         `json:",embed"`
 		Watermark watermark `json:"watermark"`
 	}
-	text, err := decrypt(s, key)
-	if err != nil {
-		return plain.Data, err
-	}
+	text, padded := unpad(decrypt(s, key))
+	// Bad padding is decoded too, so that it takes as long as bad JSON.
 	// encoding/json/v2 refuses what is not UTF-8, and names that occur twice.
-	if json.Unmarshal(text, &plain) != nil {
+	err := json.Unmarshal(text, &plain)
+	switch {
+	case !padded:
+		return plain.Data, &OpenError{BadPadding}
+	case err != nil:
 		return plain.Data, &OpenError{BadJSON}
 	}
 	return plain.Data, plain.Watermark.check(rule)
 }
 
-func decrypt(s Sealed, key SessionKey) ([]byte, error) {
+func decrypt(s Sealed, key SessionKey) []byte {
 	block, err := aes.NewCipher([]byte(key.Reveal()))
 	if err != nil {
 		panic("opendata: a SessionKey that ParseSessionKey did not make")
 	}
 	text := make([]byte, len(s.data))
 	cipher.NewCBCDecrypter(block, s.iv[:]).CryptBlocks(text, s.data)
-	text, ok := unpad(text)
-	if !ok {
-		return nil, &OpenError{BadPadding}
-	}
-	return text, nil
+	return text
 }
 
-// unpad removes PKCS#7 padding (RFC 5652, section 6.3). It looks at all of the
-// last block whatever that holds, so its time does not depend on the padding;
-// WeChat's own samples look at the last byte alone, and accept what WeChat
-// never made. text must have a block at least.
+// unpad removes PKCS#7 padding (RFC 5652, section 6.3). Where it is bad, text
+// comes back whole. It looks at all of the last block whatever that holds, so
+// its time does not depend on the padding; WeChat's own samples look at the last
+// byte alone, and accept what WeChat never made. text must have a block at
+// least.
 func unpad(text []byte) (_ []byte, ok bool) {
 	last := text[len(text)-blockSize:]
 	size := int(last[blockSize-1])
 	good := subtle.ConstantTimeLessOrEq(1, size) & subtle.ConstantTimeLessOrEq(size, blockSize)
 	for i, b := range last {
 		padding := subtle.ConstantTimeLessOrEq(blockSize-i, size)
-		good &= subtle.ConstantTimeSelect(padding, subtle.ConstantTimeByteEq(b, byte(size)), 1)
+		good &= subtle.ConstantTimeSelect(padding, subtle.ConstantTimeByteEq(b, last[blockSize-1]), 1)
 	}
-	if good == 0 {
-		return nil, false
-	}
-	return text[:len(text)-size], true
+	return text[:len(text)-subtle.ConstantTimeSelect(good, size, 0)], good == 1
 }

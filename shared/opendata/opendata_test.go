@@ -148,7 +148,8 @@ func TestEveryPadByteIsChecked(t *testing.T) {
 		// Two blocks full of the last byte: good padding exactly from 1 to 16.
 		text := bytes.Repeat([]byte{byte(last)}, 2*blockSize)
 		got, ok := unpad(text)
-		if want := last >= 1 && last <= blockSize; ok != want || ok && len(got) != len(text)-last {
+		want := last >= 1 && last <= blockSize
+		if ok != want || want && len(got) != len(text)-last || !want && len(got) != len(text) {
 			t.Errorf("last byte %d: %d bytes, %v", last, len(got), ok)
 		}
 		for position := range 2*blockSize - 1 {

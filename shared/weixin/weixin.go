@@ -126,11 +126,7 @@ func (c *Client) Connect(ctx context.Context) error {
 // What is Busy, and what failed before anything was written, is tried again
 // twice. Every error is an *Error.
 func (c *Client) Code2Session(ctx context.Context, app Credentials, code string) (Session, error) {
-	answer, err := get[struct {
-		SessionKey string `json:"session_key"`
-		OpenID     string `json:"openid"`
-		UnionID    string `json:"unionid"`
-	}](ctx, c, "/sns/jscode2session", url.Values{
+	answer, err := get[sessionAnswer](ctx, c, "/sns/jscode2session", url.Values{
 		"appid":      {app.AppID},
 		"secret":     {app.Secret.Reveal()},
 		"js_code":    {code},
@@ -139,11 +135,21 @@ func (c *Client) Code2Session(ctx context.Context, app Credentials, code string)
 	if err != nil {
 		return Session{}, err
 	}
-	key, err := opendata.ParseSessionKey(answer.SessionKey)
-	if err != nil || answer.OpenID == "" {
+	return answer.session()
+}
+
+type sessionAnswer struct {
+	SessionKey string `json:"session_key"`
+	OpenID     string `json:"openid"`
+	UnionID    string `json:"unionid"`
+}
+
+func (a sessionAnswer) session() (Session, error) {
+	key, err := opendata.ParseSessionKey(a.SessionKey)
+	if err != nil || a.OpenID == "" {
 		return Session{}, &Error{Kind: Malformed, Reason: "no session"}
 	}
-	return Session{key, answer.OpenID, answer.UnionID}, nil
+	return Session{key, a.OpenID, a.UnionID}, nil
 }
 
 // pauses stand between one try and the next. They are short: a user waits, and
@@ -184,7 +190,12 @@ func getOnce[T any](ctx context.Context, c *Client, target *url.URL) (answer T, 
 	if status != http.StatusOK {
 		return answer, &Error{Kind: Malformed, Reason: fmt.Sprint("status ", status)}
 	}
-	// WeChat's errors come under 200 too, and all its JSON as text/plain.
+	return decode[T](body)
+}
+
+// decode reads WeChat's JSON, which holds an answer or an errcode. Its errors,
+// too, come under status 200, and all of it as text/plain.
+func decode[T any](body []byte) (answer T, _ *Error) {
 	var decoded struct {
 		Answer  T      `json:",embed"`
 		ErrCode int    `json:"errcode"`

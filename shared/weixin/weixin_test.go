@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"wechat-phone/local/hostile"
 	"wechat-phone/shared/redacted"
 )
 
@@ -156,36 +157,37 @@ func TestRequestIsExactlyWhatWeChatDocuments(t *testing.T) {
 	}
 }
 
+var answerTests = []struct {
+	name, answer string
+	want         Error
+}{
+	{"a session", goodAnswer, Error{}},
+	{"an older answer", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","expires_in":7200,"openid":"o1","errcode":0,"errmsg":"ok"}`, Error{}},
+	{"white space around it", " \n" + goodAnswer + "\n", Error{}},
+	{"a refusal", `{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, Error{Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{"a rid before other text", `{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d, see"}`, Error{Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{"no rid", `{"errcode":40163,"errmsg":"code been used"}`, Error{Kind: Refused, ErrCode: 40163}},
+	{"a rid of another form", `{"errcode":1,"errmsg":"rid: 0123456789abcdef0123456789abcdef"}`, Error{Kind: Refused, ErrCode: 1}},
+	{"a rid cut short", `{"errcode":1,"errmsg":"rid: 635d0e49-1d10d2a8"}`, Error{Kind: Refused, ErrCode: 1}},
+	{"a refusal with a session", `{"errcode":40029,"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`, Error{Kind: Refused, ErrCode: 40029}},
+	{"nothing in it", `{}`, Error{Kind: Malformed, Reason: "no session"}},
+	{"errcode 0 alone", `{"errcode":0,"errmsg":"ok"}`, Error{Kind: Malformed, Reason: "no session"}},
+	{"null", `null`, Error{Kind: Malformed, Reason: "no session"}},
+	{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
+	{"no session key", `{"openid":"o1"}`, Error{Kind: Malformed, Reason: "no session"}},
+	{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, Error{Kind: Malformed, Reason: "no session"}},
+	{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
+	{"an array", `[` + goodAnswer + `]`, Error{Kind: Malformed, Reason: "not JSON"}},
+	{"HTML", `<html>`, Error{Kind: Malformed, Reason: "not JSON"}},
+	{"an empty body", ``, Error{Kind: Malformed, Reason: "not JSON"}},
+	{"wrong types", `{"openid":1,"session_key":[]}`, Error{Kind: Malformed, Reason: "not JSON"}},
+	{"names twice", `{"openid":"o1","openid":"o2","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "not JSON"}},
+	{"text after it", goodAnswer + "x", Error{Kind: Malformed, Reason: "not JSON"}},
+	{"64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)), Error{}},
+	{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1), Error{Kind: Malformed, Reason: "too large"}},
+}
+
 func TestAnswersAreToldApart(t *testing.T) {
-	tests := []struct {
-		name, answer string
-		want         Error
-	}{
-		{"a session", goodAnswer, Error{}},
-		{"an older answer", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","expires_in":7200,"openid":"o1","errcode":0,"errmsg":"ok"}`, Error{}},
-		{"white space around it", " \n" + goodAnswer + "\n", Error{}},
-		{"a refusal", `{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, Error{Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
-		{"a rid before other text", `{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d, see"}`, Error{Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
-		{"no rid", `{"errcode":40163,"errmsg":"code been used"}`, Error{Kind: Refused, ErrCode: 40163}},
-		{"a rid of another form", `{"errcode":1,"errmsg":"rid: 0123456789abcdef0123456789abcdef"}`, Error{Kind: Refused, ErrCode: 1}},
-		{"a rid cut short", `{"errcode":1,"errmsg":"rid: 635d0e49-1d10d2a8"}`, Error{Kind: Refused, ErrCode: 1}},
-		{"a refusal with a session", `{"errcode":40029,"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`, Error{Kind: Refused, ErrCode: 40029}},
-		{"nothing in it", `{}`, Error{Kind: Malformed, Reason: "no session"}},
-		{"errcode 0 alone", `{"errcode":0,"errmsg":"ok"}`, Error{Kind: Malformed, Reason: "no session"}},
-		{"null", `null`, Error{Kind: Malformed, Reason: "no session"}},
-		{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
-		{"no session key", `{"openid":"o1"}`, Error{Kind: Malformed, Reason: "no session"}},
-		{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, Error{Kind: Malformed, Reason: "no session"}},
-		{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
-		{"an array", `[` + goodAnswer + `]`, Error{Kind: Malformed, Reason: "not JSON"}},
-		{"HTML", `<html>`, Error{Kind: Malformed, Reason: "not JSON"}},
-		{"an empty body", ``, Error{Kind: Malformed, Reason: "not JSON"}},
-		{"wrong types", `{"openid":1,"session_key":[]}`, Error{Kind: Malformed, Reason: "not JSON"}},
-		{"names twice", `{"openid":"o1","openid":"o2","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "not JSON"}},
-		{"text after it", goodAnswer + "x", Error{Kind: Malformed, Reason: "not JSON"}},
-		{"64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)), Error{}},
-		{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1), Error{Kind: Malformed, Reason: "too large"}},
-	}
 	var answer string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -193,7 +195,7 @@ func TestAnswersAreToldApart(t *testing.T) {
 	}))
 	defer s.Close()
 	c := newClient(t, s.URL)
-	for _, test := range tests {
+	for _, test := range answerTests {
 		answer = test.answer
 		session, failure := exchange(t, c, "canary-code", 5*time.Second)
 		if test.want == (Error{}) {
@@ -612,4 +614,36 @@ func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
+}
+
+// Whatever WeChat answers is a whole session or a documented error, which holds
+// nothing of the answer.
+func FuzzAnswer(f *testing.F) {
+	for _, test := range answerTests {
+		f.Add([]byte(test.answer))
+	}
+	for _, answer := range hostile.Answers(hostile.User(1), "http://127.0.0.1:1") {
+		w := httptest.NewRecorder()
+		answer.Serve(w, httptest.NewRequest("GET", "/", nil)) // those at the level of bytes write nothing here
+		f.Add(w.Body.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		answer, failure := decode[sessionAnswer](body)
+		if failure == nil {
+			session, err := answer.session()
+			if err == nil {
+				if len(session.Key.Reveal()) != 16 || session.OpenID == "" {
+					t.Errorf("took half a session")
+				}
+				return
+			}
+			failure = err.(*Error)
+		}
+		if failure.Kind != Malformed && (failure.Kind != Refused || failure.ErrCode == 0) {
+			t.Errorf("an undocumented error: %v", failure)
+		}
+		if leak := hostile.Leak(failure.Error()); leak != "" {
+			t.Errorf("%q leaked into %v", leak, failure)
+		}
+	})
 }

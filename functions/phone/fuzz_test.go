@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json/v2"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"wechat-phone/local/hostile"
+	"wechat-phone/local/lambda"
+	"wechat-phone/local/stage"
+	"wechat-phone/local/wechat"
+	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/redacted"
+	"wechat-phone/shared/weixin"
+)
+
+// known always has credentials, and knows one user by whatever code.
+type known struct{ session weixin.Session }
+
+func (known) Get(context.Context) (weixin.Credentials, error) {
+	return weixin.Credentials{AppID: stage.AppID, Secret: weixin.AppSecret{Value: redacted.New(stage.AppSecret)}}, nil
+}
+
+func (k known) Refresh(ctx context.Context, _ weixin.Credentials) (weixin.Credentials, error) {
+	return k.Get(ctx)
+}
+
+func (k known) Code2Session(context.Context, weixin.Credentials, string) (weixin.Session, error) {
+	return k.session, nil
+}
+
+// tapOf is a tap of the user that known knows.
+func tapOf(user wechat.User) wechat.Tap {
+	tap := wechat.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
+	tap.Code = hostile.Code(1)
+	return tap
+}
+
+func newKnown(user wechat.User) known {
+	key, err := opendata.ParseSessionKey(base64.StdEncoding.EncodeToString(user.SessionKey))
+	if err != nil {
+		panic(err)
+	}
+	return known{weixin.Session{Key: key, OpenID: user.OpenID}}
+}
+
+// Whatever the event is, the answer is a whole one of the contract, and holds
+// nothing that was sent.
+func FuzzEvent(f *testing.F) {
+	user := hostile.User(1)
+	tap := tapOf(user)
+	for _, event := range hostile.Events() {
+		f.Add([]byte(event.JSON))
+	}
+	for _, request := range append(hostile.Requests(tap), hostile.Request{Method: "POST", Path: "/phone", ContentType: "application/json", Body: hostile.JSON(tap)}) {
+		if len(request.Body) > 32<<10 || strings.ContainsAny(request.Path, "电\x00\r\n") {
+			continue
+		}
+		r := httptest.NewRequest("POST", "/phone", nil)
+		r.Method, r.URL.Path = request.Method, request.Path
+		r.Header.Set("Content-Type", request.ContentType)
+		event, err := json.Marshal(lambda.NewEvent(r, []byte(request.Body)))
+		if err == nil {
+			f.Add(event)
+		}
+	}
+	files, err := filepath.Glob("../../events/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no events: %v", err)
+	}
+	for _, file := range files {
+		event, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(event)
+	}
+
+	statuses := map[kind]int{}
+	for kind, answer := range answers {
+		statuses[kind] = answer.status
+	}
+	ctx := lambdacontext.NewContext(context.Background(), &lambdacontext.LambdaContext{AwsRequestID: "8f50b6a1-0000-4000-8000-000000000000"})
+	f.Fuzz(func(t *testing.T, event []byte) {
+		var line bytes.Buffer
+		h := &handler{
+			secrets: newKnown(user), wechat: newKnown(user), timeout: time.Second, maxAge: 0, now: time.Now,
+			log: slog.New(slog.NewJSONHandler(&line, nil)),
+		}
+		got, err := h.serve(ctx, event)
+		if err != nil {
+			t.Fatalf("an error for the runtime to print: %v", err)
+		}
+		if got.Headers["content-type"] != "application/json; charset=utf-8" || got.Headers["cache-control"] != "no-store" || got.Headers["x-content-type-options"] != "nosniff" {
+			t.Errorf("headers %v", got.Headers)
+		}
+		var body struct {
+			Error       kind   `json:"error"`
+			Message     string `json:"message"`
+			Action      string `json:"action"`
+			RequestID   string `json:"requestId"`
+			PhoneNumber string `json:"phoneNumber"`
+			OpenID      string `json:"openid"`
+		}
+		if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
+			t.Fatalf("the body is no JSON: %v", err)
+		}
+		if got.StatusCode == 200 {
+			if body.Error != "" || body.PhoneNumber == "" || body.OpenID != user.OpenID {
+				t.Errorf("a success of %s", got.Body)
+			}
+		} else if statuses[body.Error] != got.StatusCode || body.Message == "" || body.RequestID == "" ||
+			!slices.Contains([]string{actionLogin, actionRetry, actionWait, actionFix, actionNone}, body.Action) {
+			t.Errorf("a failure of %d %s", got.StatusCode, got.Body)
+		} else if leak := hostile.Leak(got.Body); leak != "" {
+			t.Errorf("%q leaked into %s", leak, got.Body)
+		}
+		if body.Error == internal {
+			t.Errorf("a panic: %s", line.String())
+		}
+		if leak := hostile.Leak(line.String()); leak != "" || bytes.Count(line.Bytes(), []byte("\n")) != 1 {
+			t.Errorf("%q leaked into %s", leak, line.String())
+		}
+	})
+}
+
+// A request is taken whole or refused with a reason that repeats nothing of it.
+func FuzzRequest(f *testing.F) {
+	tap := tapOf(hostile.User(1))
+	for _, body := range []string{hostile.JSON(tap), hostile.Form(tap)} {
+		f.Add("application/json; charset=utf-8", body, false)
+		f.Add("application/x-www-form-urlencoded", body, true)
+		f.Add("", body, true)
+	}
+	for _, request := range hostile.Requests(tap) {
+		if len(request.Body) <= 32<<10 {
+			f.Add(request.ContentType, request.Body, request.ContentType != "application/json")
+		}
+	}
+	f.Fuzz(func(t *testing.T, contentType, body string, encoded bool) {
+		var e event
+		e.RawPath, e.RequestContext.HTTP.Method = path, "POST"
+		e.Headers.ContentType, e.Body, e.IsBase64Encoded = contentType, body, encoded
+		if encoded {
+			e.Body = base64.StdEncoding.EncodeToString([]byte(body))
+		}
+		r, err := readRequest(e)
+		if err != nil {
+			wrong, ok := errors.AsType[*requestError](err)
+			if !ok || answers[wrong.kind].action != actionFix {
+				t.Errorf("an undocumented error: %T", err)
+			} else if leak := hostile.Leak(wrong.message); leak != "" {
+				t.Errorf("%q leaked into %s", leak, wrong.message)
+			}
+			return
+		}
+		if len(body) > maxBody || r.code == "" || len(r.code) > maxCode || strings.Trim(r.code, codeAlphabet) != "" {
+			t.Errorf("took the code %q", r.code)
+		}
+	})
+}
