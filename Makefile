@@ -15,7 +15,7 @@ SAM_LOCAL   = --env-vars events/env.json --add-host host.docker.internal:host-ga
 GO_BUILD = CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags lambda.norpc -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test build build-PhoneFunction lint sam-invoke sam-start build/local/bootstrap
+.PHONY: help run start invoke test soak build build-PhoneFunction lint sam-invoke sam-start build/local/bootstrap
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,11 @@ invoke: build/local/bootstrap ## send one event to the function (EVENT=events/ph
 
 test: build/local/bootstrap ## prove the contract
 	BOOTSTRAP=$(CURDIR)/$< go test ./...
+
+soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freezes, re-reads, the oracle's timing (Linux)
+	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone
+	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
+	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
 
 build: ## build the bootstrap for Lambda, in build/lambda (ARCH=amd64 or arm64)
 	@$(MAKE) --no-print-directory build-PhoneFunction ARTIFACTS_DIR=build/lambda

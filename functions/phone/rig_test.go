@@ -266,6 +266,7 @@ type logs struct {
 	lines   []string // the first ones
 	count   int
 	wrong   []string
+	instead io.Writer // gets what is written, where not nil
 }
 
 const keptLines = 5000
@@ -273,6 +274,9 @@ const keptLines = 5000
 func (l *logs) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.instead != nil {
+		return l.instead.Write(p)
+	}
 	text := l.partial + string(p)
 	for {
 		line, rest, whole := strings.Cut(text, "\n")
@@ -293,6 +297,13 @@ func (l *logs) Write(p []byte) (int, error) {
 			l.wrong = append(l.wrong, fmt.Sprintf("holds %q: %s", leak, line))
 		}
 	}
+}
+
+// divert sends what comes from now on to another writer.
+func (l *logs) divert(to io.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.instead = to
 }
 
 func (l *logs) check(t testing.TB) {
