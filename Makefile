@@ -3,22 +3,22 @@
 # Go fetches the toolchain that go.mod names, whatever this machine has.
 export GOTOOLCHAIN = auto
 
-EVENT = events/phone.json
-HOST  = 127.0.0.1
-ARCH  = amd64
+EVENT    = events/phone.json
+HOST     = 127.0.0.1
+ARCH     = amd64
+FUZZTIME = 5s
 
-STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
-SAM_LOCAL   = --env-vars events/env.json --add-host host.docker.internal:host-gateway
+SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
 # The same flags wherever the function is built: static, stripped, and the same
 # bytes from a checkout and from SAM's copy of it, which has no .git.
 GO_BUILD = CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags lambda.norpc -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test soak build build-PhoneFunction lint sam-invoke sam-start build/local/bootstrap
+.PHONY: help run start invoke test soak build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start build/local/bootstrap
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: build/local/bootstrap ## log in, tap and get a phone number, offline
 	go run ./local -bootstrap $< -login
@@ -49,7 +49,18 @@ build/local/bootstrap: # for this machine
 lint: ## format, vet, staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./...
-	$(STATICCHECK) ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+lint-security: ## gosec, and actionlint for the workflows
+	go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+fuzz: ## each fuzz target for a while (FUZZTIME=5s)
+	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./functions/phone
+	go test -run '^$$' -fuzz '^FuzzRequest$$' -fuzztime $(FUZZTIME) ./functions/phone
+	go test -run '^$$' -fuzz '^FuzzAnswer$$' -fuzztime $(FUZZTIME) ./shared/weixin
+	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./shared/opendata
+	go test -run '^$$' -fuzz '^FuzzOpenPhone$$' -fuzztime $(FUZZTIME) ./shared/opendata
 
 sam-invoke: ## the event through SAM CLI and Docker (make start HOST=0.0.0.0 beside it)
 	sam build

@@ -92,7 +92,7 @@ func Start(config Config) (*Function, error) {
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", f.response)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", f.failure)
 	mux.HandleFunc("POST /2018-06-01/runtime/init/error", accept)
-	f.server = &http.Server{Handler: mux}
+	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = f.server.Serve(listener) }()
 
 	p, err := f.running()
@@ -197,6 +197,7 @@ func (f *Function) running() (*process, error) {
 	if f.process != nil {
 		return f.process, nil
 	}
+	// #nosec G204 -- the developer's own executable
 	p := &process{cmd: exec.Command(f.config.Bootstrap), ready: make(chan struct{}), exited: make(chan struct{})}
 	p.cmd.Env = append(f.environment(), f.config.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = f.config.Logs, f.config.Logs

@@ -158,7 +158,7 @@ var pauses = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 
 // get calls one of WeChat's APIs and returns its answer.
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
-	target := c.base.JoinPath(path)
+	target := c.base.JoinPath(path) // #nosec G125 -- a constant of this package
 	target.RawQuery = query.Encode()
 	for try := 0; ; try++ {
 		answer, failure := getOnce[T](ctx, c, target)
