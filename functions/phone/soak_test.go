@@ -59,7 +59,7 @@ type figures struct{ memory, descriptors, goroutines int }
 // the process does not survive that.
 func soak(b *testing.B, first, all int) (atFirst, atEnd figures) {
 	r := raise(b, func(c *stage.Config) {
-		c.Concurrency, c.Env = side, []string{"GOTRACEBACK=all", "WECHAT_TIMEOUT=300ms"}
+		c.Concurrency, c.Env = side, []string{"GOTRACEBACK=all", "WECHAT_TIMEOUT=1s"}
 	})
 	pid := r.Function.PID()
 	look := func() (f figures) {
