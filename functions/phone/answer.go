@@ -29,8 +29,6 @@ func respond(status int, body any) response {
 	}, string(text)}
 }
 
-func succeed(f found) response { return respond(http.StatusOK, f) }
-
 // kind is a failure's stable name, for programs.
 type kind string
 

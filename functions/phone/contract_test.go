@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
@@ -112,7 +113,7 @@ func TestPathIsLessTheStage(t *testing.T) {
 	t.Parallel()
 	r := raise(t, nil)
 	for _, test := range []struct {
-		stage, path, error string
+		stage, path, failure string
 	}{
 		{"$default", "/phone", "method_not_allowed"},
 		{"$default", "/$default/phone", "not_found"},
@@ -120,11 +121,12 @@ func TestPathIsLessTheStage(t *testing.T) {
 		{"prod", "/phone", "method_not_allowed"}, // behind a custom domain
 		{"prod", "/production/phone", "not_found"},
 		{"phone", "/phone/phone", "method_not_allowed"},
+		{"phone", "/phone", "method_not_allowed"}, // behind a custom domain
 		{"pro", "/prod/phone", "not_found"},
 	} {
 		got := r.invoke(fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"stage":%q,"http":{"method":"GET"}}}`, test.path, test.stage))
-		if got.Error != test.error {
-			t.Errorf("stage %s, path %s: %s, want %s", test.stage, test.path, got.Error, test.error)
+		if got.Error != test.failure {
+			t.Errorf("stage %s, path %s: %s, want %s", test.stage, test.path, got.Error, test.failure)
 		}
 	}
 }
@@ -214,7 +216,7 @@ func TestCodeWorksOnce(t *testing.T) {
 func TestAnswerComesBeforeTheInvocationsDeadline(t *testing.T) {
 	t.Parallel()
 	r := raise(t, func(c *stage.Config) { c.Timeout = 1200 * time.Millisecond })
-	tap := r.scripted(newUser(), func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() })
+	tap := r.scripted(newUser(), hostile.Silence)
 	began := time.Now()
 	r.wantFailure("silence", r.post(tap), "upstream_timeout", 504, "login")
 	if took := time.Since(began); took < 650*time.Millisecond || took > 1100*time.Millisecond {
@@ -254,7 +256,7 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 		}
 		out.check(t)
 		text := out.text()
-		if out.count != 1 || !strings.Contains(text, test.name) || strings.Contains(text, "canary") {
+		if strings.Contains(text, "\n") || !strings.Contains(text, test.name) || strings.Contains(text, "canary") {
 			t.Errorf("%s=%s: wrote %q", test.name, test.value, text)
 		}
 	}
@@ -300,6 +302,51 @@ func TestSecretIsReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
 	}
 }
 
+func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
+	t.Parallel()
+	const pause = 800 * time.Millisecond
+	slowly := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		time.Sleep(pause)
+		return nil, nil
+	}}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = slowly
+	server.StartTLS()
+	defer server.Close()
+	secrets := &secretsmanager.Server{}
+	secrets.Put("name", stage.Secret(stage.AppID, stage.AppSecret))
+	manager := httptest.NewServer(hostile.Slowly(pause, secrets))
+	defer manager.Close()
+	began := time.Now()
+	raise(t, func(c *stage.Config) {
+		c.WeChatURL = server.URL
+		c.Env = []string{trust(t, server), "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + manager.URL, "WECHAT_SECRET_ID=name"}
+	})
+	if took := time.Since(began); took < pause || took > 2*pause-50*time.Millisecond {
+		t.Errorf("two things of %v each took %v", pause, took)
+	}
+}
+
+func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	secrets := &secretsmanager.Server{}
+	secrets.Put("name", stage.Secret(stage.AppID, stage.AppSecret))
+	secrets.Fail(hostile.Silence)
+	manager := httptest.NewServer(secrets)
+	defer manager.Close()
+	r := raise(t, env("AWS_ENDPOINT_URL_SECRETS_MANAGER="+manager.URL, "WECHAT_SECRET_ID=name"))
+	secrets.Fail(nil)
+	r.wantPhone("the first request", r.newTap())
+}
+
+func TestDefaults(t *testing.T) {
+	got, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": "id"}[name] })
+	want := config{secretID: "id", apiBaseURL: "https://api.weixin.qq.com", timeout: 4 * time.Second, watermarkMaxAge: 10 * time.Minute}
+	if err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestFunctionStartsWithoutItsSecretAndHeals(t *testing.T) {
 	t.Parallel()
 	r := raise(t, func(c *stage.Config) { c.Secret = "malformed" })
@@ -313,7 +360,7 @@ func TestFunctionStartsWithoutItsSecretAndHeals(t *testing.T) {
 func TestRequestWaitsTwoSecondsForSecretsManagerAtMost(t *testing.T) {
 	t.Parallel()
 	r := raise(t, func(c *stage.Config) { c.Secret = "malformed" })
-	r.Secrets.Fail(func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() })
+	r.Secrets.Fail(hostile.Silence)
 	began := time.Now()
 	r.wantFailure("silence", r.post(r.newTap()), "unavailable", 503, "retry")
 	if took := time.Since(began); took < 1900*time.Millisecond || took > 3*time.Second {
@@ -350,6 +397,54 @@ func TestRotatedSecretNeedsNoDeployment(t *testing.T) {
 	}
 }
 
+// The secret may come to hold another mini-program altogether.
+func TestChangedAppIDNeedsNoDeployment(t *testing.T) {
+	t.Parallel()
+	const pause = 50 * time.Millisecond
+	for _, secret := range []string{stage.AppSecret, "canary of another secret"} {
+		w := newWeChat(t, "http")
+		r := w.raise(t)
+		moved := wechat.New("wx1111111111111111", secret, time.Now)
+		w.serve(hostile.Slowly(pause, moved))
+		r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", secret))
+		user := newUser()
+		tap := moved.SealPhone(user)
+		tap.Code = "code-of-a-moved-user"
+		moved.Grant(tap.Code, user)
+		got := r.send("POST", "/phone", "", hostile.JSON(tap))
+		r.want("data of the new mini-program", got, hostile.Want{})
+		if seen := moved.Seen(tap.Code); seen != 2 {
+			t.Errorf("WeChat saw the code %d times", seen)
+		}
+		var line logLine
+		waitFor(t, "there is a line", func() bool {
+			lines := r.logs.requests()
+			if len(lines) == 1 {
+				line = lines[0]
+			}
+			return len(lines) == 1
+		})
+		if line.Outcome != "ok" || line.ErrCode != 0 || line.RID != "" {
+			t.Errorf("the line of the success tells of the rejection: %+v", line)
+		}
+		if *line.WeChatMs < 2*float64(pause.Milliseconds()) {
+			t.Errorf("two exchanges of %v took %v ms", pause, *line.WeChatMs)
+		}
+	}
+}
+
+func TestExchangeEndsInTimeThoughTheReReadHangs(t *testing.T) {
+	t.Parallel()
+	r := raise(t, env("WECHAT_TIMEOUT=400ms"))
+	r.WeChat.SetSecret("canary of a rotated secret")
+	r.Secrets.Fail(hostile.Silence)
+	began := time.Now()
+	r.wantFailure("a re-read that hangs", r.post(r.newTap()), "unavailable", 503, "retry")
+	if took := time.Since(began); took > 1500*time.Millisecond {
+		t.Errorf("answered after %v", took)
+	}
+}
+
 func TestUnchangedSecretIsNotTriedTwice(t *testing.T) {
 	t.Parallel()
 	r := raise(t, nil)
@@ -379,10 +474,14 @@ func TestOneLinePerRequest(t *testing.T) {
 	if ok.status != 200 || refused.status != 400 {
 		t.Fatal(ok.body, refused.body)
 	}
-	if r.logs.count != 2 {
-		t.Fatalf("wrote %s", r.logs.text())
+	var lines []logLine
+	waitFor(t, "there are two lines", func() bool {
+		lines = r.logs.requests()
+		return len(lines) == 2
+	})
+	if written := strings.Count(r.logs.text(), "\n") + 1; written != 2 {
+		t.Errorf("wrote %d lines: %s", written, r.logs.text())
 	}
-	lines := r.logs.requests()
 	for i, line := range lines {
 		if line.Level != "INFO" || line.WeChatMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.WeChatMs > *line.TotalMs {
 			t.Errorf("line %d: %+v", i, line)

@@ -151,8 +151,9 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, contentType, body string, encoded bool) {
 		var e event
-		e.RawPath, e.RequestContext.HTTP.Method = path, "POST"
-		e.Headers.ContentType, e.Body, e.IsBase64Encoded = contentType, body, encoded
+		e.RawPath, e.RequestContext.HTTP.Method = phonePath, "POST"
+		e.Headers = map[string]string{"content-type": contentType}
+		e.Body, e.IsBase64Encoded = body, encoded
 		if encoded {
 			e.Body = base64.StdEncoding.EncodeToString([]byte(body))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, err
 	attrs := make([]slog.Attr, 0, 8)
 	found, err := h.recovered(ctx, raw, &t)
 	if err == nil {
-		answer = succeed(found)
+		answer = respond(http.StatusOK, found)
 	} else {
 		f := failureOf(err)
 		answer = f.answer(requestID, t.asked)

@@ -19,13 +19,13 @@ import (
 	"wechat-phone/shared/weixin"
 )
 
-// startTimeout bounds each of the two things that are done before the first
-// request. Lambda gives 10 s.
+// startTimeout bounds the connecting to WeChat before the first request, as
+// appsecret bounds the reading of the secret. Lambda gives 10 s.
 const startTimeout = 2 * time.Second
 
 func main() {
 	logger := newLogger()
-	h, err := start(context.Background(), os.Getenv, logger)
+	h, err := start(os.Getenv, logger)
 	if err != nil {
 		logger.Error("the function cannot start", "reason", err)
 		os.Exit(1)
@@ -37,7 +37,6 @@ func main() {
 // write through it.
 func newLogger() *slog.Logger {
 	logger := lambdacontext.NewLogger()
-	log.SetFlags(0)
 	log.SetOutput(withheld{logger})
 	return logger
 }
@@ -46,7 +45,7 @@ func newLogger() *slog.Logger {
 // first user wait: it reads the secret and opens the connection to WeChat, side
 // by side. Where either fails the function starts all the same, and the first
 // request tries again.
-func start(ctx context.Context, getenv func(string) string, logger *slog.Logger) (*handler, error) {
+func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	c, err := readConfig(getenv)
 	if err != nil {
 		return nil, err
@@ -56,7 +55,7 @@ func start(ctx context.Context, getenv func(string) string, logger *slog.Logger)
 		return nil, &variableError{"WECHAT_API_BASE_URL", err.Error()}
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	var connecting sync.WaitGroup
 	connecting.Go(func() {
@@ -72,7 +71,7 @@ func start(ctx context.Context, getenv func(string) string, logger *slog.Logger)
 	}
 	aws.Logger = nil // the SDK's own lines would be no JSON
 	store := appsecret.New(secretsmanager.NewFromConfig(aws), c.secretID, time.Now)
-	if err := store.Load(ctx); err != nil {
+	if err := store.Load(); err != nil {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}
 	return &handler{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"net/http"
@@ -12,20 +13,17 @@ import (
 )
 
 const (
-	path         = "/phone"
+	phonePath    = "/phone"
 	maxBody      = 16 << 10 // a request has about 500 bytes
 	maxCode      = 256
 	codeAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 )
 
 // event is what is read of an API Gateway HTTP API event, payload format 2.0.
-// The gateway has lower-cased the names of headers.
 type event struct {
-	Version string `json:"version"`
-	RawPath string `json:"rawPath"`
-	Headers struct {
-		ContentType string `json:"content-type"`
-	} `json:"headers"`
+	Version        string            `json:"version"`
+	RawPath        string            `json:"rawPath"`
+	Headers        map[string]string `json:"headers"`
 	RequestContext struct {
 		Stage string `json:"stage"`
 		HTTP  struct {
@@ -64,7 +62,7 @@ type request struct {
 // readRequest reads and checks all that can be checked before anybody is asked.
 // Every error is a *requestError.
 func readRequest(e event) (request, error) {
-	if e.path() != path {
+	if e.path() != phonePath {
 		return request{}, &requestError{kind: notFound}
 	}
 	if e.RequestContext.HTTP.Method != http.MethodPost {
@@ -74,7 +72,7 @@ func readRequest(e event) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	f, err := readFields(e.Headers.ContentType, body)
+	f, err := readFields(e.contentType(), body)
 	if err != nil {
 		return request{}, err
 	}
@@ -100,6 +98,17 @@ func (e event) path() string {
 		}
 	}
 	return e.RawPath
+}
+
+// contentType finds the header in any spelling: the gateway lower-cases its
+// name, sam local start-api does not.
+func (e event) contentType() string {
+	for name, value := range e.Headers {
+		if strings.EqualFold(name, "content-type") {
+			return value
+		}
+	}
+	return ""
 }
 
 func (e event) body() ([]byte, error) {
@@ -128,26 +137,41 @@ type fields struct {
 
 func readFields(contentType string, body []byte) (fields, error) {
 	mediaType, _, _ := strings.Cut(contentType, ";")
-	switch strings.ToLower(strings.TrimSpace(mediaType)) {
-	case "application/json", "":
+	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+	switch {
+	case strings.Contains(contentType, ","): // two headers, which the gateway has joined
+	case contentType == "", mediaType == "application/json":
 		return readJSON(body)
-	case "application/x-www-form-urlencoded":
+	case mediaType == "application/x-www-form-urlencoded":
 		return readForm(body)
 	}
 	return fields{}, &requestError{kind: unsupportedMediaType}
 }
 
 func readJSON(body []byte) (f fields, _ error) {
-	// encoding/json/v2 refuses names that occur twice, names in another case,
-	// and text after the object; it lets null pass for an empty struct.
+	// encoding/json/v2 refuses names that occur twice and text after the object.
+	// It takes names in another case for unknown, and null for an empty struct.
 	err := json.Unmarshal(body, &f)
 	if mismatch, ok := errors.AsType[*json.SemanticError](err); ok && mismatch.JSONPointer != "" {
 		return f, invalid(strings.TrimPrefix(string(mismatch.JSONPointer), "/") + " must be a string")
 	}
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
+		return f, twice(strings.TrimPrefix(string(syntax.JSONPointer), "/"))
+	}
 	if err != nil || strings.TrimLeft(string(body), " \t\r\n")[0] != '{' {
-		return f, invalid("the body must be one JSON object, in UTF-8, without a name that occurs twice")
+		return f, invalid("the body must be one JSON object, in UTF-8")
 	}
 	return f, nil
+}
+
+// twice refuses a name that occurs twice. It repeats the name only where that
+// is one of ours.
+func twice(name string) error {
+	switch name {
+	case "code", "encryptedData", "iv":
+		return invalid(name + " occurs twice")
+	}
+	return invalid("a name in the body occurs twice")
 }
 
 func readForm(body []byte) (fields, error) {
@@ -155,9 +179,9 @@ func readForm(body []byte) (fields, error) {
 	if err != nil {
 		return fields{}, invalid("the body is not a well-formed form")
 	}
-	for _, values := range form {
+	for name, values := range form {
 		if len(values) > 1 {
-			return fields{}, invalid("the form has a name that occurs twice")
+			return fields{}, twice(name)
 		}
 	}
 	return fields{form.Get("code"), form.Get("encryptedData"), form.Get("iv")}, nil

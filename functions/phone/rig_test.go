@@ -235,9 +235,9 @@ func (r *rig) want(name string, got answered, want hostile.Want) {
 }
 
 // wantFailure is want for a row that is written out.
-func (r *rig) wantFailure(name string, got answered, error string, status int, action string) {
+func (r *rig) wantFailure(name string, got answered, failure string, status int, action string) {
 	r.t.Helper()
-	r.want(name, got, hostile.Want{Error: error, Status: status, Action: action})
+	r.want(name, got, hostile.Want{Error: failure, Status: status, Action: action})
 }
 
 // wantPhone posts, and wants a phone number back.
@@ -341,8 +341,8 @@ type logLine struct {
 	First     *bool    `json:"first"`
 }
 
-// request returns the line of the request that was answered. It may come a
-// little after the answer.
+// request returns the line of the request that failed so. It may come a little
+// after the answer.
 func (l *logs) request(t testing.TB, got answered) (found logLine) {
 	t.Helper()
 	waitFor(t, "there is a line for the request", func() bool {
@@ -371,7 +371,7 @@ func (l *logs) requests() (lines []logLine) {
 // runPanicking is the function with a dependency that panics, in the real
 // runtime: no input is known that makes the function itself do so.
 func runPanicking(where string) {
-	h, err := start(context.Background(), os.Getenv, newLogger())
+	h, err := start(os.Getenv, newLogger())
 	if err != nil {
 		panic(err)
 	}

@@ -155,7 +155,7 @@ func BenchmarkSoakFreeze(b *testing.B) {
 				w := newWeChat(b, scheme)
 				way := newPath(b, w.Listener.Addr().String())
 				r := raise(b, func(c *stage.Config) { c.WeChatURL, c.Env = scheme+"://"+way.Addr().String(), w.env })
-				w.handler.Store(r.WeChat)
+				w.serve(r.WeChat)
 				all.Go(func() {
 					r.wantPhone("before", r.newTap())
 					r.freeze(func() {

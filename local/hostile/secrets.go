@@ -44,7 +44,7 @@ func Readings() []Reading {
 		{Name: "half an answer", Serve: Bytes(func(c net.Conn) {
 			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"SecretString\":\"" + mark))
 		}), Want: unavailable},
-		{Name: "silence", Serve: Bytes(silent), Want: unavailable},
+		{Name: "silence", Serve: Silence, Want: unavailable},
 	}
 }
 

@@ -65,6 +65,9 @@ func drip(c net.Conn, text string, pause time.Duration) {
 	}
 }
 
+// Silence never answers.
+func Silence(w http.ResponseWriter, r *http.Request) { Bytes(silent)(w, r) }
+
 // silent waits until the other side hangs up.
 func silent(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
@@ -167,7 +170,7 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 		useless("half a body and a reset", raw(ok+"Content-Length: 500\r\n\r\n"+good, func(c net.Conn) { time.Sleep(20 * time.Millisecond); reset(c) })),
 		useless("half a chunk", raw(ok+"Transfer-Encoding: chunked\r\n\r\n1000\r\n"+good, done)),
 
-		late("silence", Bytes(silent)),
+		late("silence", Silence),
 		late("half a header and silence", raw(ok, silent)),
 		late("half a body and silence", raw(ok+"Content-Length: 500\r\n\r\n"+good, silent)),
 		late("interim answers, slowly", Bytes(func(c net.Conn) { drip(c, "HTTP/1.1 100 Continue\r\n\r\n", 50*time.Millisecond) })),

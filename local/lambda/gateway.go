@@ -67,8 +67,8 @@ type HTTPContext struct {
 	UserAgent string `json:"userAgent"`
 }
 
-// Answer is what a function answers to an Event.
-type Answer struct {
+// answer is what a function answers to an Event.
+type answer struct {
 	StatusCode      int               `json:"statusCode"`
 	Headers         map[string]string `json:"headers"`
 	Cookies         []string          `json:"cookies"`
@@ -161,24 +161,24 @@ func forward(w http.ResponseWriter, text []byte) {
 		_, _ = w.Write(text)
 		return
 	}
-	var answer Answer
-	err := json.Unmarshal(text, &answer)
-	body := []byte(answer.Body)
-	if err == nil && answer.IsBase64Encoded {
-		body, err = base64.StdEncoding.DecodeString(answer.Body)
+	var a answer
+	err := json.Unmarshal(text, &a)
+	body := []byte(a.Body)
+	if err == nil && a.IsBase64Encoded {
+		body, err = base64.StdEncoding.DecodeString(a.Body)
 	}
-	if err != nil || answer.StatusCode < 100 || answer.StatusCode > 999 {
+	if err != nil || a.StatusCode < 100 || a.StatusCode > 999 {
 		say(w, http.StatusInternalServerError, "Internal Server Error")
 		return
 	}
-	for name, value := range answer.Headers {
+	for name, value := range a.Headers {
 		w.Header().Set(name, value)
 	}
-	for _, cookie := range answer.Cookies {
+	for _, cookie := range a.Cookies {
 		w.Header().Add("Set-Cookie", cookie)
 	}
 	w.Header().Set("Apigw-Requestid", newID())
-	w.WriteHeader(answer.StatusCode)
+	w.WriteHeader(a.StatusCode)
 	_, _ = w.Write(body)
 }
 

@@ -138,7 +138,11 @@ func (s *Stage) serve(config Config, offset int, handler http.Handler) (string, 
 			panic(err)
 		}
 	}()
-	return fmt.Sprintf("http://127.0.0.1:%d", listener.Addr().(*net.TCPAddr).Port), nil
+	address := listener.Addr().(*net.TCPAddr)
+	if address.IP.IsUnspecified() {
+		address.IP = net.IPv4(127, 0, 0, 1)
+	}
+	return "http://" + address.String(), nil
 }
 
 // Close ends everything that Raise started.

@@ -81,13 +81,14 @@ func New(api SecretsManager, id string, now func() time.Time) *Store {
 	return &Store{api: api, id: id, now: now}
 }
 
-// Load fetches the secret at start, ahead of the first request. Its failure is
-// not remembered: the first request tries again. Every error is an *Error.
-func (s *Store) Load(ctx context.Context) error {
+// Load fetches the secret at start, ahead of the first request, and takes two
+// seconds at most. Its failure is not remembered: the first request tries again.
+// Every error is an *Error.
+func (s *Store) Load() error {
 	s.mu.Lock()
 	f := s.fetch()
 	s.mu.Unlock()
-	_, err := f.wait(ctx)
+	_, err := f.wait(context.Background()) // to its end, which else would be remembered
 
 	s.mu.Lock()
 	s.failure = nil
@@ -150,8 +151,7 @@ func (s *Store) fetch() *fetch {
 
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		close(f.done)
-		if f.failure == nil {
+		if f.failure == nil && (s.running == f || s.current == nil) {
 			s.current = &f.credentials
 		}
 		if s.running == f {
@@ -160,6 +160,7 @@ func (s *Store) fetch() *fetch {
 				s.failedAt = latest
 			}
 		}
+		close(f.done)
 	}()
 	return f
 }
@@ -242,13 +243,13 @@ func parse(text string) (_ weixin.Credentials, ok bool) {
 		AppID  string `json:"appid"`
 		Secret string `json:"secret"`
 	}
-	if json.Unmarshal([]byte(clean(text)), &secret) != nil {
+	if json.Unmarshal([]byte(trim(text)), &secret) != nil {
 		return weixin.Credentials{}, false
 	}
-	appID, appSecret := clean(secret.AppID), clean(secret.Secret)
+	appID, appSecret := trim(secret.AppID), trim(secret.Secret)
 	return weixin.Credentials{AppID: appID, Secret: weixin.AppSecret{Value: redacted.New(appSecret)}}, appID != "" && appSecret != ""
 }
 
-func clean(text string) string {
+func trim(text string) string {
 	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 }

@@ -128,40 +128,75 @@ func TestNobodyWaitsLongerThanTwoSeconds(t *testing.T) {
 func TestFailureIsRememberedForOneSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{err: errors.New("broken")}
-		store := New(api, "id", time.Now)
+		now := time.Now()
+		store := New(api, "id", func() time.Time { return now })
 		for _, step := range []struct {
 			wait  time.Duration
 			calls int32
 		}{{0, 1}, {0, 1}, {999 * time.Millisecond, 1}, {time.Millisecond, 2}, {0, 2}} {
-			time.Sleep(step.wait)
+			now = now.Add(step.wait)
 			if _, err := store.Get(t.Context()); err == nil || api.calls.Load() != step.calls {
 				t.Errorf("%v later: %d fetches, want %d, %v", step.wait, api.calls.Load(), step.calls, err)
 			}
 		}
+		now = now.Add(-time.Hour) // the clock was set back
+		if _, err := store.Get(t.Context()); err == nil || api.calls.Load() != 3 {
+			t.Errorf("before the failure: %d fetches, %v", api.calls.Load(), err)
+		}
 		api.err, api.text = nil, text1
-		time.Sleep(time.Second)
+		now = now.Add(time.Second)
 		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
 			t.Errorf("after Secrets Manager healed: %v", err)
 		}
-		time.Sleep(time.Hour)
-		if _, err := store.Get(t.Context()); err != nil || api.calls.Load() != 3 {
+		now = now.Add(time.Hour)
+		if _, err := store.Get(t.Context()); err != nil || api.calls.Load() != 4 {
 			t.Errorf("an hour later: %d fetches, %v", api.calls.Load(), err)
 		}
 	})
 }
 
 func TestFirstRequestTriesAgainAfterAFailedStart(t *testing.T) {
+	for name, api := range map[string]*fake{"that broke": {err: errors.New("broken")}, "that timed out": {after: time.Hour}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := New(api, "id", time.Now)
+			if err := store.Load(); err == nil {
+				t.Error("no error from a start", name)
+			}
+			api.err, api.text, api.after = nil, text1, 0
+			if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
+				t.Errorf("the first request after a start %s: %v", name, err)
+			}
+		})
+	}
+}
+
+// The answer of a fetch that was given up comes last, and is the older one.
+func TestLateFetchDoesNotReplaceANewerOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := &fake{err: errors.New("broken")}
-		store := New(api, "id", time.Now)
-		if err := store.Load(t.Context()); err == nil {
-			t.Error("no error from a broken start")
+		api := &fake{text: text1, after: 1900 * time.Millisecond}
+		var frozen atomic.Int64
+		store := New(api, "id", func() time.Time { return time.Now().Add(time.Duration(frozen.Load())) })
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, _ = store.Get(ctx)
+		synctest.Wait()
+		frozen.Store(int64(10 * time.Second))
+		api.text, api.after = text2, 0
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app2) {
+			t.Errorf("the newer fetch: %v", err)
 		}
-		api.err, api.text = nil, text1
-		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
-			t.Errorf("the first request: %v", err)
+		time.Sleep(fetchTimeout)
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app2) {
+			t.Errorf("the older answer has replaced the newer one: %v", err)
 		}
 	})
+}
+
+func TestTimesAreOfTheWallClock(t *testing.T) {
+	store := New(&fake{}, "id", time.Now)
+	if now := store.wallClock().String(); strings.Contains(now, "m=") {
+		t.Errorf("%s has a monotonic part, which a freeze may stop", now)
+	}
 }
 
 // A request gives up on a fetch, Lambda freezes the process, and thaws it with
@@ -209,7 +244,7 @@ func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
-		if err := store.Load(t.Context()); err != nil {
+		if err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		refresh := func(rejected, want weixin.Credentials, calls int32) {
@@ -232,6 +267,7 @@ func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
 			t.Errorf("the fresh ones are not kept: %v", err)
 		}
 		time.Sleep(30 * time.Second)
+		refresh(app1, app2, 3) // older ones cause no reading, however late
 		api.text = text1
 		refresh(app2, app1, 4)
 	})
@@ -241,7 +277,7 @@ func TestOneRereadHoweverManyAreRejectedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
-		if err := store.Load(t.Context()); err != nil {
+		if err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		api.text, api.after = text2, time.Second
@@ -264,7 +300,7 @@ func TestFailedRereadIsAnsweredUntilTheNextAndKeepsTheOldCredentials(t *testing.
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
-		if err := store.Load(t.Context()); err != nil {
+		if err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		api.err = errors.New("broken")
@@ -319,6 +355,8 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 		{"to be deleted", "name", aws(400, "InvalidRequestException"), Error{Reason: "InvalidRequestException"}},
 		{"key disabled", "name", aws(400, "DecryptionFailure"), Error{Reason: "DecryptionFailure"}},
 		{"token expired", "name", aws(400, "ExpiredTokenException"), Error{Reason: "ExpiredTokenException"}},
+		{"a long code", "name", aws(400, strings.Repeat("A", 65)), Error{Reason: "unknown"}},
+		{"a limit", "name", aws(400, "RequestLimitExceeded"), Error{true, "RequestLimitExceeded"}},
 		{"an odd code", "name", aws(400, "canary <&> "), Error{Reason: "unknown"}},
 		{"no AWS error", "name", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, Error{Reason: "UnknownError"}},
 		{"HTML", "name", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>canary") }, Error{Reason: "unknown"}},

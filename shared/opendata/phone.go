@@ -57,14 +57,15 @@ func (p Phone) check() error {
 	if p.PhoneNumber == "" || p.PurePhoneNumber == "" || p.CountryCode == "" {
 		return &OpenError{PhoneMissing}
 	}
-	country := digits(string(p.CountryCode))
-	pure := digits(p.PurePhoneNumber)
+	country, pure := string(p.CountryCode), digits(p.PurePhoneNumber)
 	before, ok := strings.CutSuffix(digits(p.PhoneNumber), pure)
-	if country == "" || pure == "" || !ok || before != "" && before != country {
+	if !onlyDigits(country) || pure == "" || !ok || before != "" && before != country {
 		return &OpenError{PhoneInconsistent}
 	}
 	return nil
 }
+
+func onlyDigits(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
 var separators = strings.NewReplacer(" ", "", "-", "")
 
@@ -72,7 +73,7 @@ var separators = strings.NewReplacer(" ", "", "-", "")
 // but digits, spaces and hyphens behind at most one plus sign.
 func digits(number string) string {
 	number = separators.Replace(strings.TrimPrefix(number, "+"))
-	if strings.Trim(number, "0123456789") != "" {
+	if !onlyDigits(number) {
 		return ""
 	}
 	return number

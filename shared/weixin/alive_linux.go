@@ -13,7 +13,8 @@ const tcpEstablished = 1 // TCP_ESTABLISHED of linux/tcp_states.h
 // the kernel knows of a FIN or RST that nobody has read yet.
 //
 // A connection that was never used need not be quiet: TLS 1.3 servers send
-// session tickets after the handshake.
+// session tickets after the handshake. What is not found on such a one is a
+// server that says it will close (close_notify) and then does not.
 func alive(c *net.TCPConn, quiet bool) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -46,7 +46,7 @@ var past = time.Unix(1, 0)
 // requests at once, which Lambda bounds.
 type pool struct {
 	address string
-	tls     *tls.Config // nil for http
+	secure  *tls.Config // nil for http
 
 	mu   sync.Mutex
 	idle []*conn // by idleSince, the newest last
@@ -55,7 +55,7 @@ type pool struct {
 // conn is a connection to WeChat. Its owner alone may use it.
 type conn struct {
 	net.Conn               // TCP, or TLS over it
-	tcp       *net.TCPConn //
+	tcp       *net.TCPConn // what lies beneath
 	limit     *io.LimitedReader
 	in        *bufio.Reader // over limit, over Conn
 	quiet     bool          // nothing may arrive unasked: over TLS, tickets may until the first answer
@@ -75,7 +75,7 @@ func newPool(base *url.URL) (*pool, error) {
 	}
 	p := &pool{address: net.JoinHostPort(base.Hostname(), port)}
 	if base.Scheme == "https" {
-		p.tls = &tls.Config{ServerName: base.Hostname(), NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
+		p.secure = &tls.Config{ServerName: base.Hostname(), NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
 	}
 	return p, nil
 }
@@ -92,7 +92,7 @@ func (p *pool) roundTrip(ctx context.Context, r *http.Request) (status int, body
 	keep := false
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })
 	defer func() {
-		if stop() && keep && c.clean() {
+		if stop() && keep && c.settled() {
 			p.put(c)
 		} else {
 			_ = c.Close()
@@ -136,9 +136,9 @@ func (p *pool) dial(ctx context.Context) (*conn, *Error) {
 	if err != nil {
 		return nil, &Error{Kind: Unreachable, Reason: class(err)}
 	}
-	c := &conn{Conn: raw, tcp: raw.(*net.TCPConn), quiet: p.tls == nil}
-	if p.tls != nil {
-		secured := tls.Client(raw, p.tls)
+	c := &conn{Conn: raw, tcp: raw.(*net.TCPConn), quiet: p.secure == nil}
+	if p.secure != nil {
+		secured := tls.Client(raw, p.secure)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			_ = raw.Close()
 			return nil, &Error{Kind: Unreachable, Reason: "tls: " + class(err)}
@@ -185,15 +185,14 @@ func (p *pool) dropOld() {
 	p.idle = slices.Delete(p.idle, 0, old)
 }
 
-// clean reports whether the answer was all that the server sent, and clears
+// settled reports whether the answer was all that the server sent, and clears
 // the deadline. What follows an answer would be taken for the answer to the
 // next request, which is another user's. A read that may not wait finds what
 // TLS has read ahead; what is still on its way is found by alive.
-func (c *conn) clean() bool {
+func (c *conn) settled() bool {
 	if c.SetReadDeadline(past) != nil {
 		return false
 	}
-	c.limit.N = 1
 	_, err := c.in.Peek(1)
 	return errors.Is(err, os.ErrDeadlineExceeded) && c.SetDeadline(time.Time{}) == nil
 }

@@ -46,16 +46,16 @@ type Session struct {
 // WeChat's errcodes that have a meaning here.
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
 const (
-	Busy             = -1    // may be tried again
-	InvalidAppID     = 40013 //
+	Busy             = -1
+	InvalidAppID     = 40013
 	InvalidCode      = 40029 // expired, or never given to this mini-program
-	InvalidAppSecret = 40125 //
-	CodeUsed         = 40163 //
-	AddressRefused   = 40164 // the caller's address is not on the IP whitelist
-	UserBlocked      = 40226 // a high-risk user
-	AppSecretFrozen  = 40243 //
-	AppIDMissing     = 41002 //
-	AppSecretMissing = 41004 //
+	InvalidAppSecret = 40125
+	CodeUsed         = 40163
+	AddressRefused   = 40164 // the caller is not on the IP whitelist
+	UserBlocked      = 40226 // as a high risk
+	AppSecretFrozen  = 40243
+	AppIDMissing     = 41002
+	AppSecretMissing = 41004
 	TooManyCalls     = 45011 // in this minute
 )
 

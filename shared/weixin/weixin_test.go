@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,8 +41,8 @@ func newClient(t *testing.T, url string) *Client {
 func newTLSClient(t *testing.T, s *httptest.Server) *Client {
 	t.Helper()
 	c := newClient(t, s.URL)
-	c.pool.tls.RootCAs = x509.NewCertPool()
-	c.pool.tls.RootCAs.AddCert(s.Certificate())
+	c.pool.secure.RootCAs = x509.NewCertPool()
+	c.pool.secure.RootCAs.AddCert(s.Certificate())
 	return c
 }
 
@@ -243,9 +244,13 @@ func TestBusyIsTriedAgainTwice(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, goodAnswer)
 		}))
+		began := time.Now()
 		_, failure := exchange(t, newClient(t, s.URL), "canary-code", 5*time.Second)
 		if tries != wantTries || (failure == nil) != (busy < 3) {
 			t.Errorf("busy %d times: %d tries, %v", busy, tries, failure)
+		}
+		if took := time.Since(began); took > 2*time.Second { // of a user's five
+			t.Errorf("busy %d times: %v", busy, took)
 		}
 		s.Close()
 	}
@@ -446,6 +451,112 @@ func TestDeadConnectionIsNotWrittenTo(t *testing.T) {
 	}
 }
 
+// Over TLS a connection that was never used may have unread bytes, so here the
+// kernel's word for its state is all there is.
+func TestDeadConnectionOpenedAheadIsNotWrittenTo(t *testing.T) {
+	requests := 0
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		_, _ = io.WriteString(w, goodAnswer)
+	}))
+	defer s.Close()
+	c := newTLSClient(t, s)
+	if err := c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // for the tickets
+	s.CloseClientConnections()
+	time.Sleep(20 * time.Millisecond)
+	if _, failure := exchange(t, c, "canary-code", time.Second); failure != nil || requests != 1 {
+		t.Errorf("%d requests, %v", requests, failure)
+	}
+}
+
+func TestBytesThatCameUnaskedAreNotTheFirstAnswer(t *testing.T) {
+	w := newWire(t, func(c net.Conn, n int, next func() string) {
+		if n == 0 {
+			_, _ = io.WriteString(c, reply(sessionOf("nobody")))
+		}
+		_, _ = io.WriteString(c, reply(sessionOf(next())))
+	})
+	c := newClient(t, w.url)
+	if err := c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if session, failure := exchange(t, c, "first", time.Second); failure != nil || session.OpenID != "openid-of-first" {
+		t.Errorf("%q, %v", session.OpenID, failure)
+	}
+}
+
+func TestConnectionThatTheServerWillCloseIsNotKept(t *testing.T) {
+	w := newWire(t, func(c net.Conn, _ int, next func() string) {
+		for code := next(); code != ""; code = next() {
+			_, _ = io.WriteString(c, strings.Replace(reply(goodAnswer), "\r\n", "\r\nConnection: close\r\n", 1))
+		}
+	})
+	c := newClient(t, w.url)
+	for range 2 {
+		if _, failure := exchange(t, c, "canary-code", time.Second); failure != nil {
+			t.Fatal(failure)
+		}
+	}
+	if _, conns := w.count("canary-code"); conns != 2 {
+		t.Errorf("%d connections", conns)
+	}
+}
+
+// brokenConn takes so many bytes of a write, and fails.
+type brokenConn struct {
+	net.Conn
+	takes int
+}
+
+func (c brokenConn) Write(p []byte) (int, error) {
+	return min(c.takes, len(p)), syscall.ECONNRESET
+}
+
+func TestWriteThatFailsIsToldByWhatItWrote(t *testing.T) {
+	for takes, want := range map[int]Kind{0: Unreachable, 1: Lost, 20: Lost} {
+		w := newWire(t, func(c net.Conn, _ int, next func() string) {
+			_, _ = io.WriteString(c, reply(sessionOf(next())))
+		})
+		c := newClient(t, w.url)
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		first := c.pool.idle[0]
+		first.Conn = brokenConn{first.Conn, takes}
+		session, failure := exchange(t, c, "only", time.Second)
+		if want == Unreachable { // so it was sent, once, over another
+			if failure != nil || session.OpenID != "openid-of-only" {
+				t.Errorf("nothing written: %v", failure)
+			}
+		} else if failure == nil || failure.Kind != want {
+			t.Errorf("%d bytes written: %v, want %s", takes, failure, want)
+		} else if times, _ := w.count("only"); times != 0 {
+			t.Errorf("%d bytes written, and the code was sent again", takes)
+		}
+	}
+}
+
+func TestNewestConnectionIsUsedFirst(t *testing.T) {
+	w := newWire(t, func(_ net.Conn, _ int, next func() string) { next() })
+	c := newClient(t, w.url)
+	for range 2 {
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newest := c.pool.idle[1]
+	if strings.Contains(newest.idleSince.String(), "m=") {
+		t.Error("the time has a monotonic part, which a freeze may stop")
+	}
+	if c.pool.take() != newest { // so that the others can grow old
+		t.Error("an older one is used first")
+	}
+}
+
 func TestOldConnectionIsNotUsed(t *testing.T) {
 	w := newWire(t, func(c net.Conn, _ int, next func() string) {
 		for code := next(); code != ""; code = next() {
@@ -564,7 +675,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 		t.Errorf("an unknown issuer: %v", failure)
 	}
 	c := newTLSClient(t, s)
-	c.pool.tls.ServerName = "api.weixin.qq.com"
+	c.pool.secure.ServerName = "api.weixin.qq.com"
 	_, failure = exchange(t, c, "canary-code", 5*time.Second)
 	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "tls: certificate"}) {
 		t.Errorf("another name: %v", failure)
