@@ -192,6 +192,25 @@ func TestLateFetchDoesNotReplaceANewerOne(t *testing.T) {
 	})
 }
 
+func TestEndOfALateFetchLeavesTheNewerOneAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fake{text: text1, after: time.Hour}
+		var frozen atomic.Int64
+		store := New(api, "id", func() time.Time { return time.Now().Add(time.Duration(frozen.Load())) })
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, _ = store.Get(ctx)
+		synctest.Wait()
+		frozen.Store(int64(10 * time.Second))
+		api.after = fetchTimeout - 50*time.Millisecond
+		go func() { _, _ = store.Get(t.Context()) }()
+		time.Sleep(fetchTimeout - 150*time.Millisecond) // the first has failed, the second runs for 100 ms more
+		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) || api.calls.Load() != 2 {
+			t.Errorf("%v, %d fetches", err, api.calls.Load())
+		}
+	})
+}
+
 func TestTimesAreOfTheWallClock(t *testing.T) {
 	store := New(&fake{}, "id", time.Now)
 	if now := store.wallClock().String(); strings.Contains(now, "m=") {
