@@ -75,6 +75,7 @@ func Requests(tap wechat.Tap) []Request {
 		post("over 16 KiB", jsonType, good+strings.Repeat(" ", 16<<10-len(good)+1), tooLarge, "16 KiB"),
 		post("over 16 KiB in base64", formType, form+"&x="+strings.Repeat("x", 16<<10-len(form)-2), tooLarge, ""),
 		post("4 MB", formType, strings.Repeat("x", 4<<20), tooLarge, ""), // the event has a third more; Lambda takes 6 MB
+		post("6 MB", jsonType, "{"+strings.Repeat(" ", 6<<20-4096), tooLarge, ""),
 		post("10,000 fields", jsonType, "{"+manyFields(10000)+good[1:], tooLarge, ""),
 		post("10,000 fields in a form", formType, strings.Repeat("a&", 10000)+form, tooLarge, ""),
 
