@@ -111,7 +111,7 @@ func testAnswers(t *testing.T) {
 	}
 	if peak, ok := memory(r.Function.PID(), "VmHWM"); !ok {
 		t.Log("without /proc, the function's memory is not measured")
-	} else if peak > 40<<20 {
+	} else if peak > 100<<20 { // 20 MB, and thrice that under the race detector; without bounds, all that loopback carries
 		t.Errorf("the function took %d MB of memory", peak>>20)
 	}
 }

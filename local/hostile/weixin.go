@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"wechat-phone/local/stage"
@@ -107,6 +108,7 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 		})
 	}
 	done := func(net.Conn) {}
+	packed := bomb() // now, since making it takes longer than WeChat may
 	useless := func(name string, serve http.HandlerFunc) Answer {
 		return Answer{Name: name, Serve: serve, Want: upstreamError}
 	}
@@ -158,7 +160,7 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 		useless("two lengths", raw(ok+"Content-Length: 5\r\nContent-Length: 500\r\n\r\n"+good, done)),
 		useless("a gzip bomb", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(bomb)
+			_, _ = w.Write(packed)
 		}),
 
 		useless("hanging up", Bytes(done)),
@@ -207,13 +209,14 @@ func Surplus(user wechat.User, other wechat.User) []Answer {
 	}
 }
 
-var bomb = func() []byte {
+// bomb is 20 MB in 20 kB, which is within what is read of an answer.
+var bomb = sync.OnceValue(func() []byte {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
-	_, _ = w.Write(make([]byte, 50<<20)) // 50 MB in 50 kB, within what is read of an answer
+	_, _ = w.Write(make([]byte, 20<<20))
 	_ = w.Close()
 	return packed.Bytes()
-}()
+})
 
 // Undecryptable are taps of user's whose data does not open, each for another
 // reason. other is another user.
