@@ -23,8 +23,9 @@ help: ## list the commands
 run: build/local/bootstrap ## log in, tap and get a phone number, offline
 	go run ./local -bootstrap $< -login
 
-start: build/local/bootstrap ## keep the function up on :3000 (HOST=0.0.0.0 for containers)
-	go run ./local -bootstrap $< -host $(HOST) -port 3000
+start: build/local/bootstrap ## keep the function up on :3000, WeChat on :3001, Secrets Manager on :3002 (HOST=0.0.0.0 for containers)
+	@go build -buildvcs=false -o build/local/stage ./local
+	build/local/stage -bootstrap $< -host $(HOST) -port 3000
 
 invoke: build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)
 	@WATERMARK_MAX_AGE=0 go run ./local -bootstrap $< -event $(EVENT)
@@ -47,7 +48,7 @@ build/local/bootstrap: # for this machine
 	@$(GO_BUILD) -o $@ ./functions/phone
 
 lint: ## format, vet, staticcheck
-	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 

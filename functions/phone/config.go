@@ -2,8 +2,8 @@ package main
 
 import "time"
 
-// config is what the environment says.
-type config struct {
+// settings are what the environment says.
+type settings struct {
 	secretID        string        // WECHAT_SECRET_ID
 	apiBaseURL      string        // WECHAT_API_BASE_URL
 	timeout         time.Duration // WECHAT_TIMEOUT
@@ -17,8 +17,8 @@ func (e *variableError) Error() string { return e.name + " " + e.problem }
 
 // readConfig reads the environment. An empty variable counts as none. Every
 // error is a *variableError.
-func readConfig(getenv func(string) string) (config, error) {
-	c := config{
+func readConfig(getenv func(string) string) (settings, error) {
+	c := settings{
 		secretID:        getenv("WECHAT_SECRET_ID"),
 		apiBaseURL:      "https://api.weixin.qq.com",
 		timeout:         4 * time.Second,

@@ -246,6 +246,7 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 		{"WECHAT_TIMEOUT", "-1s"},
 		{"WATERMARK_MAX_AGE", "-1ns"},
 		{"WATERMARK_MAX_AGE", "ten minutes"},
+		{"AWS_MAX_ATTEMPTS", "many"},
 	} {
 		process := exec.Command(bootstrap)
 		process.Env = []string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_REGION=us-east-1", "WECHAT_SECRET_ID=a", test.name + "=" + test.value}
@@ -341,7 +342,7 @@ func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	got, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": "id"}[name] })
-	want := config{secretID: "id", apiBaseURL: "https://api.weixin.qq.com", timeout: 4 * time.Second, watermarkMaxAge: 10 * time.Minute}
+	want := settings{secretID: "id", apiBaseURL: "https://api.weixin.qq.com", timeout: 4 * time.Second, watermarkMaxAge: 10 * time.Minute}
 	if err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -60,9 +60,9 @@ func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, err
 	var answer response
 	outcome := "ok"
 	attrs := make([]slog.Attr, 0, 8)
-	found, err := h.recovered(ctx, raw, &t)
+	result, err := h.recovered(ctx, raw, &t)
 	if err == nil {
-		answer = respond(http.StatusOK, found)
+		answer = respond(http.StatusOK, result)
 	} else {
 		f := failureOf(err)
 		answer = f.answer(requestID, t.asked)
@@ -94,7 +94,7 @@ func (e *panicError) Error() string { return "panic at " + e.at }
 
 // recovered is phone with panics turned into errors: else their text would be
 // logged, and the process would end.
-func (h *handler) recovered(ctx context.Context, raw json.RawMessage, t *trail) (_ found, err error) {
+func (h *handler) recovered(ctx context.Context, raw json.RawMessage, t *trail) (_ success, err error) {
 	defer func() {
 		if recover() != nil {
 			err = &panicError{origin()}
@@ -102,7 +102,7 @@ func (h *handler) recovered(ctx context.Context, raw json.RawMessage, t *trail) 
 	}()
 	e, err := readEvent(raw)
 	if err != nil {
-		return found{}, err
+		return success{}, err
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -127,43 +127,42 @@ func origin() string {
 	}
 }
 
-// found is the answer to a request that went well.
-type found struct {
+// success is the answer to a request that went well.
+type success struct {
 	Phone   opendata.Phone `json:",embed"`
 	OpenID  string         `json:"openid"`
 	UnionID string         `json:"unionid,omitempty"`
 }
 
 // phone is the whole story of a request.
-func (h *handler) phone(ctx context.Context, e event, t *trail) (found, error) {
+func (h *handler) phone(ctx context.Context, e event, t *trail) (success, error) {
 	r, err := readRequest(e)
 	if err != nil {
-		return found{}, err
+		return success{}, err
 	}
 	app, err := h.secrets.Get(ctx)
 	if err != nil {
-		return found{}, err
+		return success{}, err
 	}
 	session, app, err := h.exchange(ctx, app, r.code, t)
 	if err != nil {
-		return found{}, err
+		return success{}, err
 	}
 	phone, err := opendata.OpenPhone(r.sealed, session.Key, opendata.Rule{AppID: app.AppID, MaxAge: h.maxAge, Now: h.now()})
 	if err != nil {
-		return found{}, err
+		return success{}, err
 	}
-	return found{phone, session.OpenID, session.UnionID}, nil
+	return success{phone, session.OpenID, session.UnionID}, nil
 }
 
 // exchange gives the code to WeChat for the user's session. Where WeChat rejects
-// the credentials it tries once more with the ones that hold now, and returns
-// the ones that did.
+// the credentials it tries once more, with those that the secret holds now. It
+// returns the credentials that it asked with last.
 func (h *handler) exchange(ctx context.Context, app weixin.Credentials, code string, t *trail) (weixin.Session, weixin.Credentials, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
 	session, err := h.ask(ctx, app, code, t)
-	refusal, ok := errors.AsType[*weixin.Error](err)
-	if !ok || refusal.ErrCode != weixin.InvalidAppID && refusal.ErrCode != weixin.InvalidAppSecret {
+	if !weixin.RejectsCredentials(err) {
 		return session, app, err
 	}
 	fresh, refreshErr := h.secrets.Refresh(ctx, app)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"wechat-phone/shared/appsecret"
@@ -57,6 +57,12 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
+	sdk, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, err // it names the variable that the SDK cannot read
+	}
+	sdk.Logger = nil // the SDK's own lines would be no JSON
+
 	var connecting sync.WaitGroup
 	connecting.Go(func() {
 		if err := client.Connect(ctx); err != nil {
@@ -65,12 +71,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	})
 	defer connecting.Wait()
 
-	aws, err := awsconfig.LoadDefaultConfig(ctx)
-	if err != nil {
-		return nil, err
-	}
-	aws.Logger = nil // the SDK's own lines would be no JSON
-	store := appsecret.New(secretsmanager.NewFromConfig(aws), c.secretID, time.Now)
+	store := appsecret.New(secretsmanager.NewFromConfig(sdk), c.secretID, time.Now)
 	if err := store.Load(); err != nil {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}

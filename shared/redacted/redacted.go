@@ -12,8 +12,8 @@ import (
 const shown = "[redacted]"
 
 // Value is a string that shows itself as "[redacted]" to fmt, log/slog and
-// encoding/json, under every verb and at every depth. Only Reveal gives the
-// value.
+// encoding/json, under every verb (but %T and %p, which show type and address)
+// and at every depth. Only Reveal gives the value.
 //
 // The value stands behind a pointer because fmt calls no methods on unexported
 // struct fields: there it walks the memory, and finds an address.

@@ -24,7 +24,8 @@ import (
 // Lambda had the process frozen, logs bytes that nobody asked for (session keys
 // among them), and puts the URL, with the app secret, into its errors. Here a
 // connection serves one request at a time, nothing is sent that was not asked
-// for, and what was written is known.
+// for, and what was written is known. Proxies (HTTPS_PROXY) are not used: Lambda
+// has none.
 
 const (
 	maxBody = 64 << 10
@@ -111,8 +112,8 @@ func (p *pool) roundTrip(ctx context.Context, r *http.Request) (status int, body
 	}
 	c.limit.N = maxAnswer
 	answer, err := http.ReadResponse(c.in, r)
-	for err == nil && answer.StatusCode >= 100 && answer.StatusCode != http.StatusSwitchingProtocols && answer.StatusCode < 200 {
-		answer, err = http.ReadResponse(c.in, r) // 1xx announce another answer (RFC 9110, section 15.2)
+	for err == nil && interim(answer.StatusCode) {
+		answer, err = http.ReadResponse(c.in, r)
 	}
 	if err != nil {
 		return 0, nil, broken(ctx, err)
@@ -127,6 +128,11 @@ func (p *pool) roundTrip(ctx context.Context, r *http.Request) (status int, body
 	c.quiet = true
 	keep = answer.StatusCode == http.StatusOK && !answer.Close
 	return answer.StatusCode, body, nil
+}
+
+// interim tells the answers that announce another (RFC 9110, section 15.2).
+func interim(status int) bool {
+	return status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
 }
 
 // dial opens a connection, with TLS where the server has it. Its errors are of

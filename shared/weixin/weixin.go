@@ -87,6 +87,13 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("weixin: %s: %s", e.Kind, e.Reason)
 }
 
+// RejectsCredentials reports whether err is WeChat's refusal of the appid or of
+// the app secret, which other credentials may cure.
+func RejectsCredentials(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.ErrCode == InvalidAppID || e.ErrCode == InvalidAppSecret)
+}
+
 // Client calls WeChat. It is safe for concurrent use.
 type Client struct {
 	base *url.URL
