@@ -263,43 +263,20 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 	}
 }
 
-// connections counts the connections that a server gets.
-func connections(s *httptest.Server) *atomic.Int32 {
-	var count atomic.Int32
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			count.Add(1)
-		}
-	}
-	return &count
-}
-
 func TestSecretIsReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
-		var handler atomic.Pointer[wechat.Server]
-		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { handler.Load().ServeHTTP(w, q) }))
-		server.EnableHTTP2 = true
-		opened := connections(server)
-		variables := []string{}
-		if scheme == "https" {
-			server.StartTLS()
-			variables = append(variables, trust(t, server))
-		} else {
-			server.Start()
-		}
-		r := raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = server.URL, variables })
-		handler.Store(r.WeChat)
-		if calls := r.Secrets.Calls(); calls != 1 || opened.Load() != 1 {
-			t.Errorf("%s, at the first next: %d readings of the secret, %d connections", scheme, calls, opened.Load())
+		w := newWeChat(t, scheme)
+		r := w.raise(t)
+		if calls, opened := r.Secrets.Calls(), w.opened.Load(); calls != 1 || opened != 1 {
+			t.Errorf("%s, at the first next: %d readings of the secret, %d connections", scheme, calls, opened)
 		}
 		for range 3 {
 			r.wantPhone(scheme, r.newTap())
 		}
-		if calls := r.Secrets.Calls(); calls != 1 || opened.Load() != 1 {
-			t.Errorf("%s, after 3 requests: %d readings of the secret, %d connections", scheme, calls, opened.Load())
+		if calls, opened := r.Secrets.Calls(), w.opened.Load(); calls != 1 || opened != 1 {
+			t.Errorf("%s, after 3 requests: %d readings of the secret, %d connections", scheme, calls, opened)
 		}
-		server.Close()
 	}
 }
 

@@ -303,6 +303,7 @@ type ownWeChat struct {
 	*httptest.Server
 	handler atomic.Pointer[http.Handler]
 	env     []string
+	opened  atomic.Int32 // connections, so far
 
 	mu   sync.Mutex
 	idle map[net.Conn]bool
@@ -318,12 +319,15 @@ func newWeChat(t testing.TB, scheme string) *ownWeChat {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		switch state {
+		case http.StateNew:
+			w.opened.Add(1)
 		case http.StateIdle:
 			w.idle[c] = true
 		case http.StateActive, http.StateClosed, http.StateHijacked:
 			delete(w.idle, c)
 		}
 	}
+	w.EnableHTTP2 = true // offered, and not to be taken
 	if scheme == "https" {
 		w.StartTLS()
 		w.env = append(w.env, trust(t, w.Server))

@@ -163,7 +163,7 @@ func BenchmarkSoakFreeze(b *testing.B) {
 				r.wantPhone("before", r.newTap())
 				r.freeze(func() {
 					if loss == "FIN" {
-						w.endIdle(false)
+						waitFor(b, "WeChat has ended a connection", func() bool { return w.endIdle(false) > 0 })
 					} else {
 						way.lose()
 					}
