@@ -5,8 +5,13 @@ export GOTOOLCHAIN = auto
 
 EVENT    = events/phone.json
 HOST     = 127.0.0.1
-ARCH     = amd64
+ENV      = dev
 FUZZTIME = 5s
+
+# SAM does not tell make for which architecture it builds; samconfig.toml knows
+# what the template is given. Exported, since make deploy comes back through SAM.
+export ARCH ?= $(or $(shell awk -v env='[$(ENV).' '/^\[/ {here = index($$0, env) == 1} \
+	here && match($$0, /Architecture=[a-z0-9_]+/) {print substr($$0, RSTART + 13, RLENGTH - 13)}' samconfig.toml),x86_64)
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
@@ -15,7 +20,8 @@ SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gate
 GO_BUILD = CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags lambda.norpc -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test soak build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start build/local/bootstrap
+.PHONY: help run start invoke test soak build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start \
+	deploy secret smoke logs delete build/local/bootstrap
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,24 +31,25 @@ run: build/local/bootstrap ## log in, tap and get a phone number, offline
 
 start: build/local/bootstrap ## keep the function up on :3000, WeChat on :3001, Secrets Manager on :3002 (HOST=0.0.0.0 for containers)
 	@go build -buildvcs=false -o build/local/stage ./local
-	build/local/stage -bootstrap $< -host $(HOST) -port 3000
+	build/local/stage -bootstrap $< -host $(HOST) -port 3000 -route "POST /phone"
 
 invoke: build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)
 	@WATERMARK_MAX_AGE=0 go run ./local -bootstrap $< -event $(EVENT)
 
 test: build/local/bootstrap ## prove the contract
 	BOOTSTRAP=$(CURDIR)/$< go test -count=1 ./... # the cache does not see the bootstrap
+	@python3 -c 'import samtranslator' 2>/dev/null || echo "left out: the template as SAM translates it, since aws-sam-translator is not here"
 
 soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freezes, re-reads, the oracle's timing (Linux)
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
 
-build: ## build the bootstrap for Lambda, in build/lambda (ARCH=amd64 or arm64)
+build: ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 	@$(MAKE) --no-print-directory build-PhoneFunction ARTIFACTS_DIR=build/lambda
 
 build-PhoneFunction: # what sam build calls
-	GOOS=linux GOARCH=$(ARCH) $(GO_BUILD) -o $(ARTIFACTS_DIR)/bootstrap ./functions/phone
+	GOOS=linux GOARCH=$(subst x86_64,amd64,$(ARCH)) $(GO_BUILD) -o $(ARTIFACTS_DIR)/bootstrap ./functions/phone
 
 build/local/bootstrap: # for this machine
 	@$(GO_BUILD) -o $@ ./functions/phone
@@ -70,3 +77,20 @@ sam-invoke: ## the event through SAM CLI and Docker (make start HOST=0.0.0.0 bes
 sam-start: ## the API on :3010 through SAM CLI and Docker (make start HOST=0.0.0.0 beside it)
 	sam build
 	sam local start-api --port 3010 $(SAM_LOCAL)
+
+deploy: ## build and deploy (ENV=dev or prod; FLAGS=--no-confirm-changeset in a pipeline); needs SAM CLI and an account, as all below
+	sam validate --config-env $(ENV)
+	sam build --config-env $(ENV)
+	sam deploy --config-env $(ENV) $(FLAGS)
+
+secret: ## put appid and app secret into the stack's secret: asked for, or the secret's JSON on standard input (ENV=dev)
+	@go run ./local/secret -env $(ENV)
+
+smoke: ## prove a deployment without a user (URL=https://…/phone); needs no account
+	@go run ./local/smoke $(URL)
+
+logs: ## follow both logs, the function's and the gateway's (ENV=dev)
+	sam logs --config-env $(ENV) --tail
+
+delete: ## delete the stack; a secret that it made stays (ENV=dev)
+	sam delete --config-env $(ENV)

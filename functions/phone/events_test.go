@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"wechat-phone/local/stage"
@@ -47,32 +45,6 @@ func TestEventFiles(t *testing.T) {
 			if got.status == 200 && got.Phone != "13500001234" {
 				t.Errorf("%s: %s", name, got.body)
 			}
-		}
-	}
-}
-
-// SAM sets from env.json only what the template declares, and silently leaves
-// the rest.
-func TestEnvFileNamesWhatTheTemplateDeclares(t *testing.T) {
-	text, err := os.ReadFile("../../events/env.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var env struct{ PhoneFunction map[string]string }
-	if err := json.Unmarshal(text, &env); err != nil {
-		t.Fatal(err)
-	}
-	template, err := os.ReadFile("../../template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, variables, _ := strings.Cut(string(template), "Variables:\n")
-	if len(env.PhoneFunction) == 0 {
-		t.Error("env.json sets nothing")
-	}
-	for name := range env.PhoneFunction {
-		if !strings.Contains(variables, "          "+name+":") {
-			t.Errorf("%s is not declared in template.yaml", name)
 		}
 	}
 }

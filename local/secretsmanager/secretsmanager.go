@@ -1,5 +1,5 @@
-// Package secretsmanager stands in for AWS Secrets Manager: GetSecretValue, over
-// the AWS JSON 1.1 protocol, for secrets held in memory.
+// Package secretsmanager stands in for AWS Secrets Manager: GetSecretValue and
+// PutSecretValue, over the AWS JSON 1.1 protocol, for secrets held in memory.
 //
 // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
 package secretsmanager
@@ -45,16 +45,42 @@ func (s *Server) PutBinary(name string, bytes []byte) (arn string) {
 func (s *Server) put(name string, v version) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	held := s.create(name)
+	held.add(v)
+	return held.arn
+}
+
+// Create makes a secret without a value, as CloudFormation does, and returns
+// its ARN.
+func (s *Server) Create(name string) (arn string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.create(name).arn
+}
+
+// create returns the secret of that name, a new one where there is none. The
+// caller holds mu.
+func (s *Server) create(name string) *secret {
 	if s.secrets == nil {
 		s.secrets = map[string]*secret{}
 	}
 	if s.secrets[name] == nil {
 		s.secrets[name] = &secret{arn: "arn:aws:secretsmanager:us-east-1:123456789012:secret:" + name + "-AbCdEf"}
 	}
-	held := s.secrets[name]
+	return s.secrets[name]
+}
+
+func (held *secret) add(v version) {
 	v.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(held.versions)+1)
 	held.versions = append(held.versions, v)
-	return held.arn
+}
+
+// Value returns a secret's current text.
+func (s *Server) Value(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	versions := s.secrets[name].versions
+	return versions[len(versions)-1].text
 }
 
 // Delete forgets a secret.
@@ -106,7 +132,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Answer is ServeHTTP without the fault, for faults that end well.
 func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost || r.Header.Get("X-Amz-Target") != "secretsmanager.GetSecretValue" {
+	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.")
+	if r.Method != http.MethodPost || !ok || operation != "GetSecretValue" && operation != "PutSecretValue" {
 		Fault(http.StatusBadRequest, "UnknownOperationException", "")(w, r)
 		return
 	}
@@ -114,55 +141,67 @@ func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
 		Fault(http.StatusBadRequest, "MissingAuthenticationTokenException", "Missing Authentication Token")(w, r)
 		return
 	}
-	var input struct{ SecretId, VersionId, VersionStage string }
+	var input struct{ SecretId, VersionId, VersionStage, SecretString string }
 	if json.UnmarshalRead(r.Body, &input) != nil {
 		Fault(http.StatusBadRequest, "SerializationException", "")(w, r)
 		return
 	}
 
 	s.mu.Lock()
-	output := s.find(input.SecretId, input.VersionId, input.VersionStage)
+	var output map[string]any
+	name, held := s.find(input.SecretId)
+	switch {
+	case held == nil:
+	case operation == "GetSecretValue":
+		output = held.value(input.VersionId, input.VersionStage)
+	default:
+		held.add(version{text: input.SecretString})
+		output = map[string]any{"VersionId": held.versions[len(held.versions)-1].id, "VersionStages": []string{"AWSCURRENT"}}
+	}
 	s.mu.Unlock()
 
-	switch {
-	case output == nil:
+	if output == nil {
 		Fault(http.StatusBadRequest, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.")(w, r)
-	default:
-		reply(w, http.StatusOK, output)
+		return
 	}
+	output["ARN"], output["Name"] = held.arn, name
+	reply(w, http.StatusOK, output)
 }
 
-// find returns what GetSecretValue answers, or nil. id is a name, a complete
-// ARN, or an ARN without its last six characters. The caller holds mu.
-func (s *Server) find(id, versionID, stage string) map[string]any {
+// find returns the secret and its name, or nil. id is a name, a complete ARN, or
+// an ARN without its last six characters. The caller holds mu.
+func (s *Server) find(id string) (string, *secret) {
 	for name, held := range s.secrets {
-		if id != name && id != held.arn && id+"-AbCdEf" != held.arn {
+		if id == name || id == held.arn || id+"-AbCdEf" == held.arn {
+			return name, held
+		}
+	}
+	return "", nil
+}
+
+// value returns what GetSecretValue answers, but for the secret's name and ARN,
+// or nil where there is no such version.
+func (held *secret) value(versionID, stage string) map[string]any {
+	for i, v := range held.versions {
+		stages := []string{}
+		switch len(held.versions) - 1 - i {
+		case 0:
+			stages = append(stages, "AWSCURRENT")
+		case 1:
+			stages = append(stages, "AWSPREVIOUS")
+		}
+		if versionID != "" && v.id != versionID ||
+			stage != "" && !slices.Contains(stages, stage) ||
+			versionID == "" && stage == "" && i != len(held.versions)-1 {
 			continue
 		}
-		for i, v := range held.versions {
-			stages := []string{}
-			switch len(held.versions) - 1 - i {
-			case 0:
-				stages = append(stages, "AWSCURRENT")
-			case 1:
-				stages = append(stages, "AWSPREVIOUS")
-			}
-			if versionID != "" && v.id != versionID ||
-				stage != "" && !slices.Contains(stages, stage) ||
-				versionID == "" && stage == "" && i != len(held.versions)-1 {
-				continue
-			}
-			output := map[string]any{
-				"ARN": held.arn, "Name": name, "VersionId": v.id, "VersionStages": stages,
-				"CreatedDate": float64(time.Now().Unix()),
-			}
-			if v.bytes != nil {
-				output["SecretBinary"] = v.bytes
-			} else {
-				output["SecretString"] = v.text
-			}
-			return output
+		output := map[string]any{"VersionId": v.id, "VersionStages": stages, "CreatedDate": float64(time.Now().Unix())}
+		if v.bytes != nil {
+			output["SecretBinary"] = v.bytes
+		} else {
+			output["SecretString"] = v.text
 		}
+		return output
 	}
 	return nil
 }

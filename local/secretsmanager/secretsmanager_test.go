@@ -54,3 +54,31 @@ func TestGetSecretValue(t *testing.T) {
 		t.Errorf("%d calls counted, want 21", s.Calls())
 	}
 }
+
+func TestPutSecretValue(t *testing.T) {
+	s := &Server{}
+	arn := s.Create("name")
+	call := func(operation, input string) (status int, body string) {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(input))
+		r.Header.Set("X-Amz-Target", "secretsmanager."+operation)
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=made-up")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	for _, step := range []struct {
+		operation, input string
+		status           int
+		want             string
+	}{
+		{"GetSecretValue", `{"SecretId":"name"}`, 400, "ResourceNotFoundException"}, // as long as it has no value
+		{"PutSecretValue", `{"SecretId":"other","SecretString":"one"}`, 400, "ResourceNotFoundException"},
+		{"PutSecretValue", `{"SecretId":"` + arn + `","SecretString":"one"}`, 200, `"VersionStages":["AWSCURRENT"]`},
+		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"one"`},
+		{"DeleteSecret", `{"SecretId":"name"}`, 400, "UnknownOperationException"},
+	} {
+		if status, body := call(step.operation, step.input); status != step.status || !strings.Contains(body, step.want) {
+			t.Errorf("%s %s: %d %s", step.operation, step.input, status, body)
+		}
+	}
+}

@@ -1,0 +1,498 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json/v2"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"wechat-phone/shared/weixin"
+)
+
+// These tests hold template.yaml to the code, to samconfig.toml and to the
+// Makefile.
+
+// optional are the template's parameters that turn something on, with a value
+// that does. Their defaults leave it off, but for Tracing's.
+var optional = map[string]map[string]string{
+	"canary":      {"Environment": "prod"},
+	"own secret":  {"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf"},
+	"secret key":  {"WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"},
+	"reservation": {"ReservedConcurrency": "5"},
+	"no tracing":  {"Tracing": "off"},
+	"domain": {"DomainName": "phone.example.com",
+		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"},
+	"China": {"AWS::Region": "cn-northwest-1", "AWS::Partition": "aws-cn", "AWS::URLSuffix": "amazonaws.com.cn"},
+}
+
+// combinations calls try with every choice of optional parts.
+func combinations(try func(name string, values map[string]string)) {
+	names := slices.Sorted(maps.Keys(optional))
+	for choice := range 1 << len(names) {
+		values, chosen := map[string]string{}, []string{}
+		for i, name := range names {
+			if choice>>i&1 == 1 {
+				maps.Copy(values, optional[name])
+				chosen = append(chosen, name)
+			}
+		}
+		try(strings.Join(chosen, ", "), values)
+	}
+}
+
+// environment returns the function's variables.
+func (s *stack) environment() map[string]string {
+	all := map[string]string{}
+	function := s.resources()["PhoneFunction"]["Properties"].(map[string]any)
+	for name, value := range function["Environment"].(map[string]any)["Variables"].(map[string]any) {
+		all[name] = value.(string)
+	}
+	return all
+}
+
+func TestTemplateDeclaresTheVariablesThatAreRead(t *testing.T) {
+	read := map[string]bool{}
+	if _, err := readConfig(func(name string) string {
+		read[name] = true
+		return map[string]string{"WECHAT_SECRET_ID": "id"}[name]
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range sources(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if calls := regexp.MustCompile(`os\.(Getenv|LookupEnv|Environ)\b`).FindAllString(string(text), -1); len(calls) > 0 {
+			if filepath.Base(file) != "main.go" || len(calls) != 1 || !strings.Contains(string(text), "start(os.Getenv, logger)") {
+				t.Errorf("%s reads the environment beside readConfig", file)
+			}
+		}
+	}
+
+	// What no code of ours reads, and who does.
+	for name, reader := range map[string]string{
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK", "SSL_CERT_DIR": "crypto/x509", "GOMAXPROCS": "the Go runtime",
+	} {
+		if read[name] {
+			t.Errorf("%s is read by readConfig, and not only by %s", name, reader)
+		}
+		read[name] = true
+	}
+	declared := readTemplate(t).deploy(t, nil).environment()
+	for name := range read {
+		if _, ok := declared[name]; !ok {
+			t.Errorf("%s is read, and template.yaml does not declare it", name)
+		}
+	}
+	for name := range declared {
+		if !read[name] {
+			t.Errorf("template.yaml declares %s, which nobody reads", name)
+		}
+	}
+}
+
+// sources returns the files of the function and of its packages.
+func sources(t *testing.T) (files []string) {
+	t.Helper()
+	for _, pattern := range []string{"*.go", "../../shared/*/*.go"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
+		}
+		files = append(files, found...)
+	}
+	return slices.DeleteFunc(files, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+}
+
+func TestTemplatesDefaultsAreTheCodes(t *testing.T) {
+	variables := readTemplate(t).deploy(t, nil).environment()
+	got, err := readConfig(func(name string) string { return variables[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": got.secretID}[name] })
+	if err != nil || got != want {
+		t.Errorf("%+v, want %+v: %v", got, want, err)
+	}
+}
+
+// What the template accepts, the function must start with.
+func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
+	tm := readTemplate(t)
+	for _, test := range []struct {
+		parameter, value string
+		accepted         bool
+	}{
+		{"WeChatTimeout", "1s", true}, {"WeChatTimeout", "9s", true}, {"WeChatTimeout", "100ms", true}, {"WeChatTimeout", "9999ms", true},
+		{"WeChatTimeout", "0s", false}, {"WeChatTimeout", "10s", false}, {"WeChatTimeout", "4", false}, {"WeChatTimeout", "-1s", false}, {"WeChatTimeout", "", false},
+		{"WatermarkMaxAge", "0", true}, {"WatermarkMaxAge", "9999h", true}, {"WatermarkMaxAge", "1s", true},
+		{"WatermarkMaxAge", "10", false}, {"WatermarkMaxAge", "-1m", false}, {"WatermarkMaxAge", "1d", false},
+		{"WeChatApiBaseUrl", "https://api2.weixin.qq.com", true}, {"WeChatApiBaseUrl", "https://10.0.0.1:8443/weixin", true},
+		{"WeChatApiBaseUrl", "http://api.weixin.qq.com", false}, {"WeChatApiBaseUrl", "https://user@host", false}, {"WeChatApiBaseUrl", "https://host/?a", false},
+		{"WeChatSecretArn", "", true}, {"WeChatSecretArn", "arn:aws-cn:secretsmanager:cn-northwest-1:123456789012:secret:a/b-AbCdEf", true},
+		{"WeChatSecretArn", "name", false}, {"WeChatSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:name", false},
+		{"DomainName", "phone.example.com", true}, {"DomainName", "https://phone.example.com", false}, {"DomainName", "phone", false},
+	} {
+		pattern := tm.section(t, "Parameters", test.parameter)["AllowedPattern"].(string)
+		if accepted := regexp.MustCompile(pattern).MatchString(test.value); accepted != test.accepted {
+			t.Errorf("%s %q: accepted %v, want %v", test.parameter, test.value, accepted, test.accepted)
+		}
+		if !test.accepted || test.value == "" {
+			continue
+		}
+		variables := tm.deploy(t, map[string]string{test.parameter: test.value}).environment()
+		c, err := readConfig(func(name string) string { return variables[name] })
+		if err == nil {
+			_, err = weixin.New(c.apiBaseURL)
+		}
+		if err != nil {
+			t.Errorf("%s %q: %v", test.parameter, test.value, err)
+		}
+	}
+}
+
+func TestRouteHandlerRuntimeAndBuildAgree(t *testing.T) {
+	tm := readTemplate(t)
+	resource := tm.deploy(t, nil).resources()["PhoneFunction"]
+	function := resource["Properties"].(map[string]any)
+	for name, want := range map[string]any{
+		"Handler": "bootstrap", "Runtime": "provided.al2023", "CodeUri": ".", "AutoPublishAlias": "live", "Timeout": 10,
+	} {
+		if function[name] != want {
+			t.Errorf("%s is %v, want %v", name, function[name], want)
+		}
+	}
+	if method := resource["Metadata"].(map[string]any)["BuildMethod"]; method != "makefile" {
+		t.Errorf("built by %v", method)
+	}
+	events := function["Events"].(map[string]any)
+	route := events["Phone"].(map[string]any)["Properties"].(map[string]any)
+	if len(events) != 1 || route["Method"] != "POST" || route["Path"] != phonePath {
+		t.Errorf("routes: %v", events)
+	}
+	for _, architecture := range tm.section(t, "Parameters", "Architecture")["AllowedValues"].([]any) {
+		built := dryRun(t, "build-PhoneFunction", "ARTIFACTS_DIR=dir", "ARCH="+architecture.(string))
+		word := map[string]string{"x86_64": "amd64", "arm64": "arm64"}[architecture.(string)]
+		if !strings.Contains(built, "GOOS=linux GOARCH="+word+" CGO_ENABLED=0 ") || !strings.Contains(built, " -o dir/"+function["Handler"].(string)+" ./functions/phone") {
+			t.Errorf("%s: %s", architecture, built)
+		}
+	}
+}
+
+// dryRun returns what make would run.
+func dryRun(t *testing.T, arguments ...string) string {
+	t.Helper()
+	out, err := exec.Command("make", append([]string{"-C", "../..", "--no-print-directory", "-n"}, arguments...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("make %v: %v\n%s", arguments, err, out)
+	}
+	return string(out)
+}
+
+func TestTemplateIsWholeOnBothSidesOfEveryCondition(t *testing.T) {
+	tm := readTemplate(t)
+	sides := map[string]map[bool]bool{}
+	combinations(func(name string, values map[string]string) {
+		s := tm.deploy(t, values)
+		s.resources()
+		for output, value := range s.outputs() {
+			if value == "" {
+				t.Errorf("%s: the output %s is empty", name, output)
+			}
+		}
+		for condition, seen := range s.sides {
+			if sides[condition] == nil {
+				sides[condition] = map[bool]bool{}
+			}
+			maps.Copy(sides[condition], seen)
+		}
+	})
+	for condition := range tm.section(t, "Conditions") {
+		if len(sides[condition]) != 2 {
+			t.Errorf("%s was seen on %d sides", condition, len(sides[condition]))
+		}
+	}
+}
+
+// The function may read one secret and write its own log, and nothing else.
+func TestRoleIsTheLeast(t *testing.T) {
+	tm := readTemplate(t)
+	combinations(func(name string, values map[string]string) {
+		s := tm.deploy(t, values)
+		secret := values["WeChatSecretArn"]
+		if secret == "" {
+			secret = "WeChatSecret"
+		}
+		want := map[string]string{
+			"secretsmanager:GetSecretValue": secret,
+			"logs:CreateLogStream":          "PhoneFunctionLogGroup.Arn", "logs:PutLogEvents": "PhoneFunctionLogGroup.Arn",
+		}
+		if key := values["WeChatSecretKmsKeyArn"]; key != "" {
+			want["kms:Decrypt"] = key
+		}
+		if s.condition("IsTraced") {
+			want["xray:PutTraceSegments"], want["xray:PutTelemetryRecords"] = "*", "*"
+		}
+		got := map[string]string{}
+		role := s.resources()["PhoneFunctionRole"]["Properties"].(map[string]any)
+		for _, policy := range role["Policies"].([]any) {
+			for _, one := range policy.(map[string]any)["PolicyDocument"].(map[string]any)["Statement"].([]any) {
+				statement := one.(map[string]any)
+				for _, action := range listed(statement["Action"]) {
+					got[action.(string)] = statement["Resource"].(string)
+				}
+			}
+		}
+		if !maps.Equal(got, want) || role["ManagedPolicyArns"] != nil {
+			t.Errorf("%s: the role may %v, want %v", name, got, want)
+		}
+	})
+}
+
+func listed(value any) []any {
+	if list, ok := value.([]any); ok {
+		return list
+	}
+	return []any{value}
+}
+
+// A parameter that shapes the function reaches the alias only with a new
+// version, and CloudFormation makes one only when the description changes.
+func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
+	tm := readTemplate(t)
+	function := tm.section(t, "Resources", "PhoneFunction", "Properties")
+	description := func(values map[string]string) string {
+		return tm.deploy(t, values).resolve(function["VersionDescription"]).(string)
+	}
+	configuration := func(values map[string]string) string {
+		s := tm.deploy(t, values)
+		shape := map[string]any{}
+		for _, name := range []string{"Architectures", "MemorySize", "Timeout", "Tracing", "Environment", "LoggingConfig", "Handler", "Runtime"} {
+			shape[name] = s.resolve(function[name])
+		}
+		return fmt.Sprint(shape)
+	}
+	other := map[string]string{
+		"Environment": "prod", "Architecture": "arm64", "MemorySize": "1024", "ReservedConcurrency": "3", "Tracing": "off", "LogRetentionDays": "7",
+		"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf", "WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/a",
+		"WeChatApiBaseUrl": "https://example.com", "WeChatTimeout": "3s", "WatermarkMaxAge": "5m", "ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
+		"DomainName": "a.example.com", "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
+	}
+	for name := range tm.section(t, "Parameters") {
+		changed := map[string]string{name: other[name]}
+		if other[name] == "" {
+			t.Errorf("%s: the test has no other value for it", name)
+		}
+		for where, values := range map[string]map[string]string{"us-east-1": {}, "cn-northwest-1": optional["China"]} {
+			maps.Copy(changed, values)
+			shaped, described := configuration(changed) != configuration(values), description(changed) != description(values)
+			if shaped != described {
+				t.Errorf("%s in %s: changes the function: %v, its version: %v", name, where, shaped, described)
+			}
+		}
+	}
+
+	longest := map[string]string{"MemorySize": "1769", "WeChatTimeout": "9999ms", "WatermarkMaxAge": "9999h", "Architecture": "x86_64"}
+	for _, name := range []string{"WeChatApiBaseUrl", "WeChatSecretArn"} {
+		longest[name] = strings.Repeat("x", tm.section(t, "Parameters", name)["MaxLength"].(int))
+	}
+	arn := "arn:aws:secretsmanager:us-east-1:123456789012:secret:" // the least that stands before the name
+	longest["WeChatSecretArn"] = arn + longest["WeChatSecretArn"][len(arn):]
+	if text := description(longest); len(text) > 256 {
+		t.Errorf("%d characters: %s", len(text), text)
+	}
+}
+
+func TestConsoleShowsEveryParameter(t *testing.T) {
+	tm := readTemplate(t)
+	form := tm.section(t, "Metadata", "AWS::CloudFormation::Interface")
+	var grouped []string
+	for _, group := range form["ParameterGroups"].([]any) {
+		for _, name := range group.(map[string]any)["Parameters"].([]any) {
+			grouped = append(grouped, name.(string))
+		}
+	}
+	slices.Sort(grouped)
+	parameters := tm.section(t, "Parameters")
+	if want := slices.Sorted(maps.Keys(parameters)); !slices.Equal(grouped, want) {
+		t.Errorf("groups have %v, want %v", grouped, want)
+	}
+	if labels := slices.Sorted(maps.Keys(form["ParameterLabels"].(map[string]any))); !slices.Equal(labels, grouped) {
+		t.Errorf("labels are for %v", labels)
+	}
+	for name, p := range parameters {
+		parameter := p.(map[string]any)
+		fallback := fmt.Sprint(parameter["Default"])
+		if pattern, ok := parameter["AllowedPattern"].(string); ok && !regexp.MustCompile(pattern).MatchString(fallback) {
+			t.Errorf("%s: its own default is not allowed", name)
+		}
+		if parameter["Description"] == nil || parameter["Default"] == nil {
+			t.Errorf("%s has no description, or no default", name)
+		}
+	}
+}
+
+// Each environment of samconfig.toml gives the template what it has, and make
+// builds for the architecture that it names.
+func TestSamconfigNamesWhatTheTemplateHas(t *testing.T) {
+	text, err := os.ReadFile("../../samconfig.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameters := readTemplate(t).section(t, "Parameters")
+	overrides := regexp.MustCompile(`(?m)^parameter_overrides = (\[.*\])$`).FindAllStringSubmatch(string(text), -1)
+	if len(overrides) != 3 {
+		t.Errorf("%d lists, want those of default, dev and prod", len(overrides))
+	}
+	for _, override := range overrides {
+		var list []string
+		if err := json.Unmarshal([]byte(override[1]), &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range list {
+			name, value, _ := strings.Cut(one, "=")
+			parameter, ok := parameters[name].(map[string]any)
+			if allowed, limited := parameter["AllowedValues"].([]any); !ok || limited && !slices.Contains(allowed, any(value)) {
+				t.Errorf("%s is none of the template's", one)
+			}
+		}
+	}
+
+	dir := t.TempDir()
+	changed := strings.Replace(string(text), `"Environment=prod"]`, `"Environment=prod", "Architecture=arm64"]`, 1)
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"samconfig.toml": changed, "Makefile": string(makefile) + "\nshow:\n\t@echo $(ARCH) $$ARCH\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ arguments, want string }{
+		{"ENV=dev", "x86_64 x86_64"}, {"ENV=prod", "arm64 arm64"}, {"ENV=prod ARCH=x86_64", "x86_64 x86_64"},
+	} {
+		out, err := exec.Command("make", append([]string{"-s", "-C", dir, "--no-print-directory", "show"}, strings.Fields(test.arguments)...)...).Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != test.want {
+			t.Errorf("%s builds for %q, want %q: %v", test.arguments, got, test.want, err)
+		}
+	}
+}
+
+// SAM sets from env.json only what the template declares, and silently leaves
+// the rest.
+func TestEnvFileNamesWhatTheTemplateDeclares(t *testing.T) {
+	text, err := os.ReadFile("../../events/env.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env struct{ PhoneFunction map[string]string }
+	if err := json.Unmarshal(text, &env); err != nil || len(env.PhoneFunction) == 0 {
+		t.Fatalf("it sets nothing: %v", err)
+	}
+	declared := readTemplate(t).deploy(t, nil).environment()
+	for name := range env.PhoneFunction {
+		if _, ok := declared[name]; !ok {
+			t.Errorf("%s is not declared in template.yaml", name)
+		}
+	}
+}
+
+// translate is SAM's own translation, by the library that its CLI and
+// CloudFormation use.
+const translate = `
+import json, logging, sys
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+logging.disable(logging.CRITICAL)
+job = json.load(sys.stdin)
+session = boto3.session.Session(region_name=job["region"])
+print(json.dumps(Translator({}, Parser(), boto_session=session).translate(job["template"], job["values"])))
+`
+
+func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
+	t.Parallel()
+	if err := exec.Command("python3", "-c", "import samtranslator").Run(); err != nil {
+		t.Skip("left out: aws-sam-translator is not on this machine")
+	}
+	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
+		for _, parts := range [][]string{{}, {"canary", "own secret", "secret key", "reservation", "no tracing", "domain"}} {
+			values := map[string]string{}
+			if strings.HasPrefix(region, "cn-") {
+				maps.Copy(values, optional["China"])
+			}
+			for _, part := range parts {
+				maps.Copy(values, optional[part])
+			}
+			tm := readTemplate(t)
+			tm.section(t, "Resources", "PhoneFunction", "Properties")["CodeUri"] = "s3://bucket/key" // as sam package does
+			job, err := json.Marshal(map[string]any{"template": tm, "region": region, "values": values})
+			if err != nil {
+				t.Fatal(err)
+			}
+			python := exec.Command("python3", "-c", translate)
+			python.Stdin = bytes.NewReader(job)
+			var stderr bytes.Buffer
+			python.Stderr = &stderr
+			out, err := python.Output()
+			if err != nil {
+				t.Fatalf("%s, %v: %v\n%s", region, parts, err, stderr.String())
+			}
+			s := parseTemplate(t, out).deploy(t, values)
+			resources := s.resources()
+			s.outputs()
+			checkTranslation(t, region+fmt.Sprint(parts), resources)
+		}
+	}
+}
+
+// checkTranslation looks at what SAM made: versions, traffic and the gateway's
+// way to the alias.
+func checkTranslation(t *testing.T, name string, resources map[string]map[string]any) {
+	t.Helper()
+	properties := func(kind string) map[string]any {
+		for _, r := range resources {
+			if r["Type"] == kind {
+				return r["Properties"].(map[string]any)
+			}
+		}
+		t.Errorf("%s: there is no %s", name, kind)
+		return map[string]any{}
+	}
+	api, err := json.Marshal(properties("AWS::ApiGatewayV2::Api"))
+	if err != nil || !strings.Contains(string(api), "${PhoneFunctionAliaslive}") && !strings.Contains(string(api), "functions/PhoneFunctionAliaslive/") {
+		t.Errorf("%s: the gateway calls another than the alias: %s", name, api)
+	}
+	if stage := properties("AWS::ApiGatewayV2::Stage")["StageName"]; stage != "$default" {
+		t.Errorf("%s: the stage is %v", name, stage)
+	}
+	if principal := properties("AWS::Lambda::Permission")["FunctionName"]; principal != "PhoneFunctionAliaslive" {
+		t.Errorf("%s: the gateway may call %v", name, principal)
+	}
+	if properties("AWS::Lambda::Version")["Description"] == nil {
+		t.Errorf("%s: the version has no description", name)
+	}
+	want := "CodeDeployDefault.LambdaAllAtOnce"
+	if strings.Contains(name, "canary") {
+		want = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+	}
+	if got := properties("AWS::CodeDeploy::DeploymentGroup")["DeploymentConfigName"]; got != want {
+		t.Errorf("%s: traffic moves by %v, want %s", name, got, want)
+	}
+}
+
+// The stage and the deployed gateway have the same one route.
+func TestMakeStartHasTheDeployedRoute(t *testing.T) {
+	if start := dryRun(t, "start"); !strings.Contains(start, `-route "POST `+phonePath+`"`) {
+		t.Errorf("make start: %s", start)
+	}
+}

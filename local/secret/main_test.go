@@ -1,0 +1,267 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wechat-phone/local/secretsmanager"
+	"wechat-phone/local/stage"
+)
+
+// With this variable the test's own executable is the command.
+const asCommand = "TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// command is the command, beside a SAM CLI that knows one stack.
+func command(t *testing.T, secretsURL, arn string) *exec.Cmd {
+	t.Helper()
+	dir := t.TempDir()
+	sam := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'list stack-outputs --config-env prod --output json' ] || exit 9\n"+
+		`echo '[{"OutputKey":"PhoneUrl","OutputValue":"https://host/phone","Description":""},{"OutputKey":"SecretArn","OutputValue":"%s","Description":""}]'`, arn)
+	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil { // #nosec G306 -- it is to run
+		t.Fatal(err)
+	}
+	c := exec.Command(os.Args[0], "-env", "prod")
+	c.Env = []string{
+		asCommand + "=1", "PATH=" + dir + ":/bin", "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + secretsURL,
+		"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_MAX_ATTEMPTS=1",
+	}
+	return c
+}
+
+// A stack's own secret has no value. The function says so until one is put, and
+// then needs no deployment.
+func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
+	t.Parallel()
+	config := stage.Config{Bootstrap: os.Getenv("BOOTSTRAP"), Logs: io.Discard, Env: []string{"WECHAT_SECRET_ID=of-the-stack"}}
+	if config.Bootstrap == "" {
+		var err error
+		if config.Bootstrap, err = stage.Build(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := stage.Raise(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	arn := s.Secrets.Create("of-the-stack")
+
+	if status, body := post(t, s); status != 500 || !strings.Contains(body, `"misconfigured"`) {
+		t.Errorf("without a value: %d %s", status, body)
+	}
+	put := command(t, s.SecretsURL, arn)
+	put.Stdin = strings.NewReader(stage.Secret(stage.AppID, stage.AppSecret))
+	out, err := put.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "make smoke URL=https://host/phone") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	time.Sleep(time.Second) // for which the failure is remembered
+	if status, body := post(t, s); status != 200 {
+		t.Errorf("with one: %d %s", status, body)
+	}
+}
+
+// post logs a user in on the stage, taps and posts.
+func post(t *testing.T, s *stage.Stage) (status int, body string) {
+	t.Helper()
+	tap, err := http.Get(s.WeChatURL + "/tap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tap.Body.Close() }()
+	answer, err := http.Post(s.URL+"/phone", "application/json", tap.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, _ := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text)
+}
+
+const (
+	canary     = "ca9a41" // in all that is typed here
+	goodID     = "wx0000000000" + canary
+	goodSecret = "00000000000000000000000000" + canary
+)
+
+// manager is a Secrets Manager with a secret that has one value.
+func manager(t *testing.T) (s *secretsmanager.Server, url, arn string) {
+	t.Helper()
+	s = &secretsmanager.Server{}
+	arn = s.Put("of-the-stack", "as it was")
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	return s, server.URL, arn
+}
+
+func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
+	t.Parallel()
+	s, url, arn := manager(t)
+	for _, test := range []struct {
+		name, stdin string
+		says        string // of an error; none where empty
+	}{
+		{"good", `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`, ""},
+		{"good, with white space", "\ufeff\n{ \"secret\":\" " + goodSecret + "\\n\",\n\"appid\":\"" + goodID + " \"}\n", ""},
+		{"nothing", "", "standard input must be"},
+		{"no JSON", canary, "standard input must be"},
+		{"another field", `{"appid":"` + goodID + `","secret":"` + goodSecret + `","` + canary + `":"a"}`, "standard input must be"},
+		{"a field twice", `{"appid":"` + goodID + `","secret":"` + goodSecret + `","secret":"` + canary + `"}`, "standard input must be"},
+		{"swapped", `{"appid":"` + goodSecret + `","secret":"` + goodID + `"}`, "appid must be"},
+		{"no secret", `{"appid":"` + goodID + `"}`, "secret must be"},
+		{"half a secret", `{"appid":"` + goodID + `","secret":"` + canary + `"}`, "secret must be"},
+		{"the dots that WeChat's console shows", `{"appid":"` + goodID + `","secret":"********************************"}`, "secret must be"},
+		{"far too much", `{"appid":"` + goodID + `","secret":"` + strings.Repeat(canary, 20000) + `"}`, "standard input must be"},
+	} {
+		s.Put("of-the-stack", "as it was")
+		put := command(t, url, arn)
+		put.Stdin = strings.NewReader(test.stdin)
+		out, err := put.CombinedOutput()
+		want := "as it was"
+		if test.says == "" {
+			want = `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`
+		}
+		if (err != nil) != (test.says != "") || !strings.Contains(string(out), test.says) || strings.Contains(string(out), canary) {
+			t.Errorf("%s: %v\n%s", test.name, err, out)
+		}
+		if got := s.Value("of-the-stack"); got != want {
+			t.Errorf("%s: the secret is now %q", test.name, got)
+		}
+	}
+}
+
+func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
+	t.Parallel()
+	s, url, arn := manager(t)
+	controller, terminal := openTerminal(t)
+	put := command(t, url, arn)
+	put.Stdin, put.Stdout, put.Stderr = terminal, terminal, terminal
+	if err := put.Start(); err != nil {
+		t.Fatal(err)
+	}
+	screen := readUntil(t, controller, "appid (not shown): ")
+	_, _ = io.WriteString(controller, goodID+"\r")
+	screen += readUntil(t, controller, "app secret (not shown): ")
+	_, _ = io.WriteString(controller, goodSecret+" \r")
+	screen += readUntil(t, controller, "make smoke")
+	if err := put.Wait(); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(screen, canary) {
+		t.Errorf("it stands on the screen: %s", screen)
+	}
+	if got := s.Value("of-the-stack"); got != `{"appid":"`+goodID+`","secret":"`+goodSecret+`"}` {
+		t.Errorf("the secret is %q", got)
+	}
+}
+
+func TestTerminalShowsWhatIsTypedAgainAfterAnInterrupt(t *testing.T) {
+	t.Parallel()
+	_, url, arn := manager(t)
+	controller, terminal := openTerminal(t)
+	put := command(t, url, arn)
+	put.Stdin, put.Stdout, put.Stderr = terminal, terminal, terminal
+	if err := put.Start(); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, controller, "appid (not shown): ")
+	if echoes(t, terminal) {
+		t.Error("it echoes while it asks")
+	}
+	_, _ = io.WriteString(controller, canary+"\x03") // Ctrl-C
+	if put.Wait() == nil || !echoes(t, terminal) {
+		t.Error("the terminal is left without echo")
+	}
+}
+
+func echoes(t *testing.T, terminal *os.File) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
+}
+
+// openTerminal opens a pseudo-terminal (Linux's).
+func openTerminal(t *testing.T) (controller, terminal *os.File) {
+	t.Helper()
+	controller, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = controller.Close() })
+	if err := unix.IoctlSetPointerInt(int(controller.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(controller.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = terminal.Close() })
+	return controller, terminal
+}
+
+func readUntil(t *testing.T, from io.Reader, text string) (read string) {
+	t.Helper()
+	late := time.AfterFunc(10*time.Second, func() { panic("waited in vain for " + text) })
+	defer late.Stop()
+	buffer := make([]byte, 1024)
+	for !strings.Contains(read, text) {
+		n, err := from.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read += string(buffer[:n])
+	}
+	return read
+}
+
+func TestRefusalsOfAWSAreNamedByTheirCode(t *testing.T) {
+	t.Parallel()
+	s, url, arn := manager(t)
+	for _, test := range []struct {
+		name string
+		edit func(*exec.Cmd)
+		says string
+	}{
+		{"denied", func(*exec.Cmd) { s.Fail(secretsmanager.Fault(400, "AccessDeniedException", canary)) }, "AccessDeniedException"},
+		{"out of reach", func(c *exec.Cmd) { c.Env = append(c.Env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1") }, "not reached"},
+		{"no SAM CLI", func(c *exec.Cmd) { c.Env = append(c.Env, "PATH=/nowhere") }, "sam list stack-outputs"},
+		{"no such stack", func(c *exec.Cmd) { c.Args[2] = "dev" }, "sam list stack-outputs"},
+	} {
+		put := command(t, url, arn)
+		put.Stdin = strings.NewReader(stage.Secret(goodID, goodSecret))
+		test.edit(put)
+		out, err := put.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), test.says) || strings.Contains(string(out), canary) {
+			t.Errorf("%s: %v\n%s", test.name, err, out)
+		}
+		s.Fail(nil)
+	}
+	if got := s.Value("of-the-stack"); got != "as it was" {
+		t.Errorf("the secret is now %q", got)
+	}
+}
