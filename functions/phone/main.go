@@ -72,7 +72,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	defer connecting.Wait()
 
 	store := appsecret.New(secretsmanager.NewFromConfig(sdk), c.secretID, time.Now)
-	if err := store.Load(); err != nil {
+	if _, err := store.Load(); err != nil {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}
 	return &handler{

@@ -21,20 +21,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"wechat-phone/shared/flight"
 	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/weixin"
 )
 
-const (
-	// fetchTimeout bounds every fetch, and so every wait for one.
-	fetchTimeout = 2 * time.Second
-
-	// A missing secret must not be asked for by every request.
-	failureKept = time.Second
-
-	// A secret that is wrong in WeChat's eyes must not be read by every request.
-	rereadEvery = 30 * time.Second
-)
+// A secret that is wrong in WeChat's eyes must not be read by every request.
+const rereadEvery = 30 * time.Second
 
 // SecretsManager is the one call that a Store makes.
 type SecretsManager interface {
@@ -55,63 +48,33 @@ func (e *Error) Error() string { return "appsecret: " + e.Reason }
 
 // Store holds the credentials of one secret. It is safe for concurrent use.
 type Store struct {
-	api SecretsManager
-	id  string
-	now func() time.Time
+	api    SecretsManager
+	id     string
+	clock  flight.Clock
+	source *flight.Source[string, weixin.Credentials] // by id
 
 	mu       sync.Mutex
-	current  *weixin.Credentials // nil until the first fetch that succeeded
-	running  *fetch              // nil while none runs
-	failure  *Error              // of the last fetch
-	failedAt time.Time
-	reread   *fetch // the last one for Refresh
+	reread   *flight.Flight[string, weixin.Credentials] // the last one for Refresh
 	rereadAt time.Time
-}
-
-// fetch is one call of Secrets Manager, shared by all who wait for it.
-type fetch struct {
-	began       time.Time
-	done        chan struct{} // closed when the two below stand
-	credentials weixin.Credentials
-	failure     *Error
 }
 
 // New returns a Store of the secret with that name or ARN. It does no I/O.
 func New(api SecretsManager, id string, now func() time.Time) *Store {
-	return &Store{api: api, id: id, now: now}
+	s := &Store{api: api, id: id, clock: now}
+	s.source = flight.New(s.read, &Error{Temporary: true, Reason: "timeout"}, now)
+	return s
 }
 
 // Load fetches the secret at start, ahead of the first request, and takes two
 // seconds at most. Its failure is not remembered: the first request tries again.
 // Every error is an *Error.
-func (s *Store) Load() error {
-	s.mu.Lock()
-	f := s.fetch()
-	s.mu.Unlock()
-	_, err := f.wait(context.Background()) // to its end, which else would be remembered
-
-	s.mu.Lock()
-	s.failure = nil
-	s.mu.Unlock()
-	return err
-}
+func (s *Store) Load() (weixin.Credentials, error) { return s.source.Load(s.id) }
 
 // Get returns the credentials. Where there are none yet they are fetched, once
 // for however many callers wait, and not within a second of a failure. Every
 // error is an *Error.
 func (s *Store) Get(ctx context.Context) (weixin.Credentials, error) {
-	s.mu.Lock()
-	if s.current != nil {
-		defer s.mu.Unlock()
-		return *s.current, nil
-	}
-	if s.failure != nil && s.within(s.failedAt, failureKept) {
-		defer s.mu.Unlock()
-		return weixin.Credentials{}, s.failure
-	}
-	f := s.fetch()
-	s.mu.Unlock()
-	return f.wait(ctx)
+	return s.source.Get(ctx, s.id, func(weixin.Credentials) bool { return true })
 }
 
 // Refresh returns the credentials to use instead of those that WeChat has
@@ -120,74 +83,21 @@ func (s *Store) Get(ctx context.Context) (weixin.Credentials, error) {
 // then answers with what that reading gave: the same credentials, where the
 // secret has not changed, or its failure. Every error is an *Error.
 func (s *Store) Refresh(ctx context.Context, rejected weixin.Credentials) (weixin.Credentials, error) {
-	s.mu.Lock()
-	if s.current != nil && !s.current.Equal(rejected) {
-		defer s.mu.Unlock()
-		return *s.current, nil
+	if current, ok := s.source.Current(); ok && !current.Equal(rejected) {
+		return current, nil
 	}
-	if s.reread == nil || !s.within(s.rereadAt, rereadEvery) {
-		s.reread, s.rereadAt = s.fetch(), s.wallClock()
+	s.mu.Lock()
+	if s.reread == nil || !s.clock.Within(s.rereadAt, rereadEvery) {
+		s.reread, s.rereadAt = s.source.Fetch(s.id), s.clock.Now()
 	}
 	f := s.reread
 	s.mu.Unlock()
-	return f.wait(ctx)
+	return f.Wait(ctx)
 }
 
-// fetch joins the fetch that runs, or starts one. The caller holds mu.
-//
-// A fetch runs on its own time, not on that of the request that began it, since
-// others may wait for it too. So Lambda may freeze the process while one runs:
-// what is past its time then is left to itself, and its end says nothing of now.
-func (s *Store) fetch() *fetch {
-	if s.running != nil && s.within(s.running.began, fetchTimeout) {
-		return s.running
-	}
-	f := &fetch{began: s.wallClock(), done: make(chan struct{})}
-	s.running = f
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
-		defer cancel()
-		f.credentials, f.failure = s.read(ctx)
-
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if f.failure == nil && (s.running == f || s.current == nil) {
-			s.current = &f.credentials
-		}
-		if s.running == f {
-			s.running, s.failure, s.failedAt = nil, f.failure, s.wallClock()
-			if latest := f.began.Add(fetchTimeout); s.failedAt.After(latest) {
-				s.failedAt = latest
-			}
-		}
-		close(f.done)
-	}()
-	return f
-}
-
-func (f *fetch) wait(ctx context.Context) (weixin.Credentials, error) {
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return weixin.Credentials{}, &Error{Temporary: true, Reason: "timeout"}
-	}
-	if f.failure != nil {
-		return weixin.Credentials{}, f.failure
-	}
-	return f.credentials, nil
-}
-
-// wallClock drops the monotonic reading, which may stand still while Lambda has
-// the process frozen.
-func (s *Store) wallClock() time.Time { return s.now().Round(0) }
-
-func (s *Store) within(start time.Time, d time.Duration) bool {
-	elapsed := s.wallClock().Sub(start)
-	return elapsed >= 0 && elapsed < d
-}
-
-func (s *Store) read(ctx context.Context) (weixin.Credentials, *Error) {
-	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &s.id})
+// read fetches the secret. Every error is an *Error.
+func (s *Store) read(ctx context.Context, id string) (weixin.Credentials, error) {
+	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
 	if err != nil {
 		return weixin.Credentials{}, classify(ctx, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	standin "wechat-phone/local/secretsmanager"
+	"wechat-phone/shared/flight"
 	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/weixin"
 )
@@ -159,7 +160,7 @@ func TestFirstRequestTriesAgainAfterAFailedStart(t *testing.T) {
 	for name, api := range map[string]*fake{"that broke": {err: errors.New("broken")}, "that timed out": {after: time.Hour}} {
 		synctest.Test(t, func(t *testing.T) {
 			store := New(api, "id", time.Now)
-			if err := store.Load(); err == nil {
+			if _, err := store.Load(); err == nil {
 				t.Error("no error from a start", name)
 			}
 			api.err, api.text, api.after = nil, text1, 0
@@ -185,7 +186,7 @@ func TestLateFetchDoesNotReplaceANewerOne(t *testing.T) {
 		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app2) {
 			t.Errorf("the newer fetch: %v", err)
 		}
-		time.Sleep(fetchTimeout)
+		time.Sleep(flight.Timeout)
 		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app2) {
 			t.Errorf("the older answer has replaced the newer one: %v", err)
 		}
@@ -202,20 +203,13 @@ func TestEndOfALateFetchLeavesTheNewerOneAlone(t *testing.T) {
 		_, _ = store.Get(ctx)
 		synctest.Wait()
 		frozen.Store(int64(10 * time.Second))
-		api.after = fetchTimeout - 50*time.Millisecond
+		api.after = flight.Timeout - 50*time.Millisecond
 		go func() { _, _ = store.Get(t.Context()) }()
-		time.Sleep(fetchTimeout - 150*time.Millisecond) // the first has failed, the second runs for 100 ms more
+		time.Sleep(flight.Timeout - 150*time.Millisecond) // the first has failed, the second runs for 100 ms more
 		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) || api.calls.Load() != 2 {
 			t.Errorf("%v, %d fetches", err, api.calls.Load())
 		}
 	})
-}
-
-func TestTimesAreOfTheWallClock(t *testing.T) {
-	store := New(&fake{}, "id", time.Now)
-	if now := store.wallClock().String(); strings.Contains(now, "m=") {
-		t.Errorf("%s has a monotonic part, which a freeze may stop", now)
-	}
 }
 
 // A request gives up on a fetch, Lambda freezes the process, and thaws it with
@@ -237,7 +231,7 @@ func TestFetchOfBeforeAFreezeSaysNothingAfterIt(t *testing.T) {
 		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
 			t.Errorf("while the old fetch still hangs: %v", err)
 		}
-		time.Sleep(fetchTimeout) // until it has failed
+		time.Sleep(flight.Timeout) // until it has failed
 		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) || api.calls.Load() != 2 {
 			t.Errorf("after the old fetch failed: %v, %d fetches", err, api.calls.Load())
 		}
@@ -252,7 +246,7 @@ func TestFetchOfBeforeAFreezeSaysNothingAfterIt(t *testing.T) {
 		synctest.Wait()
 		frozen.Store(int64(10 * time.Second))
 		api.after = 0
-		time.Sleep(fetchTimeout)
+		time.Sleep(flight.Timeout)
 		if got, err := store.Get(t.Context()); err != nil || !got.Equal(app1) {
 			t.Errorf("right after the old fetch failed: %v", err)
 		}
@@ -263,7 +257,7 @@ func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
-		if err := store.Load(); err != nil {
+		if _, err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		refresh := func(rejected, want weixin.Credentials, calls int32) {
@@ -296,7 +290,7 @@ func TestOneRereadHoweverManyAreRejectedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
-		if err := store.Load(); err != nil {
+		if _, err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		api.text, api.after = text2, time.Second
@@ -319,7 +313,7 @@ func TestFailedRereadIsAnsweredUntilTheNextAndKeepsTheOldCredentials(t *testing.
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
-		if err := store.Load(); err != nil {
+		if _, err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		api.err = errors.New("broken")
