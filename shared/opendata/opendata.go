@@ -18,8 +18,10 @@ package opendata
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json/v2"
 	"errors"
 	"strings"
@@ -91,6 +93,16 @@ func Parse(encryptedData, iv string) (Sealed, error) {
 	return s, nil
 }
 
+// Hash is what WeChat knows the data by: the SHA-256 in hex of its base64 text,
+// and not of its bytes. WeChat's page says "SHA-256 of the encrypted data" only;
+// the example that an older edition of it had settles which.
+//
+// https://developers.weixin.qq.com/minigame/dev/api-backend/open-api/user-info/auth.checkEncryptedData.html
+func (s Sealed) Hash() string {
+	sum := sha256.Sum256([]byte(base64.StdEncoding.EncodeToString(s.data)))
+	return hex.EncodeToString(sum[:])
+}
+
 var errBase64 = errors.New("is not base64 of the standard alphabet")
 
 // decodeBase64 is strict but for the two accidents of transport that leave one
@@ -158,6 +170,7 @@ const (
 	WatermarkForeign  Reason = "watermark_foreign"
 	WatermarkStale    Reason = "watermark_stale"
 	WatermarkAhead    Reason = "watermark_ahead"
+	Unverified        Reason = "unverified" // it opens, but WeChat does not know it
 )
 
 // OpenError is the one error of opening.

@@ -194,6 +194,36 @@ func TestOpenPhoneGivesWhatWeChatSealed(t *testing.T) {
 	}
 }
 
+func TestE164IsInDigitsAlone(t *testing.T) {
+	for _, test := range []struct {
+		phone Phone
+		want  string
+	}{
+		{Phone{"13580006666", "13580006666", "86"}, "+8613580006666"},
+		{Phone{"+85291234567", "91234567", "852"}, "+85291234567"},
+		{Phone{"+852 9123-4567", "9123-4567", "852"}, "+85291234567"},
+		{Phone{"+1 202 555 0100", "202 555 0100", "1"}, "+12025550100"},
+	} {
+		if got := test.phone.E164(); got != test.want || test.phone.Check() != nil {
+			t.Errorf("%+v: %s, want %s", test.phone, got, test.want)
+		}
+	}
+}
+
+// The example is WeChat's own, from the page that Hash names.
+func TestHashIsTheOneOfWeChatsExample(t *testing.T) {
+	const data = "hsSuSUsePBqSQw2rYMtf9Nvha603xX8f2BMQBcYRoJiMNwOqt/UEhrqekebG5ar0LFNAm5MD4Uz6zorRwiXJwbySJ/FEJHav4NsobBIU1PwdjbJW" +
+		"VQLFy7+YFkHB32OnQXWMh6ugW7Dyk2KS5BXp1f5lniKPp1KNLyNLlFlNZ2mgJCJmWvHj5AI7BLpWwoRvqRyZvVXo+9FsWqvBdxmAPA=="
+	for name, sent := range map[string]string{
+		"as it is": data, "spaces for pluses": strings.ReplaceAll(data, "+", " "), "without padding": strings.TrimRight(data, "="),
+	} {
+		s, err := Parse(sent, base64.StdEncoding.EncodeToString(iv))
+		if err != nil || s.Hash() != "657edd868c9715a9bebe42b833269a557a48498785397a796f1568c29a200b2c" {
+			t.Errorf("%s: %s, %v", name, s.Hash(), err)
+		}
+	}
+}
+
 type badPhone struct {
 	name string
 	text []byte // padded, well or badly

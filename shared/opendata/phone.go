@@ -42,7 +42,7 @@ func (c *CountryCode) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 func OpenPhone(s Sealed, key SessionKey, rule Rule) (Phone, error) {
 	phone, err := open[Phone](s, key, rule)
 	if err == nil {
-		err = phone.check()
+		err = phone.Check()
 	}
 	if err != nil {
 		return Phone{}, err
@@ -50,10 +50,11 @@ func OpenPhone(s Sealed, key SessionKey, rule Rule) (Phone, error) {
 	return phone, nil
 }
 
-// check uses the redundancy of the three fields, the only integrity check
+// Check uses the redundancy of the three fields, the only integrity check
 // beside the watermark: the digits of phoneNumber are those of
-// purePhoneNumber, with the country code or nothing before them.
-func (p Phone) check() error {
+// purePhoneNumber, with the country code or nothing before them. Every error is an
+// *OpenError.
+func (p Phone) Check() error {
 	if p.PhoneNumber == "" || p.PurePhoneNumber == "" || p.CountryCode == "" {
 		return &OpenError{PhoneMissing}
 	}
@@ -64,6 +65,10 @@ func (p Phone) check() error {
 	}
 	return nil
 }
+
+// E164 writes a number that Check has found sound as ITU-T E.164 has it: a plus
+// sign, the country code and the number, in digits alone.
+func (p Phone) E164() string { return "+" + string(p.CountryCode) + digits(p.PurePhoneNumber) }
 
 func onlyDigits(text string) bool { return strings.Trim(text, "0123456789") == "" }
 

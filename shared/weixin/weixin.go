@@ -1,16 +1,21 @@
 // Package weixin is a client of WeChat's server API, api.weixin.qq.com.
 //
-// Make one Client per process and call Code2Session with a login code. A login
-// code works once, so the client's promise is that WeChat gets it once at
-// most, except where nothing of the request was written or where WeChat
-// answered that it was busy.
+// Make one Client per process and call Code2Session with a login code, or
+// PhoneNumber with the code of a tap. Codes work once, so the client's promise
+// is that WeChat gets one once at most, except where nothing of the request was
+// written or where WeChat answered that it was busy.
+//
+// All but Code2Session want an access token: make one Tokens per process, which
+// gets them with StableToken and keeps them.
 package weixin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,7 +52,9 @@ type Session struct {
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
 const (
 	Busy             = -1
+	InvalidToken     = 40001 // or, where a token is asked for, an invalid app secret
 	InvalidAppID     = 40013
+	MalformedToken   = 40014
 	InvalidCode      = 40029 // expired, or never given to this mini-program
 	InvalidAppSecret = 40125
 	CodeUsed         = 40163
@@ -56,7 +63,23 @@ const (
 	AppSecretFrozen  = 40243
 	AppIDMissing     = 41002
 	AppSecretMissing = 41004
+	TokenExpired     = 42001
+	NoMoreCalls      = 45009 // today
 	TooManyCalls     = 45011 // in this minute
+
+	unknownData = 1 // where WeChat is asked about sealed data
+)
+
+// API is one of WeChat's, by its name.
+type API string
+
+// The APIs that a Client calls.
+const (
+	Connecting    API = "connect" // to any of them
+	LoginAPI      API = "jscode2session"
+	TokenAPI      API = "stable_token"
+	PhoneAPI      API = "getuserphonenumber"
+	SealedDataAPI API = "checkencryptedmsg"
 )
 
 // Kind says how a call failed.
@@ -74,6 +97,7 @@ const (
 // Error is the one error of calls. It holds no URL, no address and none of
 // WeChat's text, so it may be logged.
 type Error struct {
+	API     API // that was called
 	Kind    Kind
 	ErrCode int    // of a refusal
 	RID     string // of a refusal: what WeChat's support asks for
@@ -82,16 +106,23 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Kind == Refused {
-		return fmt.Sprintf("weixin: refused with errcode %d, rid %q", e.ErrCode, e.RID)
+		return fmt.Sprintf("weixin: %s refused with errcode %d, rid %q", e.API, e.ErrCode, e.RID)
 	}
-	return fmt.Sprintf("weixin: %s: %s", e.Kind, e.Reason)
+	return fmt.Sprintf("weixin: %s %s: %s", e.API, e.Kind, e.Reason)
 }
 
 // RejectsCredentials reports whether err is WeChat's refusal of the appid or of
 // the app secret, which other credentials may cure.
 func RejectsCredentials(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.ErrCode == InvalidAppID || e.ErrCode == InvalidAppSecret)
+	return ok && (e.ErrCode == InvalidAppID || e.ErrCode == InvalidAppSecret || e.ErrCode == InvalidToken && e.API == TokenAPI)
+}
+
+// RejectsToken reports whether err is WeChat's refusal of an access token, which
+// another may cure.
+func RejectsToken(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.ErrCode == InvalidToken || e.ErrCode == MalformedToken || e.ErrCode == TokenExpired) && e.API != TokenAPI
 }
 
 // Client calls WeChat. It is safe for concurrent use.
@@ -123,6 +154,7 @@ func New(baseURL string) (*Client, error) {
 func (c *Client) Connect(ctx context.Context) error {
 	conn, failure := c.pool.dial(ctx)
 	if failure != nil {
+		failure.API = Connecting
 		return failure
 	}
 	c.pool.put(conn)
@@ -131,14 +163,14 @@ func (c *Client) Connect(ctx context.Context) error {
 
 // Code2Session exchanges a login code for the user's session, until ctx ends.
 // What is Busy, and what failed before anything was written, is tried again
-// twice. Every error is an *Error.
+// twice, here as by all calls. Every error is an *Error.
 func (c *Client) Code2Session(ctx context.Context, app Credentials, code string) (Session, error) {
-	answer, err := get[sessionAnswer](ctx, c, "/sns/jscode2session", url.Values{
+	answer, err := call[sessionAnswer](ctx, c, request{api: LoginAPI, path: "/sns/jscode2session", query: url.Values{
 		"appid":      {app.AppID},
 		"secret":     {app.Secret.Reveal()},
 		"js_code":    {code},
 		"grant_type": {"authorization_code"},
-	})
+	}})
 	if err != nil {
 		return Session{}, err
 	}
@@ -154,7 +186,7 @@ type sessionAnswer struct {
 func (a sessionAnswer) session() (Session, error) {
 	key, err := opendata.ParseSessionKey(a.SessionKey)
 	if err != nil || a.OpenID == "" {
-		return Session{}, &Error{Kind: Malformed, Reason: "no session"}
+		return Session{}, &Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}
 	}
 	return Session{key, a.OpenID, a.UnionID}, nil
 }
@@ -163,15 +195,28 @@ func (a sessionAnswer) session() (Session, error) {
 // mini-programs drop their requests five seconds after they are left.
 var pauses = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 
-// get calls one of WeChat's APIs and returns its answer.
-func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
-	target := c.base.JoinPath(path) // #nosec G125 -- a constant of this package
-	target.RawQuery = query.Encode()
+// request is a call of one of WeChat's APIs: a GET, or a POST where it has a body.
+type request struct {
+	api   API
+	path  string
+	query url.Values
+	body  any // what JSON is made of, which cannot fail
+}
+
+// call sends a request and returns the answer. Its errors are *Errors.
+func call[T any](ctx context.Context, c *Client, r request) (T, error) {
+	target := c.base.JoinPath(r.path) // #nosec G125 -- a constant of this package
+	target.RawQuery = r.query.Encode()
+	var body []byte
+	if r.body != nil {
+		body, _ = json.Marshal(r.body)
+	}
 	for try := 0; ; try++ {
-		answer, failure := getOnce[T](ctx, c, target)
+		answer, failure := callOnce[T](ctx, c, target, body)
 		if failure == nil {
 			return answer, nil
 		}
+		failure.API = r.api
 		again := failure.Kind == Unreachable || failure.Kind == Refused && failure.ErrCode == Busy
 		if !again || try == len(pauses) {
 			return answer, failure
@@ -184,20 +229,27 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	}
 }
 
-func getOnce[T any](ctx context.Context, c *Client, target *url.URL) (answer T, _ *Error) {
-	status, body, failure := c.pool.roundTrip(ctx, &http.Request{
+func callOnce[T any](ctx context.Context, c *Client, target *url.URL, body []byte) (answer T, _ *Error) {
+	r := &http.Request{
 		Method: http.MethodGet,
 		URL:    target,
 		Host:   target.Host,
 		Header: http.Header{"Accept": {"application/json"}, "User-Agent": {"wechat-phone"}},
-	})
+	}
+	if body != nil {
+		r.Method = http.MethodPost
+		r.Header.Set("Content-Type", "application/json")
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body)) // else it would go out in chunks, which WeChat answers with 412
+	}
+	status, text, failure := c.pool.roundTrip(ctx, r)
 	if failure != nil {
 		return answer, failure
 	}
 	if status != http.StatusOK {
 		return answer, &Error{Kind: Malformed, Reason: fmt.Sprint("status ", status)}
 	}
-	return decode[T](body)
+	return decode[T](text)
 }
 
 // decode reads WeChat's JSON, which holds an answer or an errcode. Its errors,

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
+	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"wechat-phone/local/hostile"
+	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/redacted"
 )
 
@@ -83,9 +85,13 @@ func newWire(t *testing.T, serve func(c net.Conn, n int, next func() string)) *w
 					if err != nil {
 						return ""
 					}
+					var sent struct{ Code string }
+					if r.Method == http.MethodPost && json.UnmarshalRead(r.Body, &sent, json.MatchCaseInsensitiveNames(true)) != nil {
+						return ""
+					}
 					w.mu.Lock()
 					defer w.mu.Unlock()
-					code := r.FormValue("js_code")
+					code := r.FormValue("js_code") + sent.Code
 					w.seen[code]++
 					return code
 				})
@@ -165,27 +171,27 @@ var answerTests = []struct {
 	{"a session", goodAnswer, Error{}},
 	{"an older answer", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","expires_in":7200,"openid":"o1","errcode":0,"errmsg":"ok"}`, Error{}},
 	{"white space around it", " \n" + goodAnswer + "\n", Error{}},
-	{"a refusal", `{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, Error{Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
-	{"a rid before other text", `{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d, see"}`, Error{Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
-	{"no rid", `{"errcode":40163,"errmsg":"code been used"}`, Error{Kind: Refused, ErrCode: 40163}},
-	{"a rid of another form", `{"errcode":1,"errmsg":"rid: 0123456789abcdef0123456789abcdef"}`, Error{Kind: Refused, ErrCode: 1}},
-	{"a rid cut short", `{"errcode":1,"errmsg":"rid: 635d0e49-1d10d2a8"}`, Error{Kind: Refused, ErrCode: 1}},
-	{"a refusal with a session", `{"errcode":40029,"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`, Error{Kind: Refused, ErrCode: 40029}},
-	{"nothing in it", `{}`, Error{Kind: Malformed, Reason: "no session"}},
-	{"errcode 0 alone", `{"errcode":0,"errmsg":"ok"}`, Error{Kind: Malformed, Reason: "no session"}},
-	{"null", `null`, Error{Kind: Malformed, Reason: "no session"}},
-	{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
-	{"no session key", `{"openid":"o1"}`, Error{Kind: Malformed, Reason: "no session"}},
-	{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, Error{Kind: Malformed, Reason: "no session"}},
-	{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "no session"}},
-	{"an array", `[` + goodAnswer + `]`, Error{Kind: Malformed, Reason: "not JSON"}},
-	{"HTML", `<html>`, Error{Kind: Malformed, Reason: "not JSON"}},
-	{"an empty body", ``, Error{Kind: Malformed, Reason: "not JSON"}},
-	{"wrong types", `{"openid":1,"session_key":[]}`, Error{Kind: Malformed, Reason: "not JSON"}},
-	{"names twice", `{"openid":"o1","openid":"o2","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{Kind: Malformed, Reason: "not JSON"}},
-	{"text after it", goodAnswer + "x", Error{Kind: Malformed, Reason: "not JSON"}},
+	{"a refusal", `{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{"a rid before other text", `{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d, see"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{"no rid", `{"errcode":40163,"errmsg":"code been used"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40163}},
+	{"a rid of another form", `{"errcode":1,"errmsg":"rid: 0123456789abcdef0123456789abcdef"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 1}},
+	{"a rid cut short", `{"errcode":1,"errmsg":"rid: 635d0e49-1d10d2a8"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 1}},
+	{"a refusal with a session", `{"errcode":40029,"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40029}},
+	{"nothing in it", `{}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
+	{"errcode 0 alone", `{"errcode":0,"errmsg":"ok"}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
+	{"null", `null`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
+	{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
+	{"no session key", `{"openid":"o1"}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
+	{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
+	{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
+	{"an array", `[` + goodAnswer + `]`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
+	{"HTML", `<html>`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
+	{"an empty body", ``, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
+	{"wrong types", `{"openid":1,"session_key":[]}`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
+	{"names twice", `{"openid":"o1","openid":"o2","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
+	{"text after it", goodAnswer + "x", Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
 	{"64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)), Error{}},
-	{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1), Error{Kind: Malformed, Reason: "too large"}},
+	{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1), Error{API: LoginAPI, Kind: Malformed, Reason: "too large"}},
 }
 
 func TestAnswersAreToldApart(t *testing.T) {
@@ -225,7 +231,7 @@ func TestStatusesOtherThan200AreMalformedAndRedirectsNotFollowed(t *testing.T) {
 	c := newClient(t, s.URL)
 	for _, status = range []int{201, 204, 301, 302, 304, 307, 308, 400, 500, 502} {
 		_, failure := exchange(t, c, "canary-code", time.Second)
-		if want := (Error{Kind: Malformed, Reason: fmt.Sprint("status ", status)}); failure == nil || *failure != want {
+		if want := (Error{API: LoginAPI, Kind: Malformed, Reason: fmt.Sprint("status ", status)}); failure == nil || *failure != want {
 			t.Errorf("status %d: %v", status, failure)
 		}
 	}
@@ -307,7 +313,7 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 	_ = l.Close()
 	c := newClient(t, "http://"+address)
 	_, failure := exchange(t, c, "canary-code", 5*time.Second)
-	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "connection refused"}) {
+	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "connection refused"}) {
 		t.Errorf("refused: %v", failure)
 	}
 
@@ -333,7 +339,7 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 	// A server that accepts and never finishes the handshake.
 	w := newWire(t, func(c net.Conn, _ int, _ func() string) { _, _ = io.Copy(io.Discard, c) })
 	_, failure = exchange(t, newClient(t, strings.Replace(w.url, "http", "https", 1)), "canary-code", 100*time.Millisecond)
-	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "tls: timeout"}) {
+	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "tls: timeout"}) {
 		t.Errorf("no handshake: %v", failure)
 	}
 
@@ -344,7 +350,7 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, failure = exchange(t, c, "canary-code", 0)
-	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "timeout"}) {
+	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "timeout"}) {
 		t.Errorf("no time left: %v", failure)
 	}
 	if times, _ := w.count("canary-code"); times != 0 {
@@ -380,7 +386,10 @@ func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
 		{"half a header", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nCont") }, Lost},
 		{"a reset", func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }, Lost},
 		{"no HTTP", func(c net.Conn) { _, _ = io.WriteString(c, goodAnswer+"\r\n\r\n") }, Lost},
-		{"a body without end", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n"); drip(c, " ") }, Malformed},
+		{"a body without end", func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+			drip(c, strings.Repeat(" ", 4096))
+		}, Malformed},
 		{"a chunked body without end", func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 			drip(c, "1000\r\n"+strings.Repeat(" ", 4096)+"\r\n")
@@ -671,13 +680,13 @@ func TestCertificatesAreVerified(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	_, failure := exchange(t, newClient(t, s.URL), "canary-code", 5*time.Second)
-	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "tls: certificate"}) {
+	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "tls: certificate"}) {
 		t.Errorf("an unknown issuer: %v", failure)
 	}
 	c := newTLSClient(t, s)
 	c.pool.secure.ServerName = "api.weixin.qq.com"
 	_, failure = exchange(t, c, "canary-code", 5*time.Second)
-	if failure == nil || *failure != (Error{Kind: Unreachable, Reason: "tls: certificate"}) {
+	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "tls: certificate"}) {
 		t.Errorf("another name: %v", failure)
 	}
 }
@@ -738,23 +747,51 @@ func FuzzAnswer(f *testing.F) {
 		answer.Serve(w, httptest.NewRequest("GET", "/", nil)) // those at the level of bytes write nothing here
 		f.Add(w.Body.Bytes())
 	}
+	for _, test := range callTests {
+		f.Add([]byte(test.answer))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		answer, failure := decode[sessionAnswer](body)
-		if failure == nil {
-			session, err := answer.session()
-			if err == nil {
-				if len(session.Key.Reveal()) != 16 || session.OpenID == "" {
-					t.Errorf("took half a session")
-				}
-				return
-			}
-			failure = err.(*Error)
+		if session, failure := decoded(body, sessionAnswer.session); failure != nil {
+			checkFailure(t, failure)
+		} else if len(session.Key.Reveal()) != 16 || session.OpenID == "" {
+			t.Errorf("took half a session")
 		}
-		if failure.Kind != Malformed && (failure.Kind != Refused || failure.ErrCode == 0) {
-			t.Errorf("an undocumented error: %v", failure)
+		if phone, failure := decoded(body, func(a phoneAnswer) (opendata.Phone, error) { return a.phone(app.AppID) }); failure != nil {
+			checkFailure(t, failure)
+		} else if phone.Check() != nil || strings.Trim(phone.E164(), "+0123456789") != "" {
+			t.Errorf("took half a phone number")
 		}
-		if leak := hostile.Leak(failure.Error()); leak != "" {
-			t.Errorf("%q leaked into %v", leak, failure)
+		if got, failure := decoded(body, func(a tokenAnswer) (token, error) {
+			got, life, err := a.token(app.AppID)
+			return token{got, time.Unix(0, 0).Add(life)}, err
+		}); failure != nil {
+			checkFailure(t, failure)
+		} else if life := got.until.Unix(); got.Reveal() == "" || life <= 0 || life > 7200 {
+			t.Errorf("took a token that lives %d s", life)
+		}
+		if _, failure := decoded(body, checkAnswer.valid); failure != nil {
+			checkFailure(t, failure)
 		}
 	})
+}
+
+// decoded is what a call makes of an answer.
+func decoded[A, T any](body []byte, take func(A) (T, error)) (taken T, _ *Error) {
+	answer, failure := decode[A](body)
+	if failure != nil {
+		return taken, failure
+	}
+	taken, err := take(answer)
+	failure, _ = errors.AsType[*Error](err)
+	return taken, failure
+}
+
+func checkFailure(t *testing.T, failure *Error) {
+	t.Helper()
+	if failure.Kind != Malformed && (failure.Kind != Refused || failure.ErrCode == 0) {
+		t.Errorf("an undocumented error: %v", failure)
+	}
+	if leak := hostile.Leak(failure.Error()); leak != "" {
+		t.Errorf("%q leaked into %v", leak, failure)
+	}
 }

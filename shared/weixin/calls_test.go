@@ -1,0 +1,310 @@
+package weixin
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/redacted"
+)
+
+// These are the calls that have a body. What holds for all calls is tested with
+// Code2Session.
+
+const (
+	tokenText = "canary-token&="
+	phoneText = `{"phoneNumber":"13580006666","purePhoneNumber":"13580006666","countryCode":86,"watermark":{"timestamp":1700000000,"appid":"wx0123456789abcdef"}}`
+	goodPhone = `{"errcode":0,"errmsg":"ok","phone_info":` + phoneText + `}`
+	goodToken = `{"access_token":"` + tokenText + `","expires_in":7200}`
+)
+
+var accessToken = AccessToken{redacted.New(tokenText), app.AppID}
+
+// sealed is the example on WeChat's page of checkencryptedmsg, and hashOf its hash.
+var sealed = func() opendata.Sealed {
+	s, err := opendata.Parse("hsSuSUsePBqSQw2rYMtf9Nvha603xX8f2BMQBcYRoJiMNwOqt/UEhrqekebG5ar0LFNAm5MD4Uz6zorRwiXJwbySJ/FEJHav4NsobBIU1PwdjbJWVQLFy7+YFkHB32OnQXWMh6ugW7Dyk2KS5BXp1f5lniKPp1KNLyNLlFlNZ2mgJCJmWvHj5AI7BLpWwoRvqRyZvVXo+9FsWqvBdxmAPA==",
+		base64.StdEncoding.EncodeToString(make([]byte, 16)))
+	if err != nil {
+		panic(err)
+	}
+	return s
+}()
+
+const hashOf = "657edd868c9715a9bebe42b833269a557a48498785397a796f1568c29a200b2c"
+
+// calls are the calls with a body, and what they give as text.
+var calls = map[API]func(context.Context, *Client) (string, error){
+	TokenAPI: func(ctx context.Context, c *Client) (string, error) {
+		token, life, err := c.StableToken(ctx, app)
+		return fmt.Sprint(token.Reveal(), " ", token.AppID, " ", life), err
+	},
+	PhoneAPI: func(ctx context.Context, c *Client) (string, error) {
+		phone, err := c.PhoneNumber(ctx, accessToken, "canary-phone-code", "")
+		return fmt.Sprint(phone), err
+	},
+	SealedDataAPI: func(ctx context.Context, c *Client) (string, error) {
+		known, err := c.CheckEncryptedMsg(ctx, accessToken, sealed)
+		return fmt.Sprint(known), err
+	},
+}
+
+// made calls with a time-out of its own, and checks what no error may hold.
+func made(t *testing.T, api API, c *Client, timeout time.Duration) (string, *Error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	got, err := calls[api](ctx, c)
+	if err == nil {
+		return got, nil
+	}
+	failure, ok := errors.AsType[*Error](err)
+	if !ok || failure.API != api || !strings.Contains(err.Error(), string(api)) {
+		t.Fatalf("the error of %s is %v", api, err)
+	}
+	for _, leak := range []string{"canary", "wx0123", "http", "127.0.0.1", "cgi-bin", "1358000", hashOf} {
+		if strings.Contains(fmt.Sprintf("%+v %#v %v", *failure, *failure, err), leak) {
+			t.Errorf("the error holds %q: %v", leak, err)
+		}
+	}
+	return got, failure
+}
+
+func TestCallsAreExactlyWhatWeChatDocuments(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		call   func(*Client) error
+		answer string
+		target string
+		body   string
+	}{
+		{"stable_token", func(c *Client) error { _, _, err := c.StableToken(t.Context(), app); return err }, goodToken,
+			"/cgi-bin/stable_token",
+			`{"grant_type":"client_credential","appid":"wx0123456789abcdef","secret":"canary-secret&=","force_refresh":false}`},
+		{"getuserphonenumber", func(c *Client) error { _, err := c.PhoneNumber(t.Context(), accessToken, "code_1", ""); return err }, goodPhone,
+			"/wxa/business/getuserphonenumber?access_token=canary-token%26%3D", `{"code":"code_1"}`},
+		{"getuserphonenumber with openid", func(c *Client) error { _, err := c.PhoneNumber(t.Context(), accessToken, "code_1", "o<1>"); return err }, goodPhone,
+			"/wxa/business/getuserphonenumber?access_token=canary-token%26%3D", `{"code":"code_1","openid":"o<1>"}`},
+		{"checkencryptedmsg", func(c *Client) error { _, err := c.CheckEncryptedMsg(t.Context(), accessToken, sealed); return err }, `{"vaild":true}`,
+			"/wxa/business/checkencryptedmsg?access_token=canary-token%26%3D", `{"encrypted_msg_hash":"` + hashOf + `"}`},
+	} {
+		got := make(chan string, 1)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			text := make([]byte, 4096)
+			n, _ := c.Read(text)
+			got <- string(text[:n])
+			_, _ = io.WriteString(c, reply(test.answer))
+		}()
+		if err := test.call(newClient(t, "http://"+l.Addr().String()+"/proxy")); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		_ = l.Close()
+		want := "POST /proxy" + test.target + " HTTP/1.1\r\nHost: " + l.Addr().String() + "\r\nUser-Agent: wechat-phone\r\n" +
+			fmt.Sprintf("Content-Length: %d\r\nAccept: application/json\r\nContent-Type: application/json\r\n\r\n%s", len(test.body), test.body)
+		if text := <-got; text != want {
+			t.Errorf("%s: sent\n%q\nwant\n%q", test.name, text, want)
+		}
+	}
+}
+
+// with changes the good phone number.
+func with(from, to string) string {
+	if !strings.Contains(goodPhone, from) {
+		panic("no " + from + " in the answer")
+	}
+	return strings.Replace(goodPhone, from, to, 1)
+}
+
+var callTests = []struct {
+	api    API
+	name   string
+	answer string
+	want   string // what comes back
+	error  Error  // or the error
+}{
+	{TokenAPI, "a token", goodToken, tokenText + " wx0123456789abcdef 2h0m0s", Error{}},
+	{TokenAPI, "errcode 0", `{"errcode":0,"access_token":"t","expires_in":300,"more":[]}`, "t wx0123456789abcdef 5m0s", Error{}},
+	{TokenAPI, "a life without end", `{"access_token":"t","expires_in":9223372036854775807}`, "t wx0123456789abcdef 2h0m0s", Error{}},
+	{TokenAPI, "no life", `{"access_token":"canary","expires_in":0}`, "", Error{Kind: Malformed, Reason: "no token"}},
+	{TokenAPI, "a life before birth", `{"access_token":"canary","expires_in":-7200}`, "", Error{Kind: Malformed, Reason: "no token"}},
+	{TokenAPI, "a life of text", `{"access_token":"canary","expires_in":"7200"}`, "", Error{Kind: Malformed, Reason: "not JSON"}},
+	{TokenAPI, "no token", `{"expires_in":7200}`, "", Error{Kind: Malformed, Reason: "no token"}},
+	{TokenAPI, "null", `null`, "", Error{Kind: Malformed, Reason: "no token"}},
+	{TokenAPI, "HTML", `<html>canary`, "", Error{Kind: Malformed, Reason: "not JSON"}},
+	{TokenAPI, "a refusal", `{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, "",
+		Error{Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{TokenAPI, "a refusal with a token", `{"errcode":1,"access_token":"canary","expires_in":7200}`, "", Error{Kind: Refused, ErrCode: 1}},
+
+	{PhoneAPI, "a phone number", goodPhone, "{13580006666 13580006666 86}", Error{}},
+	{PhoneAPI, "country code a string", with(`86`, `"86"`), "{13580006666 13580006666 86}", Error{}},
+	{PhoneAPI, "abroad", `{"phone_info":{"phoneNumber":"+85291234567","purePhoneNumber":"91234567","countryCode":"852","watermark":{"appid":"wx0123456789abcdef"}}}`,
+		"{+85291234567 91234567 852}", Error{}},
+	{PhoneAPI, "another app's", with(`"wx0123456789abcdef"`, `"canary"`), "", Error{Kind: Malformed, Reason: "watermark_foreign"}},
+	{PhoneAPI, "no watermark", with(`"watermark"`, `"mark"`), "", Error{Kind: Malformed, Reason: "watermark_foreign"}},
+	{PhoneAPI, "inconsistent", with(`"13580006666"`, `"13580006667"`), "", Error{Kind: Malformed, Reason: "phone_inconsistent"}},
+	{PhoneAPI, "no country code", with(`"countryCode":86,`, ``), "", Error{Kind: Malformed, Reason: "phone_missing"}},
+	{PhoneAPI, "no phone number", `{"errcode":0,"errmsg":"ok","phone_info":{"watermark":{"appid":"wx0123456789abcdef"}}}`, "", Error{Kind: Malformed, Reason: "phone_missing"}},
+	{PhoneAPI, "nothing in it", `{"errcode":0,"errmsg":"ok"}`, "", Error{Kind: Malformed, Reason: "watermark_foreign"}},
+	{PhoneAPI, "wrong types", with(`"13580006666"`, `13580006666`), "", Error{Kind: Malformed, Reason: "not JSON"}},
+	{PhoneAPI, "a refusal", `{"errcode":40029,"errmsg":"invalid code hint: [canary] rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, "",
+		Error{Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{PhoneAPI, "a refusal with a phone number", `{"errcode":40029,"phone_info":` + phoneText + `}`, "", Error{Kind: Refused, ErrCode: 40029}},
+
+	{SealedDataAPI, "known", `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1629121902}`, "true", Error{}},
+	{SealedDataAPI, "unknown", `{"errcode":0,"errmsg":"ok","vaild":false}`, "false", Error{}},
+	{SealedDataAPI, "unknown, as an errcode", `{"errcode":1,"errmsg":"data not exist"}`, "false", Error{}},
+	{SealedDataAPI, "no verdict", `{"errcode":0,"errmsg":"ok"}`, "", Error{Kind: Malformed, Reason: "no verdict"}},
+	{SealedDataAPI, "a verdict of null", `{"vaild":null}`, "", Error{Kind: Malformed, Reason: "no verdict"}},
+	{SealedDataAPI, "a verdict in English", `{"valid":true}`, "", Error{Kind: Malformed, Reason: "no verdict"}},
+	{SealedDataAPI, "a verdict of text", `{"vaild":"true"}`, "", Error{Kind: Malformed, Reason: "not JSON"}},
+	{SealedDataAPI, "a refusal", `{"errcode":40097,"vaild":true}`, "", Error{Kind: Refused, ErrCode: 40097}},
+}
+
+func TestAnswersToCallsAreToldApart(t *testing.T) {
+	var answer string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) }))
+	defer s.Close()
+	c := newClient(t, s.URL)
+	for _, test := range callTests {
+		answer = test.answer
+		got, failure := made(t, test.api, c, 5*time.Second)
+		if test.error == (Error{}) {
+			if failure != nil || got != test.want {
+				t.Errorf("%s, %s: %q, %v, want %q", test.api, test.name, got, failure, test.want)
+			}
+			continue
+		}
+		test.error.API = test.api
+		if failure == nil || *failure != test.error {
+			t.Errorf("%s, %s: %v, want %v", test.api, test.name, failure, &test.error)
+		}
+		for _, kept := range []string{"canary", "1358", "true"} {
+			if strings.Contains(got, kept) {
+				t.Errorf("%s, %s: a failure came with %s", test.api, test.name, got)
+			}
+		}
+	}
+}
+
+// A body is whole at each try, and comes with its length.
+func TestBusyCallIsTriedAgainTwiceWithItsBody(t *testing.T) {
+	good := map[API]string{TokenAPI: goodToken, PhoneAPI: goodPhone, SealedDataAPI: `{"vaild":true}`}
+	for api := range calls {
+		var bodies []string
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			bodies = append(bodies, string(body))
+			if r.ContentLength != int64(len(body)) || len(body) == 0 {
+				t.Errorf("%s: length %d of %d bytes", api, r.ContentLength, len(body))
+			}
+			if len(bodies) < 3 {
+				_, _ = io.WriteString(w, `{"errcode":-1,"errmsg":"system error"}`)
+				return
+			}
+			_, _ = io.WriteString(w, good[api])
+		}))
+		if _, failure := made(t, api, newClient(t, s.URL), 5*time.Second); failure != nil || len(bodies) != 3 || bodies[0] != bodies[2] {
+			t.Errorf("%s: %q, %v", api, bodies, failure)
+		}
+		s.Close()
+	}
+}
+
+func TestPhoneCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
+	const code = "canary-phone-code"
+	for name, test := range map[string]struct {
+		serve func(net.Conn)
+		want  Kind
+	}{
+		"hanging up":     {func(net.Conn) {}, Lost},
+		"half an answer": {func(c net.Conn) { _, _ = io.WriteString(c, reply(goodPhone)[:90]) }, Lost},
+		"silence":        {func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, TimedOut},
+		"412":            {func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 412 Precondition Failed\r\n\r\n") }, Malformed},
+	} {
+		for _, first := range []string{"on a new connection", "on a kept connection"} {
+			w := newWire(t, func(c net.Conn, _ int, next func() string) {
+				for sent := next(); sent != ""; sent = next() {
+					if sent == code {
+						test.serve(c)
+						return
+					}
+					_, _ = io.WriteString(c, reply(goodAnswer))
+				}
+			})
+			c := newClient(t, w.url)
+			if first == "on a kept connection" {
+				if _, failure := exchange(t, c, "before", time.Second); failure != nil {
+					t.Fatal(failure)
+				}
+			}
+			if _, failure := made(t, PhoneAPI, c, 300*time.Millisecond); failure == nil || failure.Kind != test.want {
+				t.Errorf("%s, %s: %v, want %s", name, first, failure, test.want)
+			}
+			if times, _ := w.count(code); times != 1 {
+				t.Errorf("%s, %s: the code was sent %d times", name, first, times)
+			}
+		}
+	}
+}
+
+func TestRefusalsOfCredentialsAndOfTokensAreToldApart(t *testing.T) {
+	for _, test := range []struct {
+		api                API
+		errcode            int
+		credentials, token bool
+	}{
+		{LoginAPI, 40013, true, false}, {LoginAPI, 40125, true, false}, {LoginAPI, 40029, false, false},
+		{TokenAPI, 40013, true, false}, {TokenAPI, 40125, true, false}, {TokenAPI, 40001, true, false}, {TokenAPI, 42001, false, false},
+		{PhoneAPI, 40001, false, true}, {PhoneAPI, 40014, false, true}, {PhoneAPI, 42001, false, true}, {PhoneAPI, 40029, false, false},
+		{SealedDataAPI, 42001, false, true},
+	} {
+		err := fmt.Errorf("wrapped: %w", &Error{API: test.api, Kind: Refused, ErrCode: test.errcode})
+		if RejectsCredentials(err) != test.credentials || RejectsToken(err) != test.token {
+			t.Errorf("%v: rejects credentials %v, a token %v", err, RejectsCredentials(err), RejectsToken(err))
+		}
+	}
+	if RejectsCredentials(nil) || RejectsToken(nil) || RejectsToken(io.EOF) {
+		t.Error("what is no refusal rejects something")
+	}
+}
+
+func TestTokenIsNeverPrinted(t *testing.T) {
+	type holder struct{ token AccessToken }
+	kept := token{AccessToken: accessToken}
+	var out bytes.Buffer
+	for _, v := range []any{accessToken, &accessToken, kept, &kept, holder{accessToken}, []AccessToken{accessToken}, map[string]token{"k": kept}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("line", "token", v)
+		text, _ := json.Marshal(v)
+		out.Write(text)
+	}
+	for _, leak := range []string{"canary", fmt.Sprintf("%x", "canary"), fmt.Sprintf("%d", []byte("canary"))[1:20]} {
+		if strings.Contains(out.String(), leak) {
+			t.Errorf("a token was printed: %s", out.String())
+		}
+	}
+	if got := fmt.Sprintf("%+v", accessToken); got != "[redacted]" {
+		t.Errorf("printed as %s", got)
+	}
+}

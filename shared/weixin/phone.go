@@ -1,0 +1,81 @@
+package weixin
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"wechat-phone/shared/opendata"
+)
+
+// PhoneNumber exchanges a phone code, which the getPhoneNumber button gives and
+// which works once, for the user's phone number. Where openID is not empty
+// WeChat checks that the code is that user's. Every error is an *Error.
+//
+// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
+func (c *Client) PhoneNumber(ctx context.Context, token AccessToken, code, openID string) (opendata.Phone, error) {
+	answer, err := call[phoneAnswer](ctx, c, request{
+		api: PhoneAPI, path: "/wxa/business/getuserphonenumber", query: url.Values{"access_token": {token.Reveal()}},
+		body: struct {
+			Code   string `json:"code"`
+			OpenID string `json:"openid,omitempty"`
+		}{code, openID},
+	})
+	if err != nil {
+		return opendata.Phone{}, err
+	}
+	return answer.phone(token.AppID)
+}
+
+type phoneAnswer struct {
+	Info struct {
+		Phone     opendata.Phone `json:",embed"`
+		Watermark struct {
+			AppID string `json:"appid"`
+		} `json:"watermark"`
+	} `json:"phone_info"`
+}
+
+// phone checks what is checked of sealed numbers too. Here it came from WeChat
+// itself, so what is wrong is WeChat's answer.
+func (a phoneAnswer) phone(appID string) (opendata.Phone, error) {
+	err := a.Info.Phone.Check()
+	if a.Info.Watermark.AppID != appID {
+		err = &opendata.OpenError{Reason: opendata.WatermarkForeign}
+	}
+	if wrong, ok := errors.AsType[*opendata.OpenError](err); ok {
+		return opendata.Phone{}, &Error{API: PhoneAPI, Kind: Malformed, Reason: string(wrong.Reason)}
+	}
+	return a.Info.Phone, nil
+}
+
+// CheckEncryptedMsg reports whether WeChat itself sealed the data, for this
+// mini-program and in the last three days. Every error is an *Error.
+//
+// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
+func (c *Client) CheckEncryptedMsg(ctx context.Context, token AccessToken, data opendata.Sealed) (bool, error) {
+	answer, err := call[checkAnswer](ctx, c, request{
+		api: SealedDataAPI, path: "/wxa/business/checkencryptedmsg", query: url.Values{"access_token": {token.Reveal()}},
+		body: struct {
+			Hash string `json:"encrypted_msg_hash"`
+		}{data.Hash()},
+	})
+	if refusal, ok := errors.AsType[*Error](err); ok && refusal.ErrCode == unknownData {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return answer.valid()
+}
+
+type checkAnswer struct {
+	Valid *bool `json:"vaild"` // as WeChat spells it
+}
+
+func (a checkAnswer) valid() (bool, error) {
+	if a.Valid == nil {
+		return false, &Error{API: SealedDataAPI, Kind: Malformed, Reason: "no verdict"}
+	}
+	return *a.Valid, nil
+}
