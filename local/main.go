@@ -47,7 +47,7 @@ func run(ctx context.Context) error {
 	}
 
 	// The function's own settings come from the caller's environment.
-	for _, name := range []string{"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE"} {
+	for _, name := range []string{"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE", "VERIFY_ENCRYPTED_DATA"} {
 		if value, ok := os.LookupEnv(name); ok {
 			config.Env = append(config.Env, name+"="+value)
 		}
@@ -108,27 +108,33 @@ func invoke(ctx context.Context, s *stage.Stage, file string) error {
 	return nil
 }
 
-// logIn does what a mini-program and its user do.
+// logIn does what a mini-program and its user do, in each of the two shapes.
 func logIn(ctx context.Context, s *stage.Stage) error {
-	fmt.Println("1. The page calls wx.login(); the user taps the getPhoneNumber button. The page now has:")
-	tap, _, err := call(ctx, http.MethodGet, s.WeChatURL+"/tap", nil)
-	if err != nil {
-		return err
+	for i, shape := range []struct{ query, has string }{
+		{"", "a login code, and the phone number sealed"},
+		{"?shape=phone-code", "a phone code, which newer versions of WeChat give, and a login code"},
+	} {
+		step := func(n int) string { return fmt.Sprintf("%d.", 3*i+n) }
+		fmt.Println(step(1), "The page calls wx.login(); the user taps the getPhoneNumber button. The page now has", shape.has+":")
+		tap, _, err := call(ctx, http.MethodGet, s.WeChatURL+"/tap"+shape.query, nil)
+		if err != nil {
+			return err
+		}
+		show(tap)
+		fmt.Println(step(2), "It posts them to", s.URL+"/phone, and gets:")
+		answer, status, err := call(ctx, http.MethodPost, s.URL+"/phone", tap)
+		if err != nil {
+			return err
+		}
+		show(answer)
+		var phone struct {
+			PhoneNumber string `json:"phoneNumber"`
+		}
+		if status != http.StatusOK || json.Unmarshal(answer, &phone) != nil || phone.PhoneNumber == "" {
+			return fmt.Errorf("status %d, and no phone number", status)
+		}
+		fmt.Println(step(3), "The user's phone number is", phone.PhoneNumber)
 	}
-	show(tap)
-	fmt.Println("2. It posts the three to", s.URL+"/phone, and gets:")
-	answer, status, err := call(ctx, http.MethodPost, s.URL+"/phone", tap)
-	if err != nil {
-		return err
-	}
-	show(answer)
-	var phone struct {
-		PhoneNumber string `json:"phoneNumber"`
-	}
-	if status != http.StatusOK || json.Unmarshal(answer, &phone) != nil || phone.PhoneNumber == "" {
-		return fmt.Errorf("status %d, and no phone number", status)
-	}
-	fmt.Println("3. The user's phone number is", phone.PhoneNumber)
 	return nil
 }
 

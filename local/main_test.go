@@ -38,7 +38,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 func TestLoginPrintsAPhoneNumber(t *testing.T) {
 	t.Parallel()
 	out, err := program(t, "-login").Output()
-	if err != nil || !regexp.MustCompile(`(?m)^3\. The user's phone number is 1350000\d{4}$`).Match(out) {
+	if err != nil || !regexp.MustCompile(`(?ms)^3\. The user's phone number is 1350000\d{4}$.+"phoneCode": .+^6\. The user's phone number is 1350000\d{4}$`).Match(out) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -51,6 +51,7 @@ const (
 // What the mini-program is to do.
 const (
 	actionLogin = "login" // call wx.login(), then let the user tap again
+	actionTap   = "tap"   // call wx.login() again if a code was sent, then let the user tap again
 	actionRetry = "retry" // send the same request again
 	actionWait  = "wait"  // the same, after retry-after
 	actionFix   = "fix"   // the program is wrong
@@ -81,6 +82,21 @@ var answers = map[kind]struct {
 	upstreamTimeout:      {504, actionLogin, "", "WeChat did not answer in time; the login code may be used"},
 }
 
+// messages are instead of the kinds' own, where another API than jscode2session
+// failed: those speak of the login code.
+var messages = map[weixin.API]map[kind]string{
+	weixin.TokenAPI: {
+		rateLimited:   "WeChat gives this mini-program no more access tokens for now",
+		upstreamError: "WeChat gives no access token, for a reason that is not known here; no code is used",
+	},
+	weixin.PhoneAPI: {
+		codeRejected:    "WeChat refused the phone code: it is expired, used, or not of this mini-program or user",
+		rateLimited:     "WeChat gives no more phone numbers to this mini-program for now",
+		upstreamError:   "WeChat's answer was lost or is not understood; the phone code may be used",
+		upstreamTimeout: "WeChat did not answer in time; the phone code may be used",
+	},
+}
+
 // failure is a failed request.
 type failure struct {
 	kind    kind
@@ -100,7 +116,8 @@ func failureOf(err error) failure {
 		return failure{kind: misconfigured, reason: e.Error()}
 	}
 	if e, ok := errors.AsType[*weixin.Error](err); ok {
-		return failure{kind: kindOfWeixin(e), reason: e.Error()}
+		kind := kindOfWeixin(e)
+		return failure{kind, messages[e.API][kind], e.Error()}
 	}
 	if e, ok := errors.AsType[*opendata.OpenError](err); ok {
 		return failure{kind: undecryptable, reason: string(e.Reason)}
@@ -112,6 +129,11 @@ func failureOf(err error) failure {
 }
 
 func kindOfWeixin(e *weixin.Error) kind {
+	switch {
+	case e.API == weixin.SealedDataAPI, // nothing but a verdict tells whether the data is good
+		e.API == weixin.TokenAPI && e.Kind != weixin.Refused: // nothing of the user's was sent
+		return unavailable
+	}
 	switch e.Kind {
 	case weixin.Unreachable:
 		return unavailable
@@ -129,6 +151,14 @@ func kindOfWeixin(e *weixin.Error) kind {
 		return userBlocked
 	case weixin.TooManyCalls:
 		return rateLimited
+	case weixin.NoMoreCalls:
+		if e.API != weixin.LoginAPI {
+			return rateLimited
+		}
+	case weixin.InvalidToken:
+		if e.API == weixin.TokenAPI { // where it is the app secret that is invalid
+			return misconfigured
+		}
 	case weixin.InvalidAppID, weixin.InvalidAppSecret, weixin.AppIDMissing, weixin.AppSecretMissing,
 		weixin.AddressRefused, weixin.AppSecretFrozen:
 		return misconfigured
@@ -136,24 +166,49 @@ func kindOfWeixin(e *weixin.Error) kind {
 	return upstreamError
 }
 
-// answer tells the caller. asked says that WeChat was asked: the code may be
-// used then, and a function that failed must not have the request sent again.
-// The other kinds' actions say so already.
-func (f failure) answer(requestID string, asked bool) response {
-	a := answers[f.kind]
-	if f.message != "" {
-		a.message = f.message
+// action is what the mini-program is to do. A code that was sent may be spent,
+// and one that WeChat has accepted is: no request with it may be sent again.
+func (f failure) action(t trail) string {
+	action, again := answers[f.kind].action, actionLogin
+	if t.phoneShape {
+		again = actionTap
 	}
-	if f.kind == internal && asked {
-		a.action = actionLogin
+	switch action {
+	case actionRetry, actionWait:
+		if t.loggedIn || f.kind == internal && (t.codeSent || t.phoneSent) {
+			return again
+		}
+	case actionLogin:
+		if t.phoneSent {
+			return actionTap
+		}
 	}
+	return action
+}
+
+// told is the message.
+func (f failure) told(t trail) string {
+	switch {
+	case f.message != "":
+		return f.message
+	case f.kind == unavailable && t.loggedIn:
+		return "WeChat or AWS cannot be reached or is busy; the login code is used"
+	case f.kind == unavailable && t.phoneShape:
+		return "WeChat or AWS cannot be reached or is busy; no code is used"
+	}
+	return answers[f.kind].message
+}
+
+// answer tells the caller of a request that left the trail.
+func (f failure) answer(requestID string, t trail) response {
+	a, action := answers[f.kind], f.action(t)
 	r := respond(a.status, struct {
 		Error     kind   `json:"error"`
 		Message   string `json:"message"`
 		Action    string `json:"action"`
 		RequestID string `json:"requestId"`
-	}{f.kind, a.message, a.action, requestID})
-	if a.retryAfter != "" {
+	}{f.kind, f.told(t), action, requestID})
+	if a.retryAfter != "" && action == a.action {
 		r.Headers["retry-after"] = a.retryAfter
 	}
 	if f.kind == methodNotAllowed {

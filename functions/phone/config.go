@@ -8,6 +8,7 @@ type settings struct {
 	apiBaseURL      string        // WECHAT_API_BASE_URL
 	timeout         time.Duration // WECHAT_TIMEOUT
 	watermarkMaxAge time.Duration // WATERMARK_MAX_AGE
+	verify          bool          // VERIFY_ENCRYPTED_DATA
 }
 
 // variableError names a variable that is wrong. It does not repeat the value.
@@ -43,6 +44,13 @@ func readConfig(getenv func(string) string) (settings, error) {
 			return c, &variableError{"WATERMARK_MAX_AGE", "must be a duration such as 10m, or 0 for any age"}
 		}
 		c.watermarkMaxAge = age
+	}
+	switch getenv("VERIFY_ENCRYPTED_DATA") {
+	case "", "off":
+	case "on":
+		c.verify = true
+	default:
+		return c, &variableError{"VERIFY_ENCRYPTED_DATA", "must be on or off"}
 	}
 	return c, nil
 }

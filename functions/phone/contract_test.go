@@ -27,7 +27,7 @@ func TestPhoneNumberComesBack(t *testing.T) {
 	t.Parallel()
 	r := raise(t, nil)
 	user := newUser()
-	want := fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","openid":%q}`, user.Phone, user.PurePhone, user.OpenID)
+	want := fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","e164":"+86%s","openid":%q}`, user.Phone, user.PurePhone, user.PurePhone, user.OpenID)
 	spaced := func(tap wechat.Tap) wechat.Tap {
 		tap.EncryptedData = strings.ReplaceAll(tap.EncryptedData, "+", " ")
 		tap.IV = strings.ReplaceAll(tap.IV, "+", " ")
@@ -38,23 +38,25 @@ func TestPhoneNumberComesBack(t *testing.T) {
 		tap.IV = strings.TrimRight(tap.IV, "=")
 		return tap
 	}
+	asJSON := func(tap wechat.Tap) string { return hostile.JSON(tap) }
+	asForm := func(tap wechat.Tap) string { return hostile.Form(tap) }
 	const form = "application/x-www-form-urlencoded"
 	tests := []struct {
 		name, contentType string
 		body              func(wechat.Tap) string
 	}{
-		{"JSON", "application/json", hostile.JSON},
-		{"JSON with a charset", "application/json; charset=utf-8", hostile.JSON},
-		{"JSON by another spelling", "Application/JSON ;charset=UTF-8", hostile.JSON},
-		{"JSON without a content type", "", hostile.JSON},
+		{"JSON", "application/json", asJSON},
+		{"JSON with a charset", "application/json; charset=utf-8", asJSON},
+		{"JSON by another spelling", "Application/JSON ;charset=UTF-8", asJSON},
+		{"JSON without a content type", "", asJSON},
 		{"JSON with white space", "application/json", func(tap wechat.Tap) string { return "\r\n\t " + hostile.JSON(tap) + " \n" }},
 		{"JSON with unknown fields", "application/json", func(tap wechat.Tap) string {
 			return strings.Replace(hostile.JSON(tap), "{", `{"cloudID":null,"Code":7,"errMsg":{"a":[1]},`, 1)
 		}},
 		{"JSON with spaces for pluses", "application/json", func(tap wechat.Tap) string { return hostile.JSON(spaced(tap)) }},
 		{"JSON without padding", "application/json", func(tap wechat.Tap) string { return hostile.JSON(bare(tap)) }},
-		{"a form", form, hostile.Form},
-		{"a form with a charset", form + "; charset=utf-8", hostile.Form},
+		{"a form", form, asForm},
+		{"a form with a charset", form + "; charset=utf-8", asForm},
 		{"a form with unknown fields", form, func(tap wechat.Tap) string { return "a=1&" + hostile.Form(tap) + "&b=" }},
 		{"a form with raw pluses", form, func(tap wechat.Tap) string {
 			return "code=" + tap.Code + "&encryptedData=" + tap.EncryptedData + "&iv=" + tap.IV
@@ -90,10 +92,11 @@ func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 	r := raise(t, nil)
 	user := newUser()
 	user.UnionID = "u-" + user.OpenID
-	for _, phone := range []string{
-		`"phoneNumber":"+85290000001","purePhoneNumber":"90000001","countryCode":"852"`,
-		`"phoneNumber":"85290000001","purePhoneNumber":"90000001","countryCode":852`,
-		`"phoneNumber":"13500009999","purePhoneNumber":"13500009999","countryCode":86,"more":[{}]`,
+	for phone, e164 := range map[string]string{
+		`"phoneNumber":"+85290000001","purePhoneNumber":"90000001","countryCode":"852"`:            "+85290000001",
+		`"phoneNumber":"85290000001","purePhoneNumber":"90000001","countryCode":852`:               "+85290000001",
+		`"phoneNumber":"13500009999","purePhoneNumber":"13500009999","countryCode":86,"more":[{}]`: "+8613500009999",
+		`"phoneNumber":"+852 9000-0001","purePhoneNumber":"9000-0001","countryCode":"852"`:         "+85290000001",
 	} {
 		tap := wechat.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`, phone, time.Now().Unix(), stage.AppID))
 		tap.Code = r.WeChat.Login(user)
@@ -102,7 +105,7 @@ func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 		for number, text := range map[string]string{`:852`: `:"852"`, `:86`: `:"86"`} {
 			fields = strings.Replace(fields, number, text, 1)
 		}
-		want := fmt.Sprintf(`{%s,"openid":%q,"unionid":%q}`, fields, user.OpenID, user.UnionID)
+		want := fmt.Sprintf(`{%s,"e164":%q,"openid":%q,"unionid":%q}`, fields, e164, user.OpenID, user.UnionID)
 		if got.status != 200 || got.body != want {
 			t.Errorf("%s: %d %s, want %s", phone, got.status, got.body, want)
 		}
@@ -246,6 +249,9 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 		{"WECHAT_TIMEOUT", "-1s"},
 		{"WATERMARK_MAX_AGE", "-1ns"},
 		{"WATERMARK_MAX_AGE", "ten minutes"},
+		{"VERIFY_ENCRYPTED_DATA", "canary"},
+		{"VERIFY_ENCRYPTED_DATA", "true"},
+		{"VERIFY_ENCRYPTED_DATA", "On"},
 		{"AWS_MAX_ATTEMPTS", "many"},
 	} {
 		process := exec.Command(bootstrap)
@@ -322,6 +328,14 @@ func TestDefaults(t *testing.T) {
 	want := settings{secretID: "id", apiBaseURL: "https://api.weixin.qq.com", timeout: 4 * time.Second, watermarkMaxAge: 10 * time.Minute}
 	if err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
+	}
+	for value, verify := range map[string]bool{"": false, "off": false, "on": true} {
+		got, err := readConfig(func(name string) string {
+			return map[string]string{"WECHAT_SECRET_ID": "id", "VERIFY_ENCRYPTED_DATA": value}[name]
+		})
+		if err != nil || got.verify != verify {
+			t.Errorf("VERIFY_ENCRYPTED_DATA=%s: %v, %v", value, got.verify, err)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ func TestEventFiles(t *testing.T) {
 		"phone.json":         {200, ""},
 		"form.json":          {200, ""},
 		"base64.json":        {200, ""},
+		"phone-code.json":    {200, ""},
 		"used-code.json":     {400, "code_rejected"},
 		"undecryptable.json": {422, "undecryptable"},
 		"missing-field.json": {400, "invalid_request"},

@@ -27,7 +27,10 @@ import (
 )
 
 // known always has credentials, and knows one user by whatever code.
-type known struct{ session weixin.Session }
+type known struct {
+	session weixin.Session
+	phone   opendata.Phone
+}
 
 func (known) Get(context.Context) (weixin.Credentials, error) {
 	return weixin.Credentials{AppID: stage.AppID, Secret: weixin.AppSecret{Value: redacted.New(stage.AppSecret)}}, nil
@@ -41,6 +44,23 @@ func (k known) Code2Session(context.Context, weixin.Credentials, string) (weixin
 	return k.session, nil
 }
 
+func (k known) PhoneNumber(context.Context, weixin.AccessToken, string, string) (opendata.Phone, error) {
+	return k.phone, nil
+}
+
+func (known) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) (bool, error) {
+	return true, nil
+}
+
+// knownTokens always has a token.
+type knownTokens struct{}
+
+func (knownTokens) Get(_ context.Context, app weixin.Credentials) (weixin.AccessToken, error) {
+	return weixin.AccessToken{Value: redacted.New(wechat.TokenMark), AppID: app.AppID}, nil
+}
+
+func (knownTokens) Drop(weixin.AccessToken) {}
+
 // tapOf is a tap of the user that known knows.
 func tapOf(user wechat.User) wechat.Tap {
 	tap := wechat.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
@@ -53,7 +73,10 @@ func newKnown(user wechat.User) known {
 	if err != nil {
 		panic(err)
 	}
-	return known{weixin.Session{Key: key, OpenID: user.OpenID}}
+	return known{
+		weixin.Session{Key: key, OpenID: user.OpenID},
+		opendata.Phone{PhoneNumber: user.Phone, PurePhoneNumber: user.PurePhone, CountryCode: opendata.CountryCode(user.CountryCode)},
+	}
 }
 
 // Whatever the event is, the answer is a whole one of the contract, and holds
@@ -64,7 +87,11 @@ func FuzzEvent(f *testing.F) {
 	for _, event := range hostile.Events() {
 		f.Add([]byte(event.JSON))
 	}
-	for _, request := range append(hostile.Requests(tap), hostile.Request{Method: "POST", Path: "/phone", ContentType: "application/json", Body: hostile.JSON(tap)}) {
+	requests := hostile.Requests(tap)
+	for _, good := range []any{tap, wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1)}, wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}} {
+		requests = append(requests, hostile.Request{Method: "POST", Path: "/phone", ContentType: "application/json", Body: hostile.JSON(good)})
+	}
+	for _, request := range requests {
 		if len(request.Body) > 32<<10 || strings.ContainsAny(request.Path, "电\x00\r\n") {
 			continue
 		}
@@ -96,7 +123,7 @@ func FuzzEvent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, event []byte) {
 		var line bytes.Buffer
 		h := &handler{
-			secrets: newKnown(user), wechat: newKnown(user), timeout: time.Second, maxAge: 0, now: time.Now,
+			secrets: newKnown(user), tokens: knownTokens{}, wechat: newKnown(user), timeout: time.Second, maxAge: 0, verify: true, now: time.Now,
 			log: slog.New(slog.NewJSONHandler(&line, nil)),
 		}
 		got, err := h.serve(ctx, event)
@@ -112,17 +139,18 @@ func FuzzEvent(f *testing.F) {
 			Action      string `json:"action"`
 			RequestID   string `json:"requestId"`
 			PhoneNumber string `json:"phoneNumber"`
+			E164        string `json:"e164"`
 			OpenID      string `json:"openid"`
 		}
 		if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
 			t.Fatalf("the body is no JSON: %v", err)
 		}
 		if got.StatusCode == 200 {
-			if body.Error != "" || body.PhoneNumber == "" || body.OpenID != user.OpenID {
+			if body.Error != "" || body.PhoneNumber == "" || body.E164 != "+86"+user.Phone || body.OpenID != user.OpenID && body.OpenID != "" {
 				t.Errorf("a success of %s", got.Body)
 			}
 		} else if statuses[body.Error] != got.StatusCode || body.Message == "" || body.RequestID == "" ||
-			!slices.Contains([]string{actionLogin, actionRetry, actionWait, actionFix, actionNone}, body.Action) {
+			!slices.Contains([]string{actionLogin, actionTap, actionRetry, actionWait, actionFix, actionNone}, body.Action) {
 			t.Errorf("a failure of %d %s", got.StatusCode, got.Body)
 		} else if leak := hostile.Leak(got.Body); leak != "" {
 			t.Errorf("%q leaked into %s", leak, got.Body)
@@ -139,7 +167,8 @@ func FuzzEvent(f *testing.F) {
 // A request is taken whole or refused with a reason that repeats nothing of it.
 func FuzzRequest(f *testing.F) {
 	tap := tapOf(hostile.User(1))
-	for _, body := range []string{hostile.JSON(tap), hostile.Form(tap)} {
+	phone := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}
+	for _, body := range []string{hostile.JSON(tap), hostile.Form(tap), hostile.JSON(phone), hostile.Form(phone)} {
 		f.Add("application/json; charset=utf-8", body, false)
 		f.Add("application/x-www-form-urlencoded", body, true)
 		f.Add("", body, true)
@@ -167,8 +196,13 @@ func FuzzRequest(f *testing.F) {
 			}
 			return
 		}
-		if len(body) > maxBody || r.code == "" || len(r.code) > maxCode || strings.Trim(r.code, codeAlphabet) != "" {
-			t.Errorf("took the code %q", r.code)
+		for _, code := range []string{r.code, r.phoneCode} {
+			if len(body) > maxBody || len(code) > maxCode || strings.Trim(code, codeAlphabet) != "" {
+				t.Errorf("took the code %q", code)
+			}
+		}
+		if opened := r.sealed.Hash() != (opendata.Sealed{}).Hash(); opened == (r.phoneCode != "") || opened && r.code == "" {
+			t.Errorf("took %q, %q and sealed data %v, which is no shape", r.code, r.phoneCode, opened)
 		}
 	})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -27,11 +26,18 @@ type handler struct {
 		Get(context.Context) (weixin.Credentials, error)
 		Refresh(ctx context.Context, rejected weixin.Credentials) (weixin.Credentials, error)
 	}
+	tokens interface {
+		Get(context.Context, weixin.Credentials) (weixin.AccessToken, error)
+		Drop(rejected weixin.AccessToken)
+	}
 	wechat interface {
 		Code2Session(ctx context.Context, app weixin.Credentials, code string) (weixin.Session, error)
+		PhoneNumber(ctx context.Context, token weixin.AccessToken, code, openID string) (opendata.Phone, error)
+		CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) (bool, error)
 	}
 	timeout time.Duration // of an exchange with WeChat
 	maxAge  time.Duration // of a watermark; 0 for any
+	verify  bool          // ask WeChat whether it sealed what was opened
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -40,7 +46,11 @@ type handler struct {
 
 // trail is what a request leaves for its log line and its answer.
 type trail struct {
-	asked      bool // WeChat has been asked
+	phoneShape bool // it has a phone code
+	codeSent   bool // WeChat may have got the login code
+	phoneSent  bool // and the phone code
+	loggedIn   bool // WeChat has accepted the login code, which is spent so
+
 	wechatTime time.Duration
 	errcode    int    // WeChat's last
 	rid        string // of that
@@ -65,7 +75,7 @@ func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, err
 		answer = respond(http.StatusOK, result)
 	} else {
 		f := failureOf(err)
-		answer = f.answer(requestID, t.asked)
+		answer = f.answer(requestID, t)
 		outcome = string(f.kind)
 		if f.reason != "" {
 			attrs = append(attrs, slog.String("reason", f.reason))
@@ -130,7 +140,8 @@ func origin() string {
 // success is the answer to a request that went well.
 type success struct {
 	Phone   opendata.Phone `json:",embed"`
-	OpenID  string         `json:"openid"`
+	E164    string         `json:"e164"`
+	OpenID  string         `json:"openid,omitempty"` // where there was a login code
 	UnionID string         `json:"unionid,omitempty"`
 }
 
@@ -140,50 +151,34 @@ func (h *handler) phone(ctx context.Context, e event, t *trail) (success, error)
 	if err != nil {
 		return success{}, err
 	}
+	t.phoneShape = r.phoneCode != ""
 	app, err := h.secrets.Get(ctx)
 	if err != nil {
 		return success{}, err
 	}
-	session, app, err := h.exchange(ctx, app, r.code, t)
-	if err != nil {
-		return success{}, err
-	}
-	phone, err := opendata.OpenPhone(r.sealed, session.Key, opendata.Rule{AppID: app.AppID, MaxAge: h.maxAge, Now: h.now()})
-	if err != nil {
-		return success{}, err
-	}
-	return success{phone, session.OpenID, session.UnionID}, nil
-}
-
-// exchange gives the code to WeChat for the user's session. Where WeChat rejects
-// the credentials it tries once more, with those that the secret holds now. It
-// returns the credentials that it asked with last.
-func (h *handler) exchange(ctx context.Context, app weixin.Credentials, code string, t *trail) (weixin.Session, weixin.Credentials, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	session, err := h.ask(ctx, app, code, t)
-	if !weixin.RejectsCredentials(err) {
-		return session, app, err
+	x := &exchange{h, app, t}
+	if t.phoneShape || h.verify {
+		// Before any code is sent: without a token, a code would be spent in vain.
+		if _, err := x.token(ctx); err != nil {
+			return success{}, err
+		}
 	}
-	fresh, refreshErr := h.secrets.Refresh(ctx, app)
-	if refreshErr != nil {
-		return session, app, refreshErr
+	var session weixin.Session
+	if r.code != "" {
+		if session, err = x.session(ctx, r.code); err != nil {
+			return success{}, err
+		}
 	}
-	if fresh.Equal(app) {
-		return session, app, err
+	var phone opendata.Phone
+	if t.phoneShape {
+		phone, err = x.phoneNumber(ctx, r.phoneCode, session.OpenID)
+	} else {
+		phone, err = x.open(ctx, r.sealed, session.Key)
 	}
-	session, err = h.ask(ctx, fresh, code, t)
-	return session, fresh, err
-}
-
-func (h *handler) ask(ctx context.Context, app weixin.Credentials, code string, t *trail) (weixin.Session, error) {
-	began := time.Now()
-	t.asked = true
-	session, err := h.wechat.Code2Session(ctx, app, code)
-	t.wechatTime += time.Since(began)
-	t.errcode, t.rid = 0, ""
-	if refusal, ok := errors.AsType[*weixin.Error](err); ok {
-		t.errcode, t.rid = refusal.ErrCode, refusal.RID
+	if err != nil {
+		return success{}, err
 	}
-	return session, err
+	return success{phone, phone.E164(), session.OpenID, session.UnionID}, nil
 }

@@ -668,18 +668,33 @@ func testManyAtOnce(t *testing.T) {
 
 func testPanics(t *testing.T) {
 	t.Parallel()
-	for where, action := range map[string]string{"before WeChat is asked": "retry", "once WeChat is asked": "login"} {
-		r := raise(t, func(c *stage.Config) { c.Bootstrap, c.Env = os.Args[0], []string{"TEST_PANIC=" + where} })
+	for _, test := range []struct {
+		where                  string
+		sealed, phone, noLogin string // the action for each kind of tap, none where it goes well
+	}{
+		{"before WeChat is asked", "retry", "retry", "retry"},
+		{"for the token", "", "retry", "retry"},
+		{"once WeChat is asked", "login", "tap", "tap"},
+	} {
+		r := raise(t, func(c *stage.Config) { c.Bootstrap, c.Env = os.Args[0], []string{"TEST_PANIC=" + test.where} })
 		pid := r.Function.PID()
 		for range 2 {
-			got := r.post(r.newTap())
-			r.wantFailure(where, got, "internal", 500, action)
-			if line := r.logs.request(t, got); !strings.HasPrefix(line.Reason, "panic at wechat-phone/functions/phone.panicking.") {
-				t.Errorf("%s: the log does not say where: %q", where, line.Reason)
+			user := newUser()
+			for action, got := range map[*string]answered{
+				&test.sealed: r.post(r.tap(user)), &test.phone: r.postPhone(r.tapBoth(user)), &test.noLogin: r.postPhone(r.tapPhone(user)),
+			} {
+				if *action == "" {
+					r.want(test.where, got, hostile.Want{})
+					continue
+				}
+				r.wantFailure(test.where, got, "internal", 500, *action)
+				if line := r.logs.request(t, got); !strings.HasPrefix(line.Reason, "panic at wechat-phone/functions/phone.panicking") {
+					t.Errorf("%s: the log does not say where: %q", test.where, line.Reason)
+				}
 			}
 		}
 		if r.Function.PID() != pid {
-			t.Errorf("%s: the process ended", where)
+			t.Errorf("%s: the process ended", test.where)
 		}
 	}
 }

@@ -1,5 +1,6 @@
-// Command phone is the Lambda function: it turns a WeChat login code and the
-// sealed data of the getPhoneNumber button into a verified phone number.
+// Command phone is the Lambda function: it turns what the getPhoneNumber button
+// of a WeChat mini-program hands over, sealed data and a login code or a phone
+// code, into a verified phone number.
 package main
 
 import (
@@ -43,7 +44,8 @@ func newLogger() *slog.Logger {
 
 // start wires the function together, and does what would otherwise make the
 // first user wait: it reads the secret and opens the connection to WeChat, side
-// by side. Where either fails the function starts all the same, and the first
+// by side, and then fetches the access token where every request will need it.
+// Where one of them fails the function starts all the same, and the first
 // request tries again.
 func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	c, err := readConfig(getenv)
@@ -69,14 +71,21 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 			logger.Warn("WeChat was not reached at start", "reason", err)
 		}
 	})
-	defer connecting.Wait()
-
 	store := appsecret.New(secretsmanager.NewFromConfig(sdk), c.secretID, time.Now)
-	if _, err := store.Load(); err != nil {
+	app, err := store.Load()
+	if err != nil {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}
+	connecting.Wait() // so that the connection serves the token too
+	tokens := weixin.NewTokens(client, time.Now)
+	if c.verify && err == nil {
+		if err := tokens.Load(app); err != nil {
+			logger.Warn("the access token was not fetched at start", "reason", err)
+		}
+	}
 	return &handler{
-		secrets: store, wechat: client, timeout: c.timeout, maxAge: c.watermarkMaxAge, now: time.Now, log: logger,
+		secrets: store, tokens: tokens, wechat: client,
+		timeout: c.timeout, maxAge: c.watermarkMaxAge, verify: c.verify, now: time.Now, log: logger,
 	}, nil
 }
 

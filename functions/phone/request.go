@@ -53,10 +53,12 @@ func readEvent(raw []byte) (event, error) {
 	return e, nil
 }
 
-// request is what the client sent, well formed.
+// request is what the client sent, well formed, in one of two shapes: a login
+// code and sealed data, or a phone code, with a login code or without.
 type request struct {
-	code   string
-	sealed opendata.Sealed
+	code      string          // empty where there is none
+	sealed    opendata.Sealed // where phoneCode is empty
+	phoneCode string
 }
 
 // readRequest reads and checks all that can be checked before anybody is asked.
@@ -76,17 +78,34 @@ func readRequest(e event) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	if f.Code == "" {
-		return request{}, invalid("code is missing or empty")
+	sealed := f.EncryptedData.present || f.IV.present
+	if f.PhoneCode.present == sealed {
+		return request{}, invalid("there must be either code, encryptedData and iv, or phoneCode, with or without code")
 	}
-	if len(f.Code) > maxCode || strings.Trim(f.Code, codeAlphabet) != "" {
-		return request{}, invalid("code must have 1 to 256 characters of A-Z a-z 0-9 _ -")
+	r := request{code: f.Code.text, phoneCode: f.PhoneCode.text}
+	if sealed || f.Code.present {
+		if err := checkCode("code", r.code); err != nil {
+			return request{}, err
+		}
 	}
-	sealed, err := opendata.Parse(f.EncryptedData, f.IV)
-	if err != nil {
-		return request{}, invalid(err.Error())
+	if sealed {
+		r.sealed, err = opendata.Parse(f.EncryptedData.text, f.IV.text)
+		if err != nil {
+			return request{}, invalid(err.Error())
+		}
+		return r, nil
 	}
-	return request{f.Code, sealed}, nil
+	return r, checkCode("phoneCode", r.phoneCode)
+}
+
+func checkCode(name, code string) error {
+	if code == "" {
+		return invalid(name + " is missing or empty")
+	}
+	if len(code) > maxCode || strings.Trim(code, codeAlphabet) != "" {
+		return invalid(name + " must have 1 to 256 characters of A-Z a-z 0-9 _ -")
+	}
+	return nil
 }
 
 // path is without the stage, which the gateway puts before it where it is not
@@ -128,11 +147,25 @@ func (e event) body() ([]byte, error) {
 	return body, nil
 }
 
-// fields are the request's, in WeChat's words.
+// fields are the request's. All but phoneCode are WeChat's words.
 type fields struct {
-	Code          string `json:"code"`
-	EncryptedData string `json:"encryptedData"`
-	IV            string `json:"iv"`
+	Code          field `json:"code"`
+	EncryptedData field `json:"encryptedData"`
+	IV            field `json:"iv"`
+	PhoneCode     field `json:"phoneCode"`
+}
+
+// field is one that may be there and empty: which ones are there tells the
+// shape.
+type field struct {
+	text    string
+	present bool
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (f *field) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	f.present = true
+	return json.UnmarshalDecode(d, &f.text)
 }
 
 func readFields(contentType string, body []byte) (fields, error) {
@@ -168,7 +201,7 @@ func readJSON(body []byte) (f fields, _ error) {
 // is one of ours.
 func twice(name string) error {
 	switch name {
-	case "code", "encryptedData", "iv":
+	case "code", "encryptedData", "iv", "phoneCode":
 		return invalid(name + " occurs twice")
 	}
 	return invalid("a name in the body occurs twice")
@@ -184,5 +217,6 @@ func readForm(body []byte) (fields, error) {
 			return fields{}, twice(name)
 		}
 	}
-	return fields{form.Get("code"), form.Get("encryptedData"), form.Get("iv")}, nil
+	get := func(name string) field { return field{form.Get(name), form.Has(name)} }
+	return fields{get("code"), get("encryptedData"), get("iv"), get("phoneCode")}, nil
 }

@@ -23,6 +23,7 @@ import (
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechat"
+	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/weixin"
 )
 
@@ -61,7 +62,7 @@ type rig struct {
 	logs *logs
 
 	mu     sync.Mutex
-	owners map[string]wechat.User // by code
+	owners map[string]wechat.User // by code of either kind
 }
 
 func raise(t testing.TB, edit func(*stage.Config)) *rig {
@@ -95,11 +96,36 @@ func newUser() wechat.User { return hostile.User(int(users.Add(1))) }
 
 // grant lets user log in, with tap for what the button hands over.
 func (r *rig) grant(user wechat.User, tap wechat.Tap) wechat.Tap {
-	tap.Code = hostile.Code(int(users.Add(1)))
-	r.WeChat.Grant(tap.Code, user)
+	tap.Code = r.login(user)
+	return tap
+}
+
+// login logs user in.
+func (r *rig) login(user wechat.User) (code string) {
+	code = hostile.Code(int(users.Add(1)))
+	r.WeChat.Grant(code, user)
+	r.own(code, user)
+	return code
+}
+
+func (r *rig) own(code string, user wechat.User) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.owners[tap.Code] = user
+	r.owners[code] = user
+}
+
+// tapPhone is what the button hands over to a page that has no login code.
+func (r *rig) tapPhone(user wechat.User) wechat.PhoneTap {
+	tap := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(int(users.Add(1)))}
+	r.WeChat.GrantPhone(tap.PhoneCode, user)
+	r.own(tap.PhoneCode, user)
+	return tap
+}
+
+// tapBoth is tapPhone, with a login code.
+func (r *rig) tapBoth(user wechat.User) wechat.PhoneTap {
+	tap := r.tapPhone(user)
+	tap.Code = r.login(user)
 	return tap
 }
 
@@ -127,11 +153,12 @@ type answered struct {
 	Action    string `json:"action"`
 	RequestID string `json:"requestId"`
 	Phone     string `json:"phoneNumber"`
+	E164      string `json:"e164"`
 	OpenID    string `json:"openid"`
 }
 
 // owned are the fields of a success, whose values the user may have.
-var owned = regexp.MustCompile(`"(phoneNumber|purePhoneNumber|countryCode|openid|unionid)":"[^"]*"`)
+var owned = regexp.MustCompile(`"(phoneNumber|purePhoneNumber|countryCode|e164|openid|unionid)":"[^"]*"`)
 
 func (r *rig) read(status int, header http.Header, body string) answered {
 	a := answered{status: status, header: header, body: body}
@@ -179,11 +206,27 @@ func (r *rig) send(method, path, contentType, body string) answered {
 // of the user who logged in.
 func (r *rig) post(tap wechat.Tap) answered {
 	r.t.Helper()
+	return r.postOf(tap.Code, tap, true)
+}
+
+// postPhone is post for the other shape.
+func (r *rig) postPhone(tap wechat.PhoneTap) answered {
+	r.t.Helper()
+	return r.postOf(tap.PhoneCode, tap, tap.Code != "")
+}
+
+// postOf posts for the owner of code.
+func (r *rig) postOf(code string, tap any, loggedIn bool) answered {
+	r.t.Helper()
 	got := r.send("POST", "/phone", "application/json", hostile.JSON(tap))
 	r.mu.Lock()
-	owner := r.owners[tap.Code]
+	owner := r.owners[code]
 	r.mu.Unlock()
-	if got.status == http.StatusOK && (got.Phone != owner.Phone || got.OpenID != owner.OpenID) {
+	openID := ""
+	if loggedIn {
+		openID = owner.OpenID
+	}
+	if got.status == http.StatusOK && (got.Phone != owner.Phone || got.E164 != "+86"+owner.Phone || got.OpenID != openID) {
 		r.t.Errorf("%s came back for %s", got.body, owner.OpenID)
 	}
 	return got
@@ -230,7 +273,8 @@ func (r *rig) want(name string, got answered, want hostile.Want) {
 	if got.body != body || got.Message == "" || !requestID.MatchString(got.RequestID) {
 		r.t.Errorf("%s: the body is %s", name, got.body)
 	}
-	retryAfter := map[string]string{"rate_limited": "60", "unavailable": "1"}[want.Error]
+	// Who is not to send the same again is not told when.
+	retryAfter := map[string]string{"wait rate_limited": "60", "retry unavailable": "1"}[want.Action+" "+want.Error]
 	allow := map[string]string{"method_not_allowed": "POST"}[want.Error]
 	if got.header.Get("retry-after") != retryAfter || got.header.Get("allow") != allow {
 		r.t.Errorf("%s: retry-after %q, allow %q", name, got.header.Get("retry-after"), got.header.Get("allow"))
@@ -247,6 +291,12 @@ func (r *rig) wantFailure(name string, got answered, failure string, status int,
 func (r *rig) wantPhone(name string, tap wechat.Tap) {
 	r.t.Helper()
 	r.want(name, r.post(tap), hostile.Want{})
+}
+
+// wantPhoneByCode is wantPhone for the other shape.
+func (r *rig) wantPhoneByCode(name string, tap wechat.PhoneTap) {
+	r.t.Helper()
+	r.want(name, r.postPhone(tap), hostile.Want{})
 }
 
 var requestID = regexp.MustCompile(`^[0-9a-f-]{36}$`)
@@ -381,6 +431,8 @@ func runPanicking(where string) {
 	switch where {
 	case "before WeChat is asked":
 		h.secrets = panicking{}
+	case "for the token":
+		h.tokens = panickingTokens{}
 	case "once WeChat is asked":
 		h.wechat = panicking{}
 	}
@@ -401,6 +453,22 @@ func (panicking) Code2Session(context.Context, weixin.Credentials, string) (weix
 	var sessions []weixin.Session
 	return sessions[len(panicText)], nil
 }
+
+func (panicking) PhoneNumber(context.Context, weixin.AccessToken, string, string) (opendata.Phone, error) {
+	panic(panicText)
+}
+
+func (panicking) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) (bool, error) {
+	panic(panicText)
+}
+
+type panickingTokens struct{}
+
+func (panickingTokens) Get(context.Context, weixin.Credentials) (weixin.AccessToken, error) {
+	panic(panicText)
+}
+
+func (panickingTokens) Drop(weixin.AccessToken) { panic(panicText) }
 
 // discarded is for servers whose clients are meant to fail.
 var discarded = log.New(io.Discard, "", 0)

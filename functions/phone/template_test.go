@@ -283,7 +283,8 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 	other := map[string]string{
 		"Environment": "prod", "Architecture": "arm64", "MemorySize": "1024", "ReservedConcurrency": "3", "Tracing": "off", "LogRetentionDays": "7",
 		"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf", "WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/a",
-		"WeChatApiBaseUrl": "https://example.com", "WeChatTimeout": "3s", "WatermarkMaxAge": "5m", "ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
+		"WeChatApiBaseUrl": "https://example.com", "WeChatTimeout": "3s", "WatermarkMaxAge": "5m", "VerifyEncryptedData": "on",
+		"ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
 		"DomainName": "a.example.com", "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
 	}
 	for name := range tm.section(t, "Parameters") {
@@ -300,7 +301,7 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 		}
 	}
 
-	longest := map[string]string{"MemorySize": "1769", "WeChatTimeout": "9999ms", "WatermarkMaxAge": "9999h", "Architecture": "x86_64"}
+	longest := map[string]string{"MemorySize": "1769", "WeChatTimeout": "9999ms", "WatermarkMaxAge": "9999h", "VerifyEncryptedData": "off", "Architecture": "x86_64"}
 	for _, name := range []string{"WeChatApiBaseUrl", "WeChatSecretArn"} {
 		longest[name] = strings.Repeat("x", tm.section(t, "Parameters", name)["MaxLength"].(int))
 	}

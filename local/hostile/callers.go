@@ -21,8 +21,8 @@ type Request struct {
 	Names       string // what the message must name
 }
 
-// JSON is the body that a page posts.
-func JSON(tap wechat.Tap) string {
+// JSON is the body that a page posts: a wechat.Tap, or a wechat.PhoneTap.
+func JSON(tap any) string {
 	text, err := json.Marshal(tap)
 	if err != nil {
 		panic(err)
@@ -31,8 +31,16 @@ func JSON(tap wechat.Tap) string {
 }
 
 // Form is the same as a form.
-func Form(tap wechat.Tap) string {
-	return url.Values{"code": {tap.Code}, "encryptedData": {tap.EncryptedData}, "iv": {tap.IV}}.Encode()
+func Form(tap any) string {
+	var fields map[string]string
+	if err := json.Unmarshal([]byte(JSON(tap)), &fields); err != nil {
+		panic(err)
+	}
+	form := url.Values{}
+	for name, value := range fields {
+		form.Set(name, value)
+	}
+	return form.Encode()
 }
 
 const (
@@ -127,6 +135,40 @@ func Requests(tap wechat.Tap) []Request {
 		post("iv of 17 bytes", jsonType, edit(iv, `"AAAAAAAAAAAAAAAAAAAAAAA="`), invalidRequest, "iv"),
 		post("iv with padding to spare", jsonType, edit(iv, `"`+tap.IV+`="`), invalidRequest, "iv"),
 	}
+	// The other shape, and mixtures of the two.
+	phone := wechat.PhoneTap{PhoneCode: PhoneCode(0), Code: tap.Code}
+	newer := JSON(phone)
+	phoneCode := `"` + phone.PhoneCode + `"`
+	change := func(from, to string) string { return strings.Replace(newer, from, to, 1) }
+	plus := func(body, fields string) string { return strings.Replace(body, "{", "{"+fields+",", 1) }
+	all = append(all,
+		post("an empty object", jsonType, "{}", invalidRequest, "phoneCode"),
+		post("a code alone", jsonType, `{"code":`+code+`}`, invalidRequest, "phoneCode"),
+		post("both shapes", jsonType, plus(good, `"phoneCode":`+phoneCode), invalidRequest, "either"),
+		post("both shapes in a form", formType, form+"&phoneCode="+phone.PhoneCode, invalidRequest, "either"),
+		post("both shapes, phoneCode empty", jsonType, plus(good, `"phoneCode":""`), invalidRequest, "either"),
+		post("both shapes, phoneCode empty in a form", formType, form+"&phoneCode=", invalidRequest, "either"),
+		post("both shapes, phoneCode null", jsonType, plus(good, `"phoneCode":null`), invalidRequest, "either"),
+		post("both shapes, phoneCode a number", jsonType, plus(good, `"phoneCode":1`), invalidRequest, "phoneCode must be a string"),
+		post("phoneCode and iv", jsonType, plus(newer, `"iv":`+iv), invalidRequest, "either"),
+		post("phoneCode and encryptedData", jsonType, plus(newer, `"encryptedData":`+data), invalidRequest, "either"),
+		post("phoneCode and an empty iv", jsonType, plus(newer, `"iv":""`), invalidRequest, "either"),
+		post("phoneCode and encryptedData null", jsonType, plus(newer, `"encryptedData":null`), invalidRequest, "either"),
+		post("phoneCode and iv a bool", jsonType, plus(newer, `"iv":false`), invalidRequest, "iv must be a string"),
+		post("phoneCode twice", jsonType, plus(newer, `"phoneCode":"a"`), invalidRequest, "phoneCode occurs twice"),
+		post("phoneCode twice in a form", formType, Form(phone)+"&phoneCode=a", invalidRequest, "phoneCode occurs twice"),
+		post("phoneCode in another case", jsonType, change(`"phoneCode"`, `"phonecode"`), invalidRequest, "phoneCode"),
+		post("phoneCode empty", jsonType, change(phoneCode, `""`), invalidRequest, "phoneCode is missing or empty"),
+		post("phoneCode empty in a form", formType, "phoneCode=", invalidRequest, "phoneCode is missing or empty"),
+		post("phoneCode null", jsonType, change(phoneCode, `null`), invalidRequest, "phoneCode is missing or empty"),
+		post("phoneCode a number", jsonType, change(phoneCode, `1`), invalidRequest, "phoneCode must be a string"),
+		post("phoneCode an object", jsonType, change(phoneCode, `{"code":"a"}`), invalidRequest, "phoneCode must be a string"),
+		post("phoneCode too long", jsonType, change(phoneCode, `"`+strings.Repeat("c", 257)+`"`), invalidRequest, "phoneCode must have"),
+		post("phoneCode, and code empty", jsonType, change(code, `""`), invalidRequest, "code is missing or empty"),
+		post("phoneCode, and code null", jsonType, change(code, `null`), invalidRequest, "code is missing or empty"),
+		post("phoneCode, and code a number", jsonType, change(code, `1`), invalidRequest, "code must be a string"),
+		post("phoneCode, and code empty in a form", formType, "code=&phoneCode="+phone.PhoneCode, invalidRequest, "code is missing or empty"),
+		post("phoneCode, and code too long", jsonType, change(code, `"`+strings.Repeat("c", 257)+`"`), invalidRequest, "code must have"))
 	// What would break out of a query, a header or a log line, in each field.
 	for name, breakout := range map[string]string{
 		"a line end": `a\r\nX-Injected: y\r\n\r\n`, "a NUL": `a\u0000b`, "an ampersand": `a&secret=b`, "a space and a version": `a HTTP/1.1`,
@@ -135,7 +177,8 @@ func Requests(tap wechat.Tap) []Request {
 		all = append(all,
 			post("code with "+name, jsonType, edit(code, `"`+breakout+`"`), invalidRequest, "code"),
 			post("encryptedData with "+name, jsonType, edit(data, `"`+tap.EncryptedData[:24]+breakout+`"`), invalidRequest, "encryptedData"),
-			post("iv with "+name, jsonType, edit(iv, `"`+breakout+`"`), invalidRequest, "iv"))
+			post("iv with "+name, jsonType, edit(iv, `"`+breakout+`"`), invalidRequest, "iv"),
+			post("phoneCode with "+name, jsonType, change(phoneCode, `"`+breakout+`"`), invalidRequest, "phoneCode"))
 	}
 	return all
 }

@@ -31,10 +31,13 @@ func User(n int) wechat.User {
 // Code returns the n-th login code, marked.
 func Code(n int) string { return fmt.Sprintf("%s-code-%d", mark, n) }
 
+// PhoneCode returns the n-th phone code, marked.
+func PhoneCode(n int) string { return fmt.Sprintf("%s-phone-code-%d", mark, n) }
+
 // leaks matches what must stand in no line and in no answer, but in the one
 // success that owns it: marks as they are, in hex and in base64; phone numbers;
-// the stage's app secret; and any run that could be a payload.
-var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999|` + stage.AppSecret +
+// the stage's app secret and access tokens; and any run that could be a payload.
+var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999|` + stage.AppSecret + `|` + wechat.TokenMark +
 	`|(?-i)` + base64.RawStdEncoding.EncodeToString([]byte(mark)) + `|[A-Za-z0-9+/]{60}`)
 
 // Leak returns what leaked into text, or "".
@@ -55,6 +58,7 @@ var (
 	tooLarge       = Want{"payload_too_large", 413, "fix"}
 	wrongType      = Want{"unsupported_media_type", 415, "fix"}
 	codeRejected   = Want{"code_rejected", 400, "login"}
+	undecryptable  = Want{"undecryptable", 422, "login"}
 	userBlocked    = Want{"user_blocked", 403, "none"}
 	rateLimited    = Want{"rate_limited", 429, "wait"}
 	misconfigured  = Want{"misconfigured", 500, "none"}
@@ -62,3 +66,9 @@ var (
 	unavailable    = Want{"unavailable", 503, "retry"}
 	timeout        = Want{"upstream_timeout", 504, "login"}
 )
+
+// do is the same with another action.
+func (w Want) do(action string) Want {
+	w.Action = action
+	return w
+}

@@ -15,7 +15,7 @@ import (
 	"wechat-phone/local/wechat"
 )
 
-// Answer is how WeChat treats the exchange of a code.
+// Answer is how WeChat treats a call.
 type Answer struct {
 	Name  string
 	Serve http.HandlerFunc
@@ -25,23 +25,59 @@ type Answer struct {
 	ErrCode int  // that the answer has
 }
 
-// Refusals are WeChat's errcodes, those of the contract's table and others.
-func Refusals() (all []Answer) {
-	for _, r := range []struct {
-		errcode int
-		want    Want
-	}{
-		{40029, codeRejected}, {40163, codeRejected}, {40226, userBlocked}, {45011, rateLimited},
-		{40013, misconfigured}, {40125, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
-		{-1, unavailable},
-		{41008, upstreamError}, {40002, upstreamError}, {40001, upstreamError}, {50001, upstreamError}, {-2, upstreamError}, {1, upstreamError}, {2147483648, upstreamError},
-	} {
+// refusal is an errcode, and what the caller is told of it.
+type refusal struct {
+	errcode int
+	want    Want
+}
+
+func refusals(of []refusal) (all []Answer) {
+	for _, r := range of {
 		all = append(all, Answer{
 			Name: fmt.Sprint("errcode ", r.errcode), ErrCode: r.errcode, Want: r.want,
 			Serve: wechat.Refuse(r.errcode, "text of "+mark+", 192.0.2.1"),
 		})
 	}
 	return all
+}
+
+// Refusals are WeChat's errcodes, those of the contract's table and others, to
+// the exchange of a login code.
+func Refusals() []Answer {
+	return refusals([]refusal{
+		{40029, codeRejected}, {40163, codeRejected}, {40226, userBlocked}, {45011, rateLimited},
+		{40013, misconfigured}, {40125, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
+		{-1, unavailable},
+		{41008, upstreamError}, {40002, upstreamError}, {40001, upstreamError}, {45009, upstreamError}, {50001, upstreamError}, {-2, upstreamError}, {1, upstreamError}, {2147483648, upstreamError},
+	})
+}
+
+// TokenRefusals are those to a request for an access token.
+func TokenRefusals() []Answer {
+	return refusals([]refusal{
+		{40013, misconfigured}, {40125, misconfigured}, {40001, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
+		{45009, rateLimited}, {45011, rateLimited}, {-1, unavailable},
+		{40002, upstreamError}, {42001, upstreamError}, {47001, upstreamError}, {50001, upstreamError},
+	})
+}
+
+// PhoneRefusals are those to the exchange of a phone code that came alone.
+func PhoneRefusals() []Answer {
+	return refusals([]refusal{
+		{40029, codeRejected.do("tap")}, {40163, codeRejected.do("tap")}, {40226, userBlocked}, {45009, rateLimited}, {45011, rateLimited},
+		{40013, misconfigured}, {40125, misconfigured}, {40164, misconfigured}, {-1, unavailable},
+		{40001, upstreamError.do("tap")}, {40014, upstreamError.do("tap")}, {42001, upstreamError.do("tap")}, // rejected again, with another token
+		{40003, upstreamError.do("tap")}, {47001, upstreamError.do("tap")}, {48001, upstreamError.do("tap")}, {1, upstreamError.do("tap")},
+	})
+}
+
+// CheckRefusals are those to the question whether WeChat knows sealed data.
+func CheckRefusals() []Answer {
+	spent := unavailable.do("login")
+	return refusals([]refusal{
+		{1, undecryptable}, {-1, spent}, {40097, spent}, {44002, spent}, {47001, spent}, {40013, spent}, {40029, spent}, {40226, spent}, {45009, spent}, {45011, spent},
+		{40001, spent}, {40014, spent}, {42001, spent}, {48001, spent},
+	})
 }
 
 // Bytes answers at the level of bytes.
@@ -83,10 +119,91 @@ func reset(c net.Conn) {
 }
 
 // Answers are answers that are no use, or none at all, to the exchange of a
-// code of user's. elsewhere is a URL that nothing may follow a redirect to.
+// login code of user's. elsewhere is a URL that nothing may follow a redirect to.
 func Answers(user wechat.User, elsewhere string) []Answer {
 	key := `"session_key":"` + sessionKey(user) + `"`
 	good := `{` + key + `,"openid":"` + user.OpenID + `"}`
+	return answers("/sns/jscode2session", good, elsewhere, upstreamError, timeout, []texts{
+		{"a name twice", `{"openid":"other",` + good[1:]},
+		{"an openid of no UTF-8", `{` + key + `,"openid":"` + "\xff" + `"}`},
+		{"openid a number", `{` + key + `,"openid":1}`},
+		{"openid empty", `{` + key + `,"openid":""}`},
+		{"openid null", `{` + key + `,"openid":null}`},
+		{"openid missing", `{` + key + `}`},
+		{"session key missing", `{"openid":"` + user.OpenID + `"}`},
+		{"session key an array", `{"session_key":[],"openid":"o"}`},
+		{"session key of 15 bytes", `{"session_key":"AAAAAAAAAAAAAAAAAAAA","openid":"o"}`},
+		{"session key of 17 bytes", `{"session_key":"AAAAAAAAAAAAAAAAAAAAAAA=","openid":"o"}`},
+		{"session key of 24 bytes", `{"session_key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","openid":"o"}`},
+		{"session key that is no base64", `{"session_key":"!!!!!!!!!!!!!!!!!!!!!!==","openid":"o"}`},
+		{"session key with a line end", `{"session_key":"AAAAAAAAAAAA\nAAAAAAAAAA==","openid":"o"}`},
+	})
+}
+
+// TokenAnswers are such answers to a request for an access token. Nothing of a
+// user's is spent so.
+func TokenAnswers(elsewhere string) []Answer {
+	token := `"access_token":"` + wechat.TokenMark + `0"`
+	return answers(wechat.TokenPath, `{`+token+`,"expires_in":7200}`, elsewhere, unavailable, unavailable, []texts{
+		{"token missing", `{"expires_in":7200}`},
+		{"token empty", `{"access_token":"","expires_in":7200}`},
+		{"token null", `{"access_token":null,"expires_in":7200}`},
+		{"token a number", `{"access_token":1,"expires_in":7200}`},
+		{"a token twice", `{` + token + `,` + token + `,"expires_in":7200}`},
+		{"life missing", `{` + token + `}`},
+		{"life of nothing", `{` + token + `,"expires_in":0}`},
+		{"life before birth", `{` + token + `,"expires_in":-1}`},
+		{"life beyond 64 bits", `{` + token + `,"expires_in":99999999999999999999}`},
+		{"life a string", `{` + token + `,"expires_in":"7200"}`},
+	})
+}
+
+// PhoneAnswers are such answers to the exchange of a phone code of user's.
+func PhoneAnswers(user wechat.User, elsewhere string) []Answer {
+	const numbers = `"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":86`
+	info := func(numbers, watermark string) string {
+		return `{"errcode":0,"errmsg":"ok","phone_info":{` + numbers + `,"watermark":{"timestamp":1700000000,` + watermark + `}}}`
+	}
+	app := `"appid":"` + stage.AppID + `"`
+	with := func(from, to string) string { return info(strings.Replace(numbers, from, to, 1), app) }
+	return answers("/wxa/business/getuserphonenumber", info(numbers, app), elsewhere, upstreamError.do("tap"), timeout.do("tap"), []texts{
+		{"no phone_info", `{"errcode":0,"errmsg":"ok"}`},
+		{"phone_info null", `{"errcode":0,"phone_info":null}`},
+		{"phone_info an array", `{"errcode":0,"phone_info":[{` + numbers + `}]}`},
+		{"another mini-program's", info(numbers, `"appid":"wx1111111111111111"`)},
+		{"no watermark", `{"errcode":0,"phone_info":{` + numbers + `}}`},
+		{"phone missing", with(`"phoneNumber"`, `"number"`)},
+		{"phone a number", with(`"13599991111"`, `13599991111`)},
+		{"phone empty", with(`"13599991111"`, `""`)},
+		{"pure phone missing", with(`"purePhoneNumber"`, `"pure"`)},
+		{"country missing", with(`"countryCode"`, `"country"`)},
+		{"country a bool", with(`86`, `true`)},
+		{"country a fraction", with(`86`, `86.5`)},
+		{"inconsistent", with(`1111`, `1112`)},
+		{"a phone number twice", with(`"phoneNumber"`, `"phoneNumber":"13599992222","phoneNumber"`)},
+	})
+}
+
+// CheckAnswers are such answers to the question whether WeChat knows sealed
+// data. The user's login code is spent by then.
+func CheckAnswers(elsewhere string) []Answer {
+	spent := unavailable.do("login")
+	return answers("/wxa/business/checkencryptedmsg", `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1700000000}`, elsewhere, spent, spent, []texts{
+		{"no verdict", `{"errcode":0,"errmsg":"ok"}`},
+		{"a verdict in English", `{"errcode":0,"errmsg":"ok","valid":true}`},
+		{"a verdict of null", `{"errcode":0,"vaild":null}`},
+		{"a verdict of text", `{"errcode":0,"vaild":"true"}`},
+		{"a verdict of 1", `{"errcode":0,"vaild":1}`},
+		{"two verdicts", `{"errcode":0,"vaild":true,"vaild":true}`},
+	})
+}
+
+// texts is an answer that is no use by its text.
+type texts struct{ name, text string }
+
+// answers are those that are no use to a call of path, whose good answer is
+// good: those that more has, and those that are none to any call.
+func answers(path, good, elsewhere string, wantUseless, wantLate Want, more []texts) (all []Answer) {
 	text := func(body string) http.HandlerFunc { return wechat.Answer(body) }
 	status := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -110,12 +227,15 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 	done := func(net.Conn) {}
 	packed := bomb() // now, since making it takes longer than WeChat may
 	useless := func(name string, serve http.HandlerFunc) Answer {
-		return Answer{Name: name, Serve: serve, Want: upstreamError}
+		return Answer{Name: name, Serve: serve, Want: wantUseless}
 	}
 	late := func(name string, serve http.HandlerFunc) Answer {
-		return Answer{Name: name, Serve: serve, Want: timeout, Slow: true}
+		return Answer{Name: name, Serve: serve, Want: wantLate, Slow: true}
 	}
-	return []Answer{
+	for _, one := range more {
+		all = append(all, useless(one.name, text(one.text)))
+	}
+	return append(all,
 		useless("HTML", text("<html><body>"+mark)),
 		useless("nothing", text("")),
 		useless("{}", text("{}")),
@@ -125,20 +245,9 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 		useless("a string", text(`"`+mark+`"`)),
 		useless("text after it", text(good+good)),
 		useless("cut short, whole by its length", text(good[:len(good)-2])),
-		useless("a name twice", text(`{"openid":"other",`+good[1:])),
-		useless("no UTF-8", text(`{`+key+`,"openid":"`+"\xff"+`"}`)),
+		useless("an unknown name twice", text(`{"a":1,"a":2,`+good[1:])),
+		useless("no UTF-8", text(`{"a":"`+"\xff"+`",`+good[1:])),
 		useless("deep", text(strings.Repeat(`{"a":`, 10900))),
-		useless("openid a number", text(`{`+key+`,"openid":1}`)),
-		useless("openid empty", text(`{`+key+`,"openid":""}`)),
-		useless("openid null", text(`{`+key+`,"openid":null}`)),
-		useless("openid missing", text(`{`+key+`}`)),
-		useless("session key missing", text(`{"openid":"`+user.OpenID+`"}`)),
-		useless("session key an array", text(`{"session_key":[],"openid":"o"}`)),
-		useless("session key of 15 bytes", text(`{"session_key":"AAAAAAAAAAAAAAAAAAAA","openid":"o"}`)),
-		useless("session key of 17 bytes", text(`{"session_key":"AAAAAAAAAAAAAAAAAAAAAAA=","openid":"o"}`)),
-		useless("session key of 24 bytes", text(`{"session_key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","openid":"o"}`)),
-		useless("session key that is no base64", text(`{"session_key":"!!!!!!!!!!!!!!!!!!!!!!==","openid":"o"}`)),
-		useless("session key with a line end", text(`{"session_key":"AAAAAAAAAAAA\nAAAAAAAAAA==","openid":"o"}`)),
 		useless("errcode a string", text(`{"errcode":"40029"}`)),
 		useless("errcode a fraction", text(`{"errcode":40029.5}`)),
 		useless("errcode beyond 64 bits", text(`{"errcode":99999999999999999999}`)),
@@ -146,7 +255,7 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 		useless("status 201", status(201)), useless("status 204", status(204)), useless("status 304", status(304)), useless("status 400", status(400)),
 		useless("status 401", status(401)), useless("status 429", status(429)), useless("status 500", status(500)), useless("status 502", status(502)),
 		useless("redirect to another host", redirect(302, elsewhere)), useless("permanent redirect to another host", redirect(308, elsewhere)),
-		useless("redirect to itself", redirect(307, "/sns/jscode2session")),
+		useless("redirect to itself", redirect(307, path)),
 		useless("another protocol", raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", done)),
 
 		useless("over 64 KiB", text(good+strings.Repeat(" ", 64<<10))),
@@ -177,7 +286,7 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 		late("half a body and silence", raw(ok+"Content-Length: 500\r\n\r\n"+good, silent)),
 		late("interim answers, slowly", Bytes(func(c net.Conn) { drip(c, "HTTP/1.1 100 Continue\r\n\r\n", 50*time.Millisecond) })),
 		late("a byte at a time", raw(ok, func(c net.Conn) { drip(c, "a", 100*time.Millisecond) })),
-	}
+	)
 }
 
 // Surplus are good answers with bytes behind them that nobody asked for. The

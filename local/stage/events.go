@@ -5,8 +5,9 @@ import "wechat-phone/local/wechat"
 // The files in events/ were sealed once, for this user. Their codes can be used
 // again and again; all others work once.
 const (
-	EventCode     = "code-of-events"
-	UsedEventCode = "used-code-of-events" // always refused as used
+	EventCode      = "code-of-events"
+	UsedEventCode  = "used-code-of-events" // always refused as used
+	PhoneEventCode = "phone-code-of-events"
 )
 
 var eventUser = wechat.User{

@@ -78,6 +78,7 @@ func Raise(config Config) (*Stage, error) {
 		Secrets: &secretsmanager.Server{},
 	}
 	s.WeChat.Know(EventCode, eventUser)
+	s.WeChat.KnowPhone(PhoneEventCode, eventUser)
 	s.WeChat.Script(UsedEventCode, wechat.Refuse(40163, "code been used"))
 	if config.Secret == "" {
 		config.Secret = Secret(AppID, AppSecret)

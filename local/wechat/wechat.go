@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// codeLife is how long a login code may wait for its use.
+// codeLife is how long a code of either kind may wait for its use.
 const codeLife = 5 * time.Minute
 
 // User is somebody who uses the mini-program.
@@ -40,14 +40,18 @@ type Server struct {
 	mu      sync.Mutex
 	appID   string
 	secret  string
-	logins  map[string]*login // by code
+	logins  map[string]*grant // by login code
+	phones  map[string]*grant // by phone code
+	sealed  map[string]time.Time
 	scripts map[string]http.HandlerFunc
 	seen    map[string]int
 	taps    int
 	pruned  time.Time
+	tokens  tokens
 }
 
-type login struct {
+// grant is what a code is worth.
+type grant struct {
 	user     User
 	at       time.Time
 	used     bool
@@ -58,7 +62,9 @@ type login struct {
 func New(appID, secret string, now func() time.Time) *Server {
 	return &Server{
 		now: now, appID: appID, secret: secret,
-		logins: map[string]*login{}, scripts: map[string]http.HandlerFunc{}, seen: map[string]int{},
+		logins: map[string]*grant{}, phones: map[string]*grant{}, sealed: map[string]time.Time{},
+		scripts: map[string]http.HandlerFunc{}, seen: map[string]int{},
+		tokens: tokens{life: 2 * time.Hour, renewed: 5 * time.Minute, ends: map[string]time.Time{}},
 	}
 }
 
@@ -95,35 +101,49 @@ func (s *Server) Login(user User) (code string) {
 }
 
 // Grant is Login with a code of the caller's choice.
-func (s *Server) Grant(code string, user User) {
+func (s *Server) Grant(code string, user User) { s.grant(s.logins, code, user) }
+
+// GrantPhone makes code the phone code of a tap of user's.
+func (s *Server) GrantPhone(code string, user User) { s.grant(s.phones, code, user) }
+
+func (s *Server) grant(codes map[string]*grant, code string, user User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := s.now(); now.Sub(s.pruned) > codeLife {
 		s.pruned = now
-		maps.DeleteFunc(s.logins, func(_ string, l *login) bool { return !l.reusable && now.Sub(l.at) > 2*codeLife })
+		old := func(_ string, g *grant) bool { return !g.reusable && now.Sub(g.at) > 2*codeLife }
+		maps.DeleteFunc(s.logins, old)
+		maps.DeleteFunc(s.phones, old)
+		maps.DeleteFunc(s.sealed, func(_ string, at time.Time) bool { return now.Sub(at) > sealedKept })
 	}
-	s.logins[code] = &login{user: user, at: s.now()}
+	codes[code] = &grant{user: user, at: s.now()}
 }
 
 // Know makes code work for user, however often and late.
-func (s *Server) Know(code string, user User) {
+func (s *Server) Know(code string, user User) { s.know(s.logins, code, user) }
+
+// KnowPhone is Know for a phone code.
+func (s *Server) KnowPhone(code string, user User) { s.know(s.phones, code, user) }
+
+func (s *Server) know(codes map[string]*grant, code string, user User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.logins[code] = &login{user: user, reusable: true}
+	codes[code] = &grant{user: user, reusable: true}
 }
 
-// Script makes answer serve the exchange of code.
-func (s *Server) Script(code string, answer http.HandlerFunc) {
+// Script makes answer serve the calls about a code of either kind, about sealed
+// data by its Hash, or to stable_token by its TokenPath. Nil ends that.
+func (s *Server) Script(about string, answer http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.scripts[code] = answer
+	s.scripts[about] = answer
 }
 
-// Seen returns how often code has come in.
-func (s *Server) Seen(code string) int {
+// Seen returns how many calls have come in, about what Script says.
+func (s *Server) Seen(about string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen[code]
+	return s.seen[about]
 }
 
 // Tap is what the button hands over to the page, with the login code that the
@@ -141,14 +161,30 @@ func (s *Server) Tap(user User) Tap {
 	return tap
 }
 
-// SealPhone seals user's phone number, for a login to come.
+// PhoneTap is what the button hands over since base library 2.21.2, with the
+// login code that the page may have got before.
+type PhoneTap struct {
+	PhoneCode string `json:"phoneCode"`
+	Code      string `json:"code,omitempty"`
+}
+
+// TapPhone logs user in and taps.
+func (s *Server) TapPhone(user User) PhoneTap {
+	code := hex.EncodeToString(random(32))
+	s.GrantPhone(code, user)
+	return PhoneTap{code, s.Login(user)}
+}
+
+// SealPhone seals user's phone number, for a login to come, and remembers that
+// it did.
 func (s *Server) SealPhone(user User) Tap {
 	s.mu.Lock()
-	appID := s.appID
-	s.mu.Unlock()
-	return Seal(user.SessionKey, fmt.Appendf(nil,
+	defer s.mu.Unlock()
+	tap := Seal(user.SessionKey, fmt.Appendf(nil,
 		`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":%q,"watermark":{"timestamp":%d,"appid":%q}}`,
-		user.Phone, user.PurePhone, user.CountryCode, s.now().Unix(), appID))
+		user.Phone, user.PurePhone, user.CountryCode, s.now().Unix(), s.appID))
+	s.sealed[Hash(tap.EncryptedData)] = s.now()
+	return tap
 }
 
 // Seal pads text (PKCS#7) and encrypts it (AES-128-CBC) under a new iv.
@@ -178,52 +214,85 @@ func SealPadded(sessionKey, text []byte) Tap {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /sns/jscode2session":
-		s.code2Session(w, r)
+		s.serve(w, r, r.URL.Query().Get("js_code"), s.code2Session)
+	case "POST " + TokenPath:
+		s.serveBody(w, r, func(sent) string { return TokenPath }, s.stableToken)
+	case "POST /wxa/business/getuserphonenumber":
+		s.serveBody(w, r, func(in sent) string { return in.Code }, s.phoneNumber)
+	case "POST /wxa/business/checkencryptedmsg":
+		s.serveBody(w, r, func(in sent) string { return in.Hash }, s.checkEncryptedMsg)
 	case "GET /tap":
+		var tap any
+		switch user := s.NewUser(); r.URL.Query().Get("shape") {
+		case "phone-code":
+			tap = s.TapPhone(user)
+		default:
+			tap = s.Tap(user)
+		}
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		_ = json.MarshalWrite(w, s.Tap(s.NewUser()))
+		_ = json.MarshalWrite(w, tap)
 	default:
 		http.NotFound(w, r)
 	}
 }
 
-func (s *Server) code2Session(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	code := query.Get("js_code")
-
+// serve counts a call, and has it answered by its script or else by answer,
+// which is called with mu held.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, about string, answer func(*http.Request) http.HandlerFunc) {
 	s.mu.Lock()
-	s.seen[code]++
-	script := s.scripts[code]
+	s.seen[about]++
+	serve := s.scripts[about]
+	if serve == nil {
+		serve = answer(r)
+	}
 	s.mu.Unlock()
-	if script != nil {
-		script(w, r)
-		return
-	}
+	serve(w, r)
+}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.logins[code]
-	switch {
-	case query.Get("grant_type") != "authorization_code":
-		Refuse(40002, "invalid grant_type")(w, r)
-	case query.Get("appid") == "":
-		Refuse(41002, "appid missing")(w, r)
-	case query.Get("secret") == "":
-		Refuse(41004, "appsecret missing")(w, r)
-	case query.Get("appid") != s.appID:
-		Refuse(40013, "invalid appid")(w, r)
-	case subtle.ConstantTimeCompare([]byte(query.Get("secret")), []byte(s.secret)) == 0:
-		Refuse(40125, "invalid appsecret")(w, r)
-	case code == "":
-		Refuse(41008, "missing code")(w, r)
-	case l == nil, !l.reusable && s.now().Sub(l.at) > codeLife:
-		Refuse(40029, "invalid code")(w, r)
-	case l.used && !l.reusable:
-		Refuse(40163, "code been used")(w, r)
-	default:
-		l.used = true
-		Accept(l.user)(w, r)
+func (s *Server) code2Session(r *http.Request) http.HandlerFunc {
+	query := r.URL.Query()
+	if query.Get("grant_type") != "authorization_code" {
+		return Refuse(40002, "invalid grant_type")
 	}
+	if refusal := s.refusal(query.Get("appid"), query.Get("secret")); refusal != nil {
+		return refusal
+	}
+	if query.Get("js_code") == "" {
+		return Refuse(41008, "missing code")
+	}
+	user, refusal := s.use(s.logins, query.Get("js_code"))
+	if refusal != nil {
+		return refusal
+	}
+	return Accept(user)
+}
+
+// refusal is the answer to wrong credentials, nil to the right ones.
+func (s *Server) refusal(appID, secret string) http.HandlerFunc {
+	switch {
+	case appID == "":
+		return Refuse(41002, "appid missing")
+	case secret == "":
+		return Refuse(41004, "appsecret missing")
+	case appID != s.appID:
+		return Refuse(40013, "invalid appid")
+	case subtle.ConstantTimeCompare([]byte(secret), []byte(s.secret)) == 0:
+		return Refuse(40125, "invalid appsecret")
+	}
+	return nil
+}
+
+// use uses a code up, or says why it cannot be.
+func (s *Server) use(codes map[string]*grant, code string) (User, http.HandlerFunc) {
+	g := codes[code]
+	switch {
+	case g == nil, !g.reusable && s.now().Sub(g.at) > codeLife:
+		return User{}, Refuse(40029, "invalid code")
+	case g.used && !g.reusable:
+		return User{}, Refuse(40163, "code been used")
+	}
+	g.used = true
+	return g.user, nil
 }
 
 // Refuse answers with an errcode, under status 200 as WeChat does.
