@@ -61,7 +61,8 @@ type Store struct {
 // New returns a Store of the secret with that name or ARN. It does no I/O.
 func New(api SecretsManager, id string, now func() time.Time) *Store {
 	s := &Store{api: api, id: id, clock: now}
-	s.source = flight.New(s.read, &Error{Temporary: true, Reason: "timeout"}, now)
+	oneID := func(string, string) bool { return true }
+	s.source = flight.New(s.read, oneID, &Error{Temporary: true, Reason: "timeout"}, now)
 	return s
 }
 

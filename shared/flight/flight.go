@@ -32,8 +32,9 @@ func (c Clock) Within(start time.Time, d time.Duration) bool {
 // Source gives values that a fetch by key gave. It keeps the last one, whatever
 // its key: callers that use several keys must know whose a value is. It is safe
 // for concurrent use.
-type Source[K comparable, V any] struct {
+type Source[K, V any] struct {
 	fetch func(context.Context, K) (V, error)
+	same  func(K, K) bool
 	late  error
 	clock Clock
 
@@ -45,7 +46,7 @@ type Source[K comparable, V any] struct {
 }
 
 // Flight is one fetch, shared by all who wait for it.
-type Flight[K comparable, V any] struct {
+type Flight[K, V any] struct {
 	key   K
 	late  error
 	began time.Time
@@ -54,10 +55,10 @@ type Flight[K comparable, V any] struct {
 	err   error
 }
 
-// New returns a Source over fetch, which is given two seconds. late is the
-// error of those who gave up waiting for it.
-func New[K comparable, V any](fetch func(context.Context, K) (V, error), late error, clock Clock) *Source[K, V] {
-	return &Source[K, V]{fetch: fetch, late: late, clock: clock}
+// New returns a Source over fetch, which is given two seconds. same says which
+// keys are one; late is the error of those who gave up waiting.
+func New[K, V any](fetch func(context.Context, K) (V, error), same func(K, K) bool, late error, clock Clock) *Source[K, V] {
+	return &Source[K, V]{fetch: fetch, same: same, late: late, clock: clock}
 }
 
 // Current returns the value that is kept.
@@ -87,7 +88,7 @@ func (s *Source[K, V]) Get(ctx context.Context, key K, good func(V) bool) (V, er
 		defer s.mu.Unlock()
 		return *s.current, nil
 	}
-	if f := s.failed; f != nil && f.key == key && s.clock.Within(s.failedAt, failureKept) {
+	if f := s.failed; f != nil && s.same(f.key, key) && s.clock.Within(s.failedAt, failureKept) {
 		defer s.mu.Unlock()
 		return f.value, f.err
 	}
@@ -119,7 +120,7 @@ func (s *Source[K, V]) Fetch(key K) *Flight[K, V] {
 // others may wait for it too. So Lambda may freeze the process while one runs:
 // what is past its time then is left to itself, and its end says nothing of now.
 func (s *Source[K, V]) join(key K) *Flight[K, V] {
-	if f := s.running; f != nil && f.key == key && s.clock.Within(f.began, Timeout) {
+	if f := s.running; f != nil && s.same(f.key, key) && s.clock.Within(f.began, Timeout) {
 		return f
 	}
 	f := &Flight[K, V]{key: key, late: s.late, began: s.clock.Now(), done: make(chan struct{})}

@@ -55,7 +55,7 @@ func TestClockIsOfTheWall(t *testing.T) {
 func TestValueThatIsNotGoodIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"a": "1"}}
-		source := New(api.fetch, errLate, time.Now)
+		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
 		get := func(good, want string, calls int32) {
 			t.Helper()
 			if got, err := source.Get(t.Context(), "a", is(good)); err != nil || got != want || api.calls.Load() != calls {
@@ -83,11 +83,11 @@ func TestValueThatIsNotGoodIsFetchedAgain(t *testing.T) {
 func TestKeysShareNoFetchAndNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"good": "1"}, after: time.Second}
-		source := New(api.fetch, errLate, time.Now)
+		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
 		var all sync.WaitGroup
-		for range 10 {
+		for i := range 10 {
 			all.Go(func() {
-				if _, err := source.Get(t.Context(), "bad", is("1")); !errors.Is(err, errBroken) {
+				if _, err := source.Get(t.Context(), []string{"bad", "BAD"}[i%2], is("1")); !errors.Is(err, errBroken) {
 					t.Errorf("by the bad key: %v", err)
 				}
 			})
@@ -117,7 +117,7 @@ func TestKeysShareNoFetchAndNoFailure(t *testing.T) {
 func TestOneWhoGivesUpIsLateAndTheFetchGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"a": "1"}, after: time.Second}
-		source := New(api.fetch, errLate, time.Now)
+		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		if _, err := source.Get(ctx, "a", is("1")); !errors.Is(err, errLate) {
@@ -132,7 +132,7 @@ func TestOneWhoGivesUpIsLateAndTheFetchGoesOn(t *testing.T) {
 func TestFailureOfALoadIsNotRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{}}
-		source := New(api.fetch, errLate, time.Now)
+		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
 		if _, err := source.Load("a"); !errors.Is(err, errBroken) {
 			t.Error(err)
 		}

@@ -71,7 +71,7 @@ type token struct {
 // NewTokens returns a Tokens. It does no I/O.
 func NewTokens(c *Client, now func() time.Time) *Tokens {
 	t := &Tokens{client: c, clock: now}
-	t.source = flight.New(t.fetch, &Error{API: TokenAPI, Kind: TimedOut, Reason: "timeout"}, now)
+	t.source = flight.New(t.fetch, Credentials.Equal, &Error{API: TokenAPI, Kind: TimedOut, Reason: "timeout"}, now)
 	return t
 }
 

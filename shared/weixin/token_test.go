@@ -160,6 +160,9 @@ func TestFailureIsRememberedForOneSecondAndForItsCredentials(t *testing.T) {
 	}
 	wrong(0, 1)
 	wrong(999*time.Millisecond, 1)
+	if _, err := tokens.Get(t.Context(), Credentials{app.AppID, AppSecret{redacted.New(secretText)}}); err == nil || s.calls.Load() != 1 {
+		t.Errorf("with the same secret, read again: %d fetches, %v", s.calls.Load(), err)
+	}
 	wrong(time.Second, 2)
 	if err := tokens.Load(app); !RejectsCredentials(err) || s.calls.Load() != 3 {
 		t.Errorf("a load: %v, %d fetches", err, s.calls.Load())
