@@ -36,12 +36,21 @@ func TestNothingBreaksItAndNothingLeaksFromIt(t *testing.T) {
 	t.Run("WeChat misbehaving", func(t *testing.T) {
 		t.Parallel()
 		t.Run("errcodes", testRefusals)
+		t.Run("errcodes to the token", testTokenRefusals)
+		t.Run("errcodes to a phone code", testPhoneRefusals)
+		t.Run("errcodes to sealed data", testCheckRefusals)
 		t.Run("answers", testAnswers)
+		t.Run("answers to the token", testTokenAnswers)
+		t.Run("answers to a phone code", testPhoneAnswers)
+		t.Run("answers to sealed data", testCheckAnswers)
 		t.Run("surplus", testSurplus)
 		t.Run("resets before the request", testResetBeforeTheRequest)
 		t.Run("certificates", testCertificates)
 	})
 	t.Run("frozen", testFreeze)
+	t.Run("frozen within a fetch", testFreezeWithinAFetch)
+	t.Run("the token's end", testTokenExpiry)
+	t.Run("64 rejected at once", testManyRejectedAtOnce)
 	t.Run("Secrets Manager misbehaving", func(t *testing.T) {
 		t.Parallel()
 		t.Run("at start", testReadingsAtStart)
@@ -65,13 +74,7 @@ func testRefusals(t *testing.T) {
 	for _, answer := range hostile.Refusals() {
 		got := r.post(r.scripted(newUser(), answer.Serve))
 		r.want(answer.Name, got, answer.Want)
-		if strings.Contains(got.body, "192.0.2.1") || strings.Contains(got.body, "rid") {
-			t.Errorf("%s: the answer repeats WeChat's text", answer.Name)
-		}
-		line := r.logs.request(t, got)
-		if line.ErrCode != answer.ErrCode || len(line.RID) != 26 || line.Outcome != answer.Want.Error || line.Status != answer.Want.Status {
-			t.Errorf("%s: logged as %+v", answer.Name, line)
-		}
+		r.wantRefused(answer, got, "jscode2session")
 		r.wantPhone("after "+answer.Name, r.newTap())
 	}
 }
@@ -81,31 +84,19 @@ func testAnswers(t *testing.T) {
 	var elsewhere atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	defer other.Close()
-	const timeout = 400 * time.Millisecond
 	r := raise(t, func(c *stage.Config) {
-		c.Env, c.Concurrency = []string{"WECHAT_TIMEOUT=" + timeout.String()}, 4
+		c.Env, c.Concurrency = []string{"WECHAT_TIMEOUT=" + shortTime.String()}, 4
 	})
-	var all sync.WaitGroup
-	side := make(chan bool, 4)
-	for i := range hostile.Answers(newUser(), other.URL) {
-		side <- true
-		all.Go(func() {
-			defer func() { <-side }()
-			user := newUser()
-			answer := hostile.Answers(user, other.URL)[i]
-			tap := r.scripted(user, answer.Serve)
-			began := time.Now()
-			r.want(answer.Name, r.post(tap), answer.Want)
-			if took := time.Since(began); took > timeout+time.Second || answer.Slow && took < timeout {
-				t.Errorf("%s: answered after %v", answer.Name, took)
-			}
-			if seen := r.WeChat.Seen(tap.Code); seen != 1 {
-				t.Errorf("%s: WeChat saw the code %d times", answer.Name, seen)
-			}
-			r.wantPhone("after "+answer.Name, r.newTap())
-		})
-	}
-	all.Wait()
+	r.sideBySide(4, len(hostile.Answers(newUser(), other.URL)), func(i int) {
+		user := newUser()
+		answer := hostile.Answers(user, other.URL)[i]
+		tap := r.scripted(user, answer.Serve)
+		r.wantInTime(answer, func() answered { return r.post(tap) })
+		if seen := r.WeChat.Seen(tap.Code); seen != 1 {
+			t.Errorf("%s: WeChat saw the code %d times", answer.Name, seen)
+		}
+		r.wantPhone("after "+answer.Name, r.newTap())
+	})
 	if elsewhere.Load() != 0 {
 		t.Error("a redirect was followed")
 	}
@@ -383,12 +374,12 @@ func testFreeze(t *testing.T) {
 					t.Parallel()
 					w := newWeChat(t, scheme)
 					r := w.raise(t, "GOMAXPROCS="+procs)
-					r.wantPhone("before", r.newTap())
-					for range 100 {
+					r.wantPhoneByCode("before", r.tapPhone(newUser()))
+					for i := range 100 {
 						r.freeze(func() {
 							waitFor(t, "WeChat has ended a connection", func() bool { return w.endIdle(end == "RST") > 0 })
 							time.Sleep(5 * time.Millisecond)
-						})
+						}, i%2 == 0)
 					}
 				})
 			}
@@ -397,16 +388,21 @@ func testFreeze(t *testing.T) {
 }
 
 // freeze stops the process, does what happens meanwhile, hands the next event to
-// it and lets it go on. The request must succeed, and its code be sent once.
-func (r *rig) freeze(meanwhile func()) {
+// it and lets it go on. The request, with a phone code or with sealed data, must
+// succeed, and its code be sent once.
+func (r *rig) freeze(meanwhile func(), byPhoneCode bool) {
 	r.t.Helper()
 	if err := r.Function.Signal(syscall.SIGSTOP); err != nil {
 		r.t.Fatal(err)
 	}
 	meanwhile()
-	tap := r.newTap()
+	sealed, phone := r.newTap(), r.tapPhone(newUser())
+	code, post := sealed.Code, func() answered { return r.post(sealed) }
+	if byPhoneCode {
+		code, post = phone.PhoneCode, func() answered { return r.postPhone(phone) }
+	}
 	answer := make(chan answered)
-	go func() { answer <- r.post(tap) }()
+	go func() { answer <- post() }()
 	time.Sleep(5 * time.Millisecond) // until the event waits for the process
 	began := time.Now()
 	if err := r.Function.Signal(syscall.SIGCONT); err != nil {
@@ -414,7 +410,7 @@ func (r *rig) freeze(meanwhile func()) {
 	}
 	got := <-answer
 	r.want("after a freeze", got, hostile.Want{})
-	if seen, took := r.WeChat.Seen(tap.Code), time.Since(began); seen != 1 || took > 2*time.Second {
+	if seen, took := r.WeChat.Seen(code), time.Since(began); seen != 1 || took > 2*time.Second {
 		r.t.Errorf("after a freeze: WeChat saw the code %d times, and the answer took %v", seen, took)
 	}
 }
@@ -652,8 +648,12 @@ func testManyAtOnce(t *testing.T) {
 	for i := range many {
 		all.Go(func() {
 			for j := range 20 {
-				if (i+j)%3 != 0 {
+				switch (i + j) % 6 {
+				case 1, 4:
 					r.wantPhone("one of many", r.newTap())
+					continue
+				case 2, 5:
+					r.wantPhoneByCode("one of many", r.tapBoth(newUser()))
 					continue
 				}
 				request := bad[(20*i+j)%len(bad)]

@@ -115,8 +115,10 @@ func soak(b *testing.B, first, all int) (atFirst, atEnd figures) {
 // caller's side and on WeChat's.
 func (r *rig) soakRequest(i int, bad []hostile.Request) {
 	switch {
-	case i%3 != 0:
+	case i%3 == 1:
 		r.wantPhone("a good request", r.newTap())
+	case i%3 == 2:
+		r.wantPhoneByCode("a good request", r.tapBoth(newUser()))
 	case i%2 == 0:
 		request := bad[i/6%len(bad)]
 		r.want(request.Name, r.send(request.Method, request.Path, request.ContentType, request.Body), request.Want)
@@ -168,7 +170,7 @@ func BenchmarkSoakFreeze(b *testing.B) {
 						way.lose()
 					}
 					time.Sleep(90 * time.Second)
-				})
+				}, i>>1&1 == 0)
 			})
 		}
 		all.Wait()

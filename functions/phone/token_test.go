@@ -1,0 +1,293 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"wechat-phone/local/hostile"
+	"wechat-phone/local/stage"
+	"wechat-phone/local/wechat"
+)
+
+// The parts of TestNothingBreaksItAndNothingLeaksFromIt that are about access
+// tokens and the calls that need one.
+
+func testTokenRefusals(t *testing.T) {
+	t.Parallel()
+	r := raise(t, nil)
+	for i, answer := range hostile.TokenRefusals() {
+		r.WeChat.Script(wechat.TokenPath, answer.Serve)
+		tap := r.tapBoth(newUser())
+		if i%2 == 0 {
+			tap.Code = ""
+		}
+		got := r.postPhone(tap)
+		failed := time.Now()
+		r.want(answer.Name, got, answer.Want)
+		r.wantRefused(answer, got, "stable_token")
+		calls := r.WeChat.Seen(wechat.TokenPath)
+		r.want(answer.Name+" again", r.postPhone(tap), answer.Want)
+		if more := r.WeChat.Seen(wechat.TokenPath) - calls; more != 0 && time.Since(failed) < 900*time.Millisecond {
+			t.Errorf("%s: %d more fetches within a second", answer.Name, more)
+		}
+		if seen := r.WeChat.Seen(tap.PhoneCode); seen != 0 {
+			t.Errorf("%s: WeChat saw the phone code %d times", answer.Name, seen)
+		}
+		time.Sleep(time.Until(failed.Add(1050 * time.Millisecond)))
+	}
+	r.WeChat.Script(wechat.TokenPath, nil)
+	r.wantPhoneByCode("after all", r.tapBoth(newUser()))
+}
+
+// wantRefused checks what is told of a refusal, and what is logged.
+func (r *rig) wantRefused(answer hostile.Answer, got answered, api string) {
+	r.t.Helper()
+	if strings.Contains(got.body, "192.0.2.1") || strings.Contains(got.body, "rid") {
+		r.t.Errorf("%s: the answer repeats WeChat's text", answer.Name)
+	}
+	line := r.logs.request(r.t, got)
+	if line.ErrCode != answer.ErrCode || len(line.RID) != 26 || line.Outcome != got.Error || line.Status != got.status || !strings.Contains(line.Reason, api) {
+		r.t.Errorf("%s: logged as %+v", answer.Name, line)
+	}
+}
+
+func testPhoneRefusals(t *testing.T) {
+	t.Parallel()
+	r := raise(t, nil)
+	for _, answer := range hostile.PhoneRefusals() {
+		alone, both := r.tapPhone(newUser()), r.tapBoth(newUser())
+		r.WeChat.Script(alone.PhoneCode, answer.Serve)
+		r.WeChat.Script(both.PhoneCode, answer.Serve)
+		got := r.postPhone(alone)
+		r.want(answer.Name, got, answer.Want)
+		r.wantRefused(answer, got, "getuserphonenumber")
+		spent := answer.Want
+		if spent.Action == "retry" || spent.Action == "wait" {
+			spent.Action = "tap"
+		}
+		r.want(answer.Name+", the login code spent", r.postPhone(both), spent)
+		r.wantPhoneByCode("after "+answer.Name, r.tapBoth(newUser()))
+	}
+}
+
+func testCheckRefusals(t *testing.T) {
+	t.Parallel()
+	r := raise(t, env(verifying))
+	for _, answer := range hostile.CheckRefusals() {
+		tap := r.newTap()
+		r.WeChat.Script(wechat.Hash(tap.EncryptedData), answer.Serve)
+		got := r.post(tap)
+		r.want(answer.Name, got, answer.Want)
+		if got.Error != "undecryptable" {
+			r.wantRefused(answer, got, "checkencryptedmsg")
+		}
+		r.wantPhone("after "+answer.Name, r.newTap())
+	}
+}
+
+const shortTime = 400 * time.Millisecond
+
+// wantInTime is want for an answer of the catalogue's.
+func (r *rig) wantInTime(answer hostile.Answer, post func() answered) {
+	r.t.Helper()
+	began := time.Now()
+	r.want(answer.Name, post(), answer.Want)
+	if took := time.Since(began); took > shortTime+time.Second || answer.Slow && took < shortTime {
+		r.t.Errorf("%s: answered after %v", answer.Name, took)
+	}
+}
+
+// noServer is a URL of nobody's.
+const noServer = "http://127.0.0.1:1"
+
+func testPhoneAnswers(t *testing.T) {
+	t.Parallel()
+	r := raise(t, func(c *stage.Config) {
+		c.Env, c.Concurrency = []string{"WECHAT_TIMEOUT=" + shortTime.String()}, 4
+	})
+	r.sideBySide(4, len(hostile.PhoneAnswers(newUser(), noServer)), func(i int) {
+		user := newUser()
+		answer := hostile.PhoneAnswers(user, noServer)[i]
+		tap := r.tapPhone(user)
+		if i%2 == 0 {
+			tap.Code = r.login(user)
+		}
+		r.WeChat.Script(tap.PhoneCode, answer.Serve)
+		r.wantInTime(answer, func() answered { return r.postPhone(tap) })
+		if seen := r.WeChat.Seen(tap.PhoneCode); seen != 1 {
+			t.Errorf("%s: WeChat saw the phone code %d times", answer.Name, seen)
+		}
+		r.wantPhoneByCode("after "+answer.Name, r.tapBoth(newUser()))
+	})
+}
+
+func testCheckAnswers(t *testing.T) {
+	t.Parallel()
+	r := raise(t, func(c *stage.Config) {
+		c.Env, c.Concurrency = []string{verifying, "WECHAT_TIMEOUT=" + shortTime.String()}, 4
+	})
+	r.sideBySide(4, len(hostile.CheckAnswers(noServer)), func(i int) {
+		answer := hostile.CheckAnswers(noServer)[i]
+		tap := r.newTap()
+		r.WeChat.Script(wechat.Hash(tap.EncryptedData), answer.Serve)
+		r.wantInTime(answer, func() answered { return r.post(tap) })
+		if seen := r.WeChat.Seen(wechat.Hash(tap.EncryptedData)); seen != 1 {
+			t.Errorf("%s: WeChat was asked %d times", answer.Name, seen)
+		}
+		r.wantPhone("after "+answer.Name, r.newTap())
+	})
+}
+
+// A failure is remembered for a second, and silence has two before: so several
+// functions go through the catalogue.
+func testTokenAnswers(t *testing.T) {
+	t.Parallel()
+	const rigs = 10
+	for n := range rigs {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			r := raise(t, env("WECHAT_TIMEOUT="+shortTime.String()))
+			all := hostile.TokenAnswers(noServer)
+			for i := n; i < len(all); i += rigs {
+				answer := all[i]
+				r.WeChat.Script(wechat.TokenPath, answer.Serve)
+				tap := r.tapBoth(newUser())
+				calls := r.WeChat.Seen(wechat.TokenPath)
+				r.wantInTime(answer, func() answered { return r.postPhone(tap) })
+				if calls = r.WeChat.Seen(wechat.TokenPath) - calls; calls != 1 {
+					t.Errorf("%s: %d fetches of the token", answer.Name, calls)
+				}
+				if seen := r.WeChat.Seen(tap.PhoneCode) + r.WeChat.Seen(tap.Code); seen != 0 {
+					t.Errorf("%s: WeChat saw codes %d times", answer.Name, seen)
+				}
+				if answer.Slow {
+					time.Sleep(2 * time.Second)
+				}
+				time.Sleep(1050 * time.Millisecond)
+			}
+			r.WeChat.Script(wechat.TokenPath, nil)
+			r.wantPhoneByCode("after all", r.tapBoth(newUser()))
+		})
+	}
+}
+
+// sideBySide does what do does for each of many, some at once.
+func (r *rig) sideBySide(some, many int, do func(i int)) {
+	var all sync.WaitGroup
+	side := make(chan bool, some)
+	for i := range many {
+		side <- true
+		all.Go(func() {
+			defer func() { <-side }()
+			do(i)
+		})
+	}
+	all.Wait()
+}
+
+// Lambda freezes the process while the token is on its way, and thaws it with
+// the next event when that fetch is long past its time: its end says nothing of
+// now.
+func testFreezeWithinAFetch(t *testing.T) {
+	t.Parallel()
+	r := raise(t, env("WECHAT_TIMEOUT=300ms"))
+	r.WeChat.Script(wechat.TokenPath, hostile.Silence)
+	r.wantFailure("silence", r.postPhone(r.tapPhone(newUser())), "unavailable", 503, "retry")
+	r.freeze(func() {
+		r.WeChat.Script(wechat.TokenPath, nil)
+		time.Sleep(3 * time.Second) // two until it has failed, and one for which that is remembered
+	}, true)
+	if calls := r.WeChat.Seen(wechat.TokenPath); calls != 2 {
+		t.Errorf("%d fetches of the token", calls)
+	}
+}
+
+// Two processes and 128 requests at once go through several lives of the token,
+// and through its violent end: no request fails, and each process fetches each
+// token once at most.
+func testTokenExpiry(t *testing.T) {
+	t.Parallel()
+	w := newWeChat(t, "http")
+	server := wechat.New(stage.AppID, stage.AppSecret, time.Now)
+	server.SetTokenLife(122*time.Second, 121*time.Second) // of which two minutes are not used
+	w.serve(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
+		if q.URL.Path == wechat.TokenPath {
+			time.Sleep(100 * time.Millisecond) // for many to wait
+		}
+		server.ServeHTTP(out, q)
+	}))
+	const processes, many = 2, 64
+	var all sync.WaitGroup
+	var done atomic.Int32
+	stop := make(chan bool)
+	for p := range processes {
+		r := raise(t, func(c *stage.Config) {
+			c.WeChatURL, c.Concurrency, c.Env = w.URL, many, []string{"WECHAT_TIMEOUT=9s", []string{verifying, ""}[p]}
+		})
+		r.WeChat = server
+		for i := range many {
+			all.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(200 * time.Millisecond):
+					}
+					switch {
+					case i%2 == 0:
+						r.wantPhoneByCode("a request through the token's end", r.tapBoth(newUser()))
+					default:
+						r.wantPhone("a request through the token's end", r.newTap())
+					}
+					done.Add(1)
+				}
+			})
+		}
+	}
+	waitFor(t, "the token has come to its end three times", func() bool { return server.Tokens() > 3 })
+	server.EndToken()
+	waitFor(t, "there is another", func() bool { return server.Tokens() > 5 })
+	close(stop)
+	all.Wait()
+	if calls, tokens := server.Seen(wechat.TokenPath), server.Tokens(); calls > processes*tokens {
+		t.Errorf("%d fetches of %d tokens by %d processes", calls, tokens, processes)
+	}
+	t.Logf("%d requests, %d tokens, %d fetches", done.Load(), server.Tokens(), server.Seen(wechat.TokenPath))
+}
+
+// All of 64 calls are under way when WeChat ends their token.
+func testManyRejectedAtOnce(t *testing.T) {
+	t.Parallel()
+	const many = 64
+	r := raise(t, func(c *stage.Config) { c.Concurrency, c.Env = many, []string{"WECHAT_TIMEOUT=9s", verifying} })
+	var all sync.WaitGroup
+	arrived, release := make(chan bool, many), make(chan bool)
+	for i := range many {
+		user := newUser()
+		phone, sealed := r.tapPhone(user), r.tap(user)
+		about, post := phone.PhoneCode, func() answered { return r.postPhone(phone) }
+		if i%2 == 0 {
+			about, post = wechat.Hash(sealed.EncryptedData), func() answered { return r.post(sealed) }
+		}
+		r.WeChat.Script(about, func(w http.ResponseWriter, q *http.Request) {
+			r.WeChat.Script(about, nil)
+			arrived <- true
+			<-release
+			wechat.Refuse(42001, "access_token expired")(w, q)
+		})
+		all.Go(func() { r.want("one of 64", post(), hostile.Want{}) })
+	}
+	for range many {
+		<-arrived
+	}
+	r.WeChat.EndToken()
+	close(release)
+	all.Wait()
+	if calls := r.WeChat.Seen(wechat.TokenPath); calls != 2 {
+		t.Errorf("%d fetches of the token, want one at start and one more", calls)
+	}
+}
