@@ -88,6 +88,7 @@ func run(ctx context.Context) error {
 	if config.WeChatURL == "" {
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
 		fmt.Printf("A whole login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
+		fmt.Printf("The same with a phone code:\n\n  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
 	}
 	fmt.Println("Ctrl-C ends it.")
 	<-ctx.Done()
