@@ -13,10 +13,10 @@ import (
 // This file has the APIs that have a body.
 
 // TokenPath is that of stable_token.
-const TokenPath = "/cgi-bin/stable_token"
+const TokenPath = "/cgi-bin/stable_token" // #nosec G101 -- no credential
 
 // TokenMark begins every access token.
-const TokenMark = "99_token-made-up-"
+const TokenMark = "99_token-made-up-" // #nosec G101 -- made up
 
 // sealedKept is how long WeChat knows what it sealed.
 const sealedKept = 3 * 24 * time.Hour

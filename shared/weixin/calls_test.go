@@ -99,28 +99,14 @@ func TestCallsAreExactlyWhatWeChatDocuments(t *testing.T) {
 		{"checkencryptedmsg", func(c *Client) error { _, err := c.CheckEncryptedMsg(t.Context(), accessToken, sealed); return err }, `{"vaild":true}`,
 			"/wxa/business/checkencryptedmsg?access_token=canary-token%26%3D", `{"encrypted_msg_hash":"` + hashOf + `"}`},
 	} {
-		got := make(chan string, 1)
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			c, err := l.Accept()
-			if err != nil {
-				return
+		text, host := sentBy(t, test.answer, func(c *Client) {
+			if err := test.call(c); err != nil {
+				t.Errorf("%s: %v", test.name, err)
 			}
-			text := make([]byte, 4096)
-			n, _ := c.Read(text)
-			got <- string(text[:n])
-			_, _ = io.WriteString(c, reply(test.answer))
-		}()
-		if err := test.call(newClient(t, "http://"+l.Addr().String()+"/proxy")); err != nil {
-			t.Errorf("%s: %v", test.name, err)
-		}
-		_ = l.Close()
-		want := "POST /proxy" + test.target + " HTTP/1.1\r\nHost: " + l.Addr().String() + "\r\nUser-Agent: wechat-phone\r\n" +
+		})
+		want := "POST /proxy" + test.target + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: wechat-phone\r\n" +
 			fmt.Sprintf("Content-Length: %d\r\nAccept: application/json\r\nContent-Type: application/json\r\n\r\n%s", len(test.body), test.body)
-		if text := <-got; text != want {
+		if text != want {
 			t.Errorf("%s: sent\n%q\nwant\n%q", test.name, text, want)
 		}
 	}

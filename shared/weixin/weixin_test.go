@@ -137,7 +137,9 @@ func exchange(t *testing.T, c *Client, code string, timeout time.Duration) (Sess
 	return session, failure
 }
 
-func TestRequestIsExactlyWhatWeChatDocuments(t *testing.T) {
+// sentBy returns what call sends, byte by byte, to a server that answers so.
+func sentBy(t *testing.T, answer string, call func(*Client)) (text, host string) {
+	t.Helper()
 	got := make(chan string, 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -152,14 +154,21 @@ func TestRequestIsExactlyWhatWeChatDocuments(t *testing.T) {
 		text := make([]byte, 4096)
 		n, _ := c.Read(text)
 		got <- string(text[:n])
-		_, _ = io.WriteString(c, reply(goodAnswer))
+		_, _ = io.WriteString(c, reply(answer))
 	}()
-	if _, failure := exchange(t, newClient(t, "http://"+l.Addr().String()+"/proxy"), "a+b&c=d e", time.Second); failure != nil {
-		t.Fatal(failure)
-	}
+	call(newClient(t, "http://"+l.Addr().String()+"/proxy"))
+	return <-got, l.Addr().String()
+}
+
+func TestRequestIsExactlyWhatWeChatDocuments(t *testing.T) {
+	text, host := sentBy(t, goodAnswer, func(c *Client) {
+		if _, failure := exchange(t, c, "a+b&c=d e", time.Second); failure != nil {
+			t.Fatal(failure)
+		}
+	})
 	want := "GET /proxy/sns/jscode2session?appid=wx0123456789abcdef&grant_type=authorization_code&js_code=a%2Bb%26c%3Dd+e&secret=canary-secret%26%3D HTTP/1.1\r\n" +
-		"Host: " + l.Addr().String() + "\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n"
-	if text := <-got; text != want {
+		"Host: " + host + "\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n"
+	if text != want {
 		t.Errorf("sent\n%q\nwant\n%q", text, want)
 	}
 }
