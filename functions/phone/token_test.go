@@ -16,15 +16,39 @@ import (
 // The parts of TestNothingBreaksItAndNothingLeaksFromIt that are about access
 // tokens and the calls that need one.
 
+// A failure is remembered for a second, and silence has two before: so many
+// functions go through the catalogue side by side.
+func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answer, do func(r *rig, answer hostile.Answer, tap wechat.PhoneTap)) {
+	const many = 16
+	var all sync.WaitGroup
+	for n := range many {
+		r := raise(t, env("WECHAT_TIMEOUT="+timeout.String()))
+		all.Go(func() {
+			for i := n; i < len(answers); i += many {
+				r.WeChat.Script(wechat.TokenPath, answers[i].Serve)
+				tap := r.tapPhone(newUser())
+				if i%2 == 0 {
+					tap.Code = r.login(newUser())
+				}
+				do(r, answers[i], tap)
+				if seen := r.WeChat.Seen(tap.PhoneCode) + r.WeChat.Seen(tap.Code); seen != 0 {
+					t.Errorf("%s: WeChat saw codes %d times", answers[i].Name, seen)
+				}
+				if answers[i].Slow {
+					time.Sleep(2 * time.Second)
+				}
+				time.Sleep(1050 * time.Millisecond)
+			}
+			r.WeChat.Script(wechat.TokenPath, nil)
+			r.wantPhoneByCode("after all", r.tapBoth(newUser()))
+		})
+	}
+	all.Wait()
+}
+
 func testTokenRefusals(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
-	for i, answer := range hostile.TokenRefusals() {
-		r.WeChat.Script(wechat.TokenPath, answer.Serve)
-		tap := r.tapBoth(newUser())
-		if i%2 == 0 {
-			tap.Code = ""
-		}
+	throughFailures(t, 4*time.Second, hostile.TokenRefusals(), func(r *rig, answer hostile.Answer, tap wechat.PhoneTap) {
 		got := r.postPhone(tap)
 		failed := time.Now()
 		r.want(answer.Name, got, answer.Want)
@@ -34,13 +58,18 @@ func testTokenRefusals(t *testing.T) {
 		if more := r.WeChat.Seen(wechat.TokenPath) - calls; more != 0 && time.Since(failed) < 900*time.Millisecond {
 			t.Errorf("%s: %d more fetches within a second", answer.Name, more)
 		}
-		if seen := r.WeChat.Seen(tap.PhoneCode); seen != 0 {
-			t.Errorf("%s: WeChat saw the phone code %d times", answer.Name, seen)
+	})
+}
+
+func testTokenAnswers(t *testing.T) {
+	t.Parallel()
+	throughFailures(t, shortTime, hostile.TokenAnswers(noServer), func(r *rig, answer hostile.Answer, tap wechat.PhoneTap) {
+		calls := r.WeChat.Seen(wechat.TokenPath)
+		r.wantInTime(answer, func() answered { return r.postPhone(tap) })
+		if calls = r.WeChat.Seen(wechat.TokenPath) - calls; calls != 1 {
+			t.Errorf("%s: %d fetches of the token", answer.Name, calls)
 		}
-		time.Sleep(time.Until(failed.Add(1050 * time.Millisecond)))
-	}
-	r.WeChat.Script(wechat.TokenPath, nil)
-	r.wantPhoneByCode("after all", r.tapBoth(newUser()))
+	})
 }
 
 // wantRefused checks what is told of a refusal, and what is logged.
@@ -140,39 +169,6 @@ func testCheckAnswers(t *testing.T) {
 		}
 		r.wantPhone("after "+answer.Name, r.newTap())
 	})
-}
-
-// A failure is remembered for a second, and silence has two before: so several
-// functions go through the catalogue.
-func testTokenAnswers(t *testing.T) {
-	t.Parallel()
-	const rigs = 10
-	for n := range rigs {
-		t.Run("", func(t *testing.T) {
-			t.Parallel()
-			r := raise(t, env("WECHAT_TIMEOUT="+shortTime.String()))
-			all := hostile.TokenAnswers(noServer)
-			for i := n; i < len(all); i += rigs {
-				answer := all[i]
-				r.WeChat.Script(wechat.TokenPath, answer.Serve)
-				tap := r.tapBoth(newUser())
-				calls := r.WeChat.Seen(wechat.TokenPath)
-				r.wantInTime(answer, func() answered { return r.postPhone(tap) })
-				if calls = r.WeChat.Seen(wechat.TokenPath) - calls; calls != 1 {
-					t.Errorf("%s: %d fetches of the token", answer.Name, calls)
-				}
-				if seen := r.WeChat.Seen(tap.PhoneCode) + r.WeChat.Seen(tap.Code); seen != 0 {
-					t.Errorf("%s: WeChat saw codes %d times", answer.Name, seen)
-				}
-				if answer.Slow {
-					time.Sleep(2 * time.Second)
-				}
-				time.Sleep(1050 * time.Millisecond)
-			}
-			r.WeChat.Script(wechat.TokenPath, nil)
-			r.wantPhoneByCode("after all", r.tapBoth(newUser()))
-		})
-	}
 }
 
 // sideBySide does what do does for each of many, some at once.
