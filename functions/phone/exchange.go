@@ -18,7 +18,7 @@ type exchange struct {
 
 // token returns the access token.
 func (x *exchange) token(ctx context.Context) (token weixin.AccessToken, err error) {
-	err = x.withCredentials(ctx, func() error {
+	err = x.withCredentials(ctx, func() (err error) {
 		token, err = x.tokens.Get(ctx, x.app)
 		return err
 	})
@@ -27,7 +27,7 @@ func (x *exchange) token(ctx context.Context) (token weixin.AccessToken, err err
 
 // session gives the login code to WeChat for the user's session.
 func (x *exchange) session(ctx context.Context, code string) (session weixin.Session, err error) {
-	err = x.withCredentials(ctx, func() error {
+	err = x.withCredentials(ctx, func() (err error) {
 		x.trail.codeSent = true
 		session, err = x.wechat.Code2Session(ctx, x.app, code)
 		return err
@@ -39,7 +39,7 @@ func (x *exchange) session(ctx context.Context, code string) (session weixin.Ses
 // phoneNumber gives the phone code to WeChat for the phone number. Where openID
 // is not empty, it must be that user's.
 func (x *exchange) phoneNumber(ctx context.Context, code, openID string) (phone opendata.Phone, err error) {
-	err = x.withToken(ctx, func(token weixin.AccessToken) error {
+	err = x.withToken(ctx, func(token weixin.AccessToken) (err error) {
 		x.trail.phoneSent = true
 		phone, err = x.wechat.PhoneNumber(ctx, token, code, openID)
 		return err
