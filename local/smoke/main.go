@@ -45,6 +45,7 @@ func smoke(ctx context.Context, phone string, out io.Writer) bool {
 		{"every other route is the gateway's 404", d.otherRoute},
 		{"a malformed request is refused as promised", d.malformed},
 		{"WeChat refuses a made-up login code, so the secret is right", d.madeUpCode},
+		{"WeChat refuses a made-up phone code, so there is an access token", d.madeUpPhoneCode},
 	} {
 		verdict, why := "ok  ", check.run(ctx)
 		switch {
@@ -162,11 +163,19 @@ func (d *deployment) malformed(ctx context.Context) error {
 func (d *deployment) madeUpCode(ctx context.Context) error {
 	var sealed [160]byte // as many as a phone number has
 	_, _ = rand.Read(sealed[:])
-	a, err := d.post(ctx, d.phone, map[string]string{
+	return d.refused(ctx, map[string]string{
 		"code":          "smoke-" + rand.Text(),
 		"encryptedData": base64.StdEncoding.EncodeToString(sealed[:]),
 		"iv":            base64.StdEncoding.EncodeToString(sealed[:16]),
 	})
+}
+
+func (d *deployment) madeUpPhoneCode(ctx context.Context) error {
+	return d.refused(ctx, map[string]string{"phoneCode": "smoke-" + rand.Text()})
+}
+
+func (d *deployment) refused(ctx context.Context, body map[string]string) error {
+	a, err := d.post(ctx, d.phone, body)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func verdicts(out string) (all string) {
 func TestADeploymentThatWorksPasses(t *testing.T) {
 	t.Parallel()
 	s := raise(t, func(*stage.Config) {})
-	if out := try(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok" {
+	if out := try(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok ok" {
 		t.Error(out)
 	}
 }
@@ -68,14 +68,14 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		verdicts string
 		names    string
 	}{
-		{"a wrong app secret", func(c *stage.Config) { c.Secret = stage.Secret(stage.AppID, "wrong") }, "n/a ok ok FAIL", "make secret"},
-		{"no WeChat", func(c *stage.Config) { c.WeChatURL, c.Secret = "http://127.0.0.1:1", stage.Secret("a", "b") }, "n/a ok ok FAIL", "cannot reach"},
-		{"no time", func(c *stage.Config) { c.Env = []string{"WECHAT_TIMEOUT=1ns"} }, "n/a ok ok FAIL", "cannot reach"},
-		{"a catch-all route", func(c *stage.Config) { c.Route = "" }, "n/a FAIL ok ok", "is paid for"},
-		{"another route", func(c *stage.Config) { c.Route = "POST /other" }, "n/a ok FAIL FAIL", "not the stack's output PhoneUrl"},
+		{"a wrong app secret", func(c *stage.Config) { c.Secret = stage.Secret(stage.AppID, "wrong") }, "n/a ok ok FAIL FAIL", "make secret"},
+		{"no WeChat", func(c *stage.Config) { c.WeChatURL, c.Secret = "http://127.0.0.1:1", stage.Secret("a", "b") }, "n/a ok ok FAIL FAIL", "cannot reach"},
+		{"no time", func(c *stage.Config) { c.Env = []string{"WECHAT_TIMEOUT=1ns"} }, "n/a ok ok FAIL FAIL", "cannot reach"},
+		{"a catch-all route", func(c *stage.Config) { c.Route = "" }, "n/a FAIL ok ok ok", "is paid for"},
+		{"another route", func(c *stage.Config) { c.Route = "POST /other" }, "n/a ok FAIL FAIL FAIL", "not the stack's output PhoneUrl"},
 		{"what answers is no WeChat", func(c *stage.Config) {
 			c.WeChatURL, c.Secret = noWeChat(t), stage.Secret("a", "b")
-		}, "n/a ok ok FAIL", "is not WeChat"},
+		}, "n/a ok ok FAIL FAIL", "is not WeChat"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -115,7 +115,7 @@ func TestAnswersThatAreNotTheFunctionsFail(t *testing.T) {
 		{"no safe headers", says(400, `{"error":"invalid_request","message":"a","action":"fix","requestId":"b"}`), "the header"},
 	} {
 		server := httptest.NewServer(test.serve)
-		if out := try(t, server.URL+"/phone", false); verdicts(out) != "n/a FAIL FAIL FAIL" || !strings.Contains(out, test.names) {
+		if out := try(t, server.URL+"/phone", false); verdicts(out) != "n/a FAIL FAIL FAIL FAIL" || !strings.Contains(out, test.names) {
 			t.Errorf("%s: %s", test.name, out)
 		}
 		server.Close()
