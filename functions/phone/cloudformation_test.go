@@ -255,14 +255,15 @@ func (s *stack) call(function string, argument any) (any, bool) {
 		if list, ok := argument.([]any); ok {
 			text, own = list[0], list[1].(map[string]any)
 		}
-		return variable.ReplaceAllStringFunc(text.(string), func(match string) string {
+		filled := variable.ReplaceAllStringFunc(text.(string), func(match string) string {
 			name := match[2 : len(match)-1]
 			if value, ok := own[name]; ok {
 				return fmt.Sprint(s.resolve(value))
 			}
 			resource, attribute, _ := strings.Cut(name, ".")
 			return fmt.Sprint(s.reference(resource, attribute))
-		}), true
+		})
+		return strings.ReplaceAll(filled, "${!", "${"), true
 	}
 	return nil, false
 }

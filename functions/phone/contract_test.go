@@ -475,8 +475,11 @@ func TestOneLinePerRequest(t *testing.T) {
 		t.Errorf("wrote %d lines: %s", written, r.logs.text())
 	}
 	for i, line := range lines {
-		if line.Level != "INFO" || line.WeChatMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.WeChatMs > *line.TotalMs {
-			t.Errorf("line %d: %+v", i, line)
+		if line.Level != "INFO" || line.WeChatMs == nil || line.OwnMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.OwnMs <= 0 {
+			t.Fatalf("line %d: %+v", i, line)
+		}
+		if sum := *line.WeChatMs + *line.OwnMs; sum < *line.TotalMs-0.002 || sum > *line.TotalMs { // each is cut to microseconds
+			t.Errorf("line %d: %v ms in WeChat and %v of our own, %v in all", i, *line.WeChatMs, *line.OwnMs, *line.TotalMs)
 		}
 		if line.First == nil || *line.First != (i == 0) || !requestID.MatchString(line.RequestID) {
 			t.Errorf("line %d: %+v", i, line)

@@ -81,11 +81,13 @@ func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, err
 			attrs = append(attrs, slog.String("reason", f.reason))
 		}
 	}
+	total := time.Since(began)
 	attrs = append(attrs,
 		slog.String("outcome", outcome),
 		slog.Int("status", answer.StatusCode),
 		slog.Float64("wechatMs", milliseconds(t.wechatTime)),
-		slog.Float64("totalMs", milliseconds(time.Since(began))),
+		slog.Float64("ownMs", milliseconds(total-t.wechatTime)),
+		slog.Float64("totalMs", milliseconds(total)),
 		slog.Bool("first", first),
 	)
 	if t.errcode != 0 {

@@ -390,6 +390,7 @@ type logLine struct {
 	RID       string   `json:"rid"`
 	Reason    string   `json:"reason"`
 	WeChatMs  *float64 `json:"wechatMs"`
+	OwnMs     *float64 `json:"ownMs"`
 	TotalMs   *float64 `json:"totalMs"`
 	First     *bool    `json:"first"`
 }

@@ -29,6 +29,7 @@ var optional = map[string]map[string]string{
 	"no tracing":  {"Tracing": "off"},
 	"domain": {"DomainName": "phone.example.com",
 		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"},
+	"topic": {"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:topic"},
 	"China": {"AWS::Region": "cn-northwest-1", "AWS::Partition": "aws-cn", "AWS::URLSuffix": "amazonaws.com.cn"},
 }
 
@@ -285,7 +286,7 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 		"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf", "WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/a",
 		"WeChatApiBaseUrl": "https://example.com", "WeChatTimeout": "3s", "WatermarkMaxAge": "5m", "VerifyEncryptedData": "on",
 		"ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
-		"DomainName": "a.example.com", "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
+		"DomainName": "a.example.com", "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:topic",
 	}
 	for name := range tm.section(t, "Parameters") {
 		changed := map[string]string{name: other[name]}
@@ -426,7 +427,7 @@ func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
 		t.Skip("left out: aws-sam-translator is not on this machine")
 	}
 	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
-		for _, parts := range [][]string{{}, {"canary", "own secret", "secret key", "reservation", "no tracing", "domain"}} {
+		for _, parts := range [][]string{{}, {"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "topic"}} {
 			values := map[string]string{}
 			if strings.HasPrefix(region, "cn-") {
 				maps.Copy(values, optional["China"])
