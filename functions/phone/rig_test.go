@@ -226,7 +226,7 @@ func (r *rig) postOf(code string, tap any, loggedIn bool) answered {
 	if loggedIn {
 		openID = owner.OpenID
 	}
-	if got.status == http.StatusOK && (got.Phone != owner.Phone || got.E164 != "+86"+owner.Phone || got.OpenID != openID) {
+	if got.status == http.StatusOK && (got.Phone != owner.Phone || got.E164 != "+"+owner.CountryCode+owner.PurePhone || got.OpenID != openID) {
 		r.t.Errorf("%s came back for %s", got.body, owner.OpenID)
 	}
 	return got
