@@ -5,7 +5,7 @@ export GOTOOLCHAIN = auto
 
 EVENT    = events/phone.json
 HOST     = 127.0.0.1
-ENV      = dev
+ENV      ?= dev
 FUZZTIME = 5s
 
 # SAM does not tell make for which architecture it builds; samconfig.toml knows

@@ -113,9 +113,9 @@ func TestReadmesCommandsExistAndAreRun(t *testing.T) {
 	for _, rule := range regexp.MustCompile(`(?m)^([a-z][a-z-]*):.*## `).FindAllStringSubmatch(makefile, -1) {
 		targets[rule[1]] = true
 	}
-	command := regexp.MustCompile("(?:`|^)make ([a-z][a-z-]*)")
+	command := regexp.MustCompile("(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
 	used := map[string][]string{}
-	for _, name := range append([]string{"CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/architecture.md"}, readmes...) {
+	for _, name := range append([]string{"CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/architecture.md", "docs/pipelines.md", ".github/workflows/ci.yml", ".github/workflows/deploy-to.yml"}, readmes...) {
 		for line := range strings.Lines(readFile(t, name)) {
 			for _, found := range command.FindAllStringSubmatch(line, -1) {
 				if target := found[1]; !targets[target] {
