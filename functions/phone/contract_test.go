@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -478,7 +479,7 @@ func TestOneLinePerRequest(t *testing.T) {
 		if line.Level != "INFO" || line.WeChatMs == nil || line.OwnMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.OwnMs <= 0 {
 			t.Fatalf("line %d: %+v", i, line)
 		}
-		if sum := *line.WeChatMs + *line.OwnMs; sum < *line.TotalMs-0.002 || sum > *line.TotalMs { // each is cut to microseconds
+		if rest := *line.TotalMs - *line.WeChatMs - *line.OwnMs; math.Abs(rest) > 0.0015 { // each is cut to microseconds
 			t.Errorf("line %d: %v ms in WeChat and %v of our own, %v in all", i, *line.WeChatMs, *line.OwnMs, *line.TotalMs)
 		}
 		if line.First == nil || *line.First != (i == 0) || !requestID.MatchString(line.RequestID) {

@@ -191,7 +191,19 @@ func TestRouteHandlerRuntimeAndBuildAgree(t *testing.T) {
 // dryRun returns what make would run.
 func dryRun(t *testing.T, arguments ...string) string {
 	t.Helper()
-	out, err := exec.Command("make", append([]string{"-C", "../..", "--no-print-directory", "-n"}, arguments...)...).CombinedOutput()
+	return runMake(t, append([]string{"-C", "../..", "-n"}, arguments...)...)
+}
+
+// runMake runs make as from a shell, whether or not the tests run under make.
+func runMake(t *testing.T, arguments ...string) string {
+	t.Helper()
+	command := exec.Command("make", append([]string{"--no-print-directory"}, arguments...)...)
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); !slices.Contains([]string{"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARCH", "ENV"}, name) {
+			command.Env = append(command.Env, variable)
+		}
+	}
+	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("make %v: %v\n%s", arguments, err, out)
 	}
@@ -382,9 +394,8 @@ func TestSamconfigNamesWhatTheTemplateHas(t *testing.T) {
 	for _, test := range []struct{ arguments, want string }{
 		{"ENV=dev", "x86_64 x86_64"}, {"ENV=prod", "arm64 arm64"}, {"ENV=prod ARCH=x86_64", "x86_64 x86_64"},
 	} {
-		out, err := exec.Command("make", append([]string{"-s", "-C", dir, "--no-print-directory", "show"}, strings.Fields(test.arguments)...)...).Output()
-		if got := strings.TrimSpace(string(out)); err != nil || got != test.want {
-			t.Errorf("%s builds for %q, want %q: %v", test.arguments, got, test.want, err)
+		if got := strings.TrimSpace(runMake(t, append([]string{"-s", "-C", dir, "show"}, strings.Fields(test.arguments)...)...)); got != test.want {
+			t.Errorf("%s builds for %q, want %q", test.arguments, got, test.want)
 		}
 	}
 }
