@@ -68,7 +68,7 @@ func run(ctx context.Context) error {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		if config.Bootstrap, err = stage.Build(dir); err != nil {
+		if config.Bootstrap, err = stage.Bootstrap(dir); err != nil {
 			return fmt.Errorf("the function does not compile: %w", err)
 		}
 	}

@@ -21,12 +21,9 @@ import (
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
-	bootstrap := os.Getenv("BOOTSTRAP")
-	if bootstrap == "" {
-		var err error
-		if bootstrap, err = stage.Build(dir); err != nil {
-			t.Fatal(err)
-		}
+	bootstrap, err := stage.Bootstrap(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "local")
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".").CombinedOutput(); err != nil {

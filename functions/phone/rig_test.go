@@ -27,9 +27,8 @@ import (
 	"wechat-phone/shared/weixin"
 )
 
-// bootstrap is the compiled function that the tests run. BOOTSTRAP names one
-// that is there already, as make test does.
-var bootstrap = os.Getenv("BOOTSTRAP")
+// bootstrap is the compiled function that the tests run.
+var bootstrap string
 
 func TestMain(m *testing.M) {
 	if where := os.Getenv("TEST_PANIC"); where != "" {
@@ -39,15 +38,13 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
-	if bootstrap == "" {
-		dir, err := os.MkdirTemp("", "wechat-phone-")
-		if err != nil {
-			panic(err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		if bootstrap, err = stage.Build(dir); err != nil {
-			panic(err)
-		}
+	dir, err := os.MkdirTemp("", "wechat-phone-")
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if bootstrap, err = stage.Bootstrap(dir); err != nil {
+		panic(err)
 	}
 	return m.Run()
 }

@@ -50,14 +50,11 @@ func command(t *testing.T, secretsURL, arn string) *exec.Cmd {
 // then needs no deployment.
 func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
 	t.Parallel()
-	config := stage.Config{Bootstrap: os.Getenv("BOOTSTRAP"), Logs: io.Discard, Env: []string{"WECHAT_SECRET_ID=of-the-stack"}}
-	if config.Bootstrap == "" {
-		var err error
-		if config.Bootstrap, err = stage.Build(t.TempDir()); err != nil {
-			t.Fatal(err)
-		}
+	bootstrap, err := stage.Bootstrap(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
-	s, err := stage.Raise(config)
+	s, err := stage.Raise(stage.Config{Bootstrap: bootstrap, Logs: io.Discard, Env: []string{"WECHAT_SECRET_ID=of-the-stack"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,14 +15,12 @@ import (
 // deployed gateway where edit does not say otherwise.
 func raise(t *testing.T, edit func(*stage.Config)) *stage.Stage {
 	t.Helper()
-	config := stage.Config{Bootstrap: os.Getenv("BOOTSTRAP"), Route: "POST /phone", Logs: io.Discard}
-	edit(&config)
-	if config.Bootstrap == "" {
-		var err error
-		if config.Bootstrap, err = stage.Build(t.TempDir()); err != nil {
-			t.Fatal(err)
-		}
+	bootstrap, err := stage.Bootstrap(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
+	config := stage.Config{Bootstrap: bootstrap, Route: "POST /phone", Logs: io.Discard}
+	edit(&config)
 	s, err := stage.Raise(config)
 	if err != nil {
 		t.Fatal(err)
