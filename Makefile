@@ -13,6 +13,8 @@ FUZZTIME = 5s
 export ARCH ?= $(or $(shell awk -v env='[$(ENV).' '/^\[/ {here = index($$0, env) == 1} \
 	here && match($$0, /Architecture=[a-z0-9_]+/) {print substr($$0, RSTART + 13, RLENGTH - 13)}' samconfig.toml),x86_64)
 
+MINIPROGRAM_TEST = examples/miniprogram/test
+
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
 # The same flags wherever the function is built: static, stripped, and the same
@@ -20,11 +22,11 @@ SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gate
 GO_BUILD = CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags lambda.norpc -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test soak build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start \
+.PHONY: help run start invoke test test-miniprogram soak build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start \
 	deploy secret smoke logs delete build/local/bootstrap
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: build/local/bootstrap ## log in, tap and get a phone number, offline
 	go run ./local -bootstrap $< -login
@@ -39,6 +41,13 @@ invoke: build/local/bootstrap ## send one event to the function (EVENT=events/ph
 test: build/local/bootstrap ## prove the contract
 	BOOTSTRAP=$(CURDIR)/$< go test -count=1 ./... # the cache does not see the bootstrap
 	@python3 -c 'import samtranslator' 2>/dev/null || echo "left out: the template as SAM translates it, since aws-sam-translator is not here"
+
+test-miniprogram: build/local/bootstrap $(MINIPROGRAM_TEST)/node_modules/.package-lock.json ## the mini-program's component against the function (Node 18 or later, and npm)
+	@go build -buildvcs=false -o build/local/stage ./local
+	cd $(MINIPROGRAM_TEST) && npm test --silent
+
+$(MINIPROGRAM_TEST)/node_modules/.package-lock.json: $(MINIPROGRAM_TEST)/package-lock.json
+	cd $(MINIPROGRAM_TEST) && npm ci --silent
 
 soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freezes, re-reads, the oracle's timing (Linux)
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone

@@ -99,7 +99,7 @@ func rowsOfParameters(text string) map[string]bool {
 // run says where each command of the READMEs is run, so that it cannot rot.
 // What needs more than this machine is marked as such in the READMEs.
 var run = map[string]string{
-	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run", "lint-security": ".ci/run", "fuzz": ".ci/run",
+	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run", "lint-security": ".ci/run", "fuzz": ".ci/run", "test-miniprogram": ".ci/run",
 	"start":  "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoute",
 	"smoke":  "TestADeploymentThatWorksPasses",
 	"secret": "TestStackThatMadeItsSecretHealsWithoutADeployment",
