@@ -142,3 +142,22 @@ func TestFailureOfALoadIsNotRemembered(t *testing.T) {
 		}
 	})
 }
+
+func TestFetchThatAnotherHasOvertakenIsKeptWhereNothingElseIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &server{values: map[string]string{"a": "1"}, after: time.Second}
+		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
+		first := source.Fetch("a")
+		time.Sleep(500 * time.Millisecond)
+		second := source.Fetch("bad")
+		if got, err := first.Wait(t.Context()); err != nil || got != "1" {
+			t.Errorf("the first: %q, %v", got, err)
+		}
+		if _, err := second.Wait(t.Context()); !errors.Is(err, errBroken) {
+			t.Errorf("the second: %v", err)
+		}
+		if kept, ok := source.Current(); !ok || kept != "1" {
+			t.Errorf("kept is %q, %v", kept, ok)
+		}
+	})
+}
