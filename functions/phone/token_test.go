@@ -118,7 +118,7 @@ func testCheckRefusals(t *testing.T) {
 	}
 }
 
-const shortTime = 400 * time.Millisecond
+const shortTime = 800 * time.Millisecond
 
 // wantInTime is want for an answer of the catalogue's.
 func (r *rig) wantInTime(answer hostile.Answer, post func() answered) {
