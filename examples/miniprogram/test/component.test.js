@@ -487,6 +487,7 @@ test('4xx of the gateway: the program is wrong, and no tap is asked for', async 
   await shown.consent()
   const { outcome, status } = await shown.result()
   assert.deepEqual([outcome, status], ['failed', 404])
+  await moment()
   assert.equal(shown.button.disabled, true)
   assert.equal(shown.note, 'Login failed. Please contact support')
 })
@@ -585,4 +586,20 @@ test('a component that was taken away does nothing more', async () => {
   await moment()
   assert.deepEqual(shown.results, [])
   assert.equal(phone.logins.length, 1)
+
+  let online
+  wx.getNetworkType = ({ success }) => { online = success }
+  show()
+  await shown.consent()
+  await until('a look at the network', () => online)
+  shown.detach()
+  online({ networkType: 'wifi' })
+  await moment()
+  assert.equal(phone.posts.length, 1)
+
+  show()
+  await shown.ready()
+  assert.equal(phone.timers.length, 1)
+  shown.detach()
+  assert.equal(phone.timers.length, 0)
 })

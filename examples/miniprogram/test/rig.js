@@ -58,7 +58,8 @@ async function raise({ wechat } = {}) {
     fs.rmSync(dir, { recursive: true, force: true })
   }
   ends.push(end)
-  const stage = { end: () => { end(); return once(child, 'exit') } }
+  const exited = once(child, 'exit')
+  const stage = { end: () => { end(); return exited } }
   for await (const line of readline.createInterface({ input: child.stdout })) {
     const [, name, url] = /^(phone function|WeChat) +(http:\S+)/.exec(line) || []
     if (name === 'phone function') stage.url = url
@@ -138,7 +139,13 @@ class Phone {
     this.logins.push('')
     const nth = this.logins.length - 1
     if (!this.online) return setTimeout(fail, 0, { errMsg: 'login:fail' })
-    const { code, ...tap } = JSON.parse((await send(`${this.stage.wechat}/tap?shape=${this.shape}`)).text)
+    let answer
+    try {
+      answer = await send(`${this.stage.wechat}/tap?shape=${this.shape}`)
+    } catch (error) { // the tests are over
+      return fail({ errMsg: 'login:fail' })
+    }
+    const { code, ...tap } = JSON.parse(answer.text)
     this.logins[nth] = code
     // One that a newer login has overtaken is none that the component has.
     if (nth === this.logins.length - 1) this.tap = tap.phoneCode ? { code: tap.phoneCode } : tap
