@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,18 +17,15 @@ type template map[string]any
 
 func readTemplate(t testing.TB) template {
 	t.Helper()
-	text, err := os.ReadFile("../../template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parseTemplate(t, text)
+	return parseYAML(t, readFile(t, "template.yaml"))
 }
 
-// parseTemplate reads YAML or JSON.
-func parseTemplate(t testing.TB, text []byte) template {
+// parseYAML reads any YAML, and so JSON, whose sections are found as a
+// template's are.
+func parseYAML(t testing.TB, text string) template {
 	t.Helper()
 	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	if err := yaml.Unmarshal([]byte(text), &document); err != nil {
 		t.Fatal(err)
 	}
 	return plain(t, document.Content[0]).(map[string]any)

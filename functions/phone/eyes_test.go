@@ -163,8 +163,9 @@ func (s *stack) alarmNames() (names []string) {
 }
 
 func TestAlarmsWatchMetricsThatExist(t *testing.T) {
+	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
-		s := readTemplate(t).deploy(t, values)
+		s := tm.deploy(t, values)
 		known := s.metrics()
 		check := func(alarm string, metric map[string]any) {
 			id := metric["Namespace"].(string) + " " + metric["MetricName"].(string)
@@ -226,28 +227,33 @@ func TestAlarmsWatchMetricsThatExist(t *testing.T) {
 	})
 }
 
+// widget is one of the dashboard's.
+type widget struct {
+	Type                string
+	X, Y, Width, Height int
+	Properties          struct {
+		Markdown, Query, Region string
+		Alarms                  []string
+		Metrics                 [][]any
+	}
+}
+
+func (s *stack) widgets() []widget {
+	body := s.of("AWS::CloudWatch::Dashboard")["PhoneDashboard"]["DashboardBody"].(string)
+	var dashboard struct{ Widgets []widget }
+	if err := json.Unmarshal([]byte(body), &dashboard, json.MatchCaseInsensitiveNames(true)); err != nil {
+		s.t.Fatalf("%v\n%s", err, body)
+	}
+	return dashboard.Widgets
+}
+
 func TestDashboardShowsWhatExists(t *testing.T) {
 	s := readTemplate(t).deploy(t, nil)
-	known := s.metrics()
-	var dashboard struct {
-		Widgets []struct {
-			Type                string
-			X, Y, Width, Height int
-			Properties          struct {
-				Markdown, Query, Region string
-				Alarms                  []string
-				Metrics                 [][]any
-			}
-		}
-	}
-	body := s.of("AWS::CloudWatch::Dashboard")["PhoneDashboard"]["DashboardBody"].(string)
-	if err := json.Unmarshal([]byte(body), &dashboard, json.MatchCaseInsensitiveNames(true)); err != nil {
-		t.Fatalf("%v\n%s", err, body)
-	}
+	known, widgets := s.metrics(), s.widgets()
 	search := regexp.MustCompile(`^SEARCH\('\{([^,]+),(\w+)\} MetricName="(\w+)"', 'Sum', 300\)$`)
 	shown, alarms := map[string]bool{}, []string{}
 	taken := map[[2]int]bool{}
-	for i, w := range dashboard.Widgets {
+	for i, w := range widgets {
 		for x := w.X; x < w.X+w.Width; x++ {
 			for y := w.Y; y < w.Y+w.Height; y++ {
 				if taken[[2]int{x, y}] || x >= 24 {
@@ -295,7 +301,7 @@ func TestDashboardShowsWhatExists(t *testing.T) {
 		t.Errorf("alarms shown: %v, want %v", alarms, want)
 	}
 	for _, word := range []kind{misconfigured, internal, unavailable, upstreamError, upstreamTimeout, rateLimited, codeRejected, undecryptable} {
-		if !strings.Contains(dashboard.Widgets[0].Properties.Markdown, "**"+string(word)+"**") {
+		if !strings.Contains(widgets[0].Properties.Markdown, "**"+string(word)+"**") {
 			t.Errorf("the text does not speak of %s", word)
 		}
 	}
@@ -346,14 +352,7 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 	if !slices.Equal(joined, []any{"PhoneFunctionLogGroup", "PhoneApiLogGroup"}) {
 		t.Errorf("the joining query asks %v", joined)
 	}
-	var widgets struct {
-		Widgets []struct{ Properties struct{ Query string } }
-	}
-	body := s.of("AWS::CloudWatch::Dashboard")["PhoneDashboard"]["DashboardBody"].(string)
-	if err := json.Unmarshal([]byte(body), &widgets, json.MatchCaseInsensitiveNames(true)); err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range widgets.Widgets {
+	for _, w := range s.widgets() {
 		check("the dashboard", w.Properties.Query)
 	}
 }
@@ -361,13 +360,9 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 // Whoever is woken finds each alarm and each error in the runbook, and nothing
 // that is gone.
 func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
-	text, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	headings := map[string][]string{} // of the third level, by those of the second
 	section := ""
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(readFile(t, "docs/operations.md")) {
 		if title, ok := strings.CutPrefix(line, "## "); ok {
 			section = strings.TrimSpace(title)
 		}

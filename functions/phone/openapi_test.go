@@ -20,11 +20,7 @@ import (
 // examples is provoked, and each failure that the function knows has one.
 func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := parseTemplate(t, text) // YAML is YAML
+	api := parseYAML(t, readFile(t, "docs/openapi.yaml"))
 	schema := func(name string) map[string]any { return api.section(t, "components", "schemas", name) }
 
 	r := raise(t, nil)
@@ -146,11 +142,7 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 
 // What the schema says of codes is what the function takes.
 func TestOpenAPISaysWhichCodesAreTaken(t *testing.T) {
-	text, err := os.ReadFile("../../docs/openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	code := parseTemplate(t, text).section(t, "components", "schemas", "Code")
+	code := parseYAML(t, readFile(t, "docs/openapi.yaml")).section(t, "components", "schemas", "Code")
 	pattern := regexp.MustCompile(code["pattern"].(string))
 	for _, value := range []string{"", "a", "-_", "a b", "a/b", "a.b", "é", "a\n", strings.Repeat("a", 256), strings.Repeat("a", 257)} {
 		said := pattern.MatchString(value) && len(value) >= code["minLength"].(int) && len(value) <= code["maxLength"].(int)

@@ -26,7 +26,7 @@ func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 				t.Errorf("%s uses %s", name, uses[1])
 			}
 		}
-		workflow := parseTemplate(t, []byte(text))
+		workflow := parseYAML(t, text)
 		if top, ok := workflow["permissions"].(map[string]any); !ok || len(top) != 0 {
 			t.Errorf("%s: the permissions are %v, before any job's", name, workflow["permissions"])
 		}

@@ -13,7 +13,8 @@ import (
 
 var readmes = []string{"README.md", "README.zh-CN.md"}
 
-func readFile(t *testing.T, name string) string {
+// readFile reads a file of the project's.
+func readFile(t testing.TB, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../..", name))
 	if err != nil {
@@ -35,6 +36,7 @@ func rows(text, form string) map[string][]string {
 
 // Both say of errors, variables and defaults what the code does.
 func TestReadmesTablesAreTheCodes(t *testing.T) {
+	parameters := readTemplate(t).section(t, "Parameters")
 	for _, name := range readmes {
 		text := readFile(t, name)
 		errors := rows(text, "[a-z_]+")
@@ -79,7 +81,7 @@ func TestReadmesTablesAreTheCodes(t *testing.T) {
 			t.Errorf("%s has the variables %v", name, slices.Sorted(maps.Keys(variables)))
 		}
 		for parameter := range rowsOfParameters(text) {
-			if readTemplate(t).section(t, "Parameters")[parameter] == nil {
+			if parameters[parameter] == nil {
 				t.Errorf("%s speaks of the parameter %s, which template.yaml has not", name, parameter)
 			}
 		}

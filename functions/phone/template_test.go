@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json/v2"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -67,12 +68,9 @@ func TestTemplateDeclaresTheVariablesThatAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range sources(t) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if calls := regexp.MustCompile(`os\.(Getenv|LookupEnv|Environ)\b`).FindAllString(string(text), -1); len(calls) > 0 {
-			if filepath.Base(file) != "main.go" || len(calls) != 1 || !strings.Contains(string(text), "start(os.Getenv, logger)") {
+		text := readFile(t, file)
+		if calls := regexp.MustCompile(`os\.(Getenv|LookupEnv|Environ)\b`).FindAllString(text, -1); len(calls) > 0 {
+			if filepath.Base(file) != "main.go" || len(calls) != 1 || !strings.Contains(text, "start(os.Getenv, logger)") {
 				t.Errorf("%s reads the environment beside readConfig", file)
 			}
 		}
@@ -103,8 +101,8 @@ func TestTemplateDeclaresTheVariablesThatAreRead(t *testing.T) {
 // sources returns the files of the function and of its packages.
 func sources(t *testing.T) (files []string) {
 	t.Helper()
-	for _, pattern := range []string{"*.go", "../../shared/*/*.go"} {
-		found, err := filepath.Glob(pattern)
+	for _, pattern := range []string{"functions/phone/*.go", "shared/*/*.go"} {
+		found, err := fs.Glob(os.DirFS("../.."), pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
 		}
@@ -357,12 +355,9 @@ func TestConsoleShowsEveryParameter(t *testing.T) {
 // Each environment of samconfig.toml gives the template what it has, and make
 // builds for the architecture that it names.
 func TestSamconfigNamesWhatTheTemplateHas(t *testing.T) {
-	text, err := os.ReadFile("../../samconfig.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := readFile(t, "samconfig.toml")
 	parameters := readTemplate(t).section(t, "Parameters")
-	overrides := regexp.MustCompile(`(?m)^parameter_overrides = (\[.*\])$`).FindAllStringSubmatch(string(text), -1)
+	overrides := regexp.MustCompile(`(?m)^parameter_overrides = (\[.*\])$`).FindAllStringSubmatch(text, -1)
 	if len(overrides) != 3 {
 		t.Errorf("%d lists, want those of default, dev and prod", len(overrides))
 	}
@@ -381,12 +376,8 @@ func TestSamconfigNamesWhatTheTemplateHas(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	changed := strings.Replace(string(text), `"Environment=prod"]`, `"Environment=prod", "Architecture=arm64"]`, 1)
-	makefile, err := os.ReadFile("../../Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string]string{"samconfig.toml": changed, "Makefile": string(makefile) + "\nshow:\n\t@echo $(ARCH) $$ARCH\n"} {
+	changed := strings.Replace(text, `"Environment=prod"]`, `"Environment=prod", "Architecture=arm64"]`, 1)
+	for name, content := range map[string]string{"samconfig.toml": changed, "Makefile": readFile(t, "Makefile") + "\nshow:\n\t@echo $(ARCH) $$ARCH\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -403,12 +394,8 @@ func TestSamconfigNamesWhatTheTemplateHas(t *testing.T) {
 // SAM sets from env.json only what the template declares, and silently leaves
 // the rest.
 func TestEnvFileNamesWhatTheTemplateDeclares(t *testing.T) {
-	text, err := os.ReadFile("../../events/env.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var env struct{ PhoneFunction map[string]string }
-	if err := json.Unmarshal(text, &env); err != nil || len(env.PhoneFunction) == 0 {
+	if err := json.Unmarshal([]byte(readFile(t, "events/env.json")), &env); err != nil || len(env.PhoneFunction) == 0 {
 		t.Fatalf("it sets nothing: %v", err)
 	}
 	declared := readTemplate(t).deploy(t, nil).environment()
@@ -460,7 +447,7 @@ func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, %v: %v\n%s", region, parts, err, stderr.String())
 			}
-			s := parseTemplate(t, out).deploy(t, values)
+			s := parseYAML(t, string(out)).deploy(t, values)
 			resources := s.resources()
 			s.outputs()
 			checkTranslation(t, region+fmt.Sprint(parts), resources)

@@ -97,6 +97,7 @@ const (
 	canary     = "ca9a41" // in all that is typed here
 	goodID     = "wx0000000000" + canary
 	goodSecret = "00000000000000000000000000" + canary
+	goodJSON   = `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`
 )
 
 // manager is a Secrets Manager with a secret that has one value.
@@ -116,7 +117,7 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 		name, stdin string
 		says        string // of an error; none where empty
 	}{
-		{"good", `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`, ""},
+		{"good", goodJSON, ""},
 		{"good, with white space", "\ufeff\n{ \"secret\":\" " + goodSecret + "\\n\",\n\"appid\":\"" + goodID + " \"}\n", ""},
 		{"nothing", "", "standard input must be"},
 		{"no JSON", canary, "standard input must be"},
@@ -134,7 +135,7 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 		out, err := put.CombinedOutput()
 		want := "as it was"
 		if test.says == "" {
-			want = `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`
+			want = goodJSON
 		}
 		if (err != nil) != (test.says != "") || !strings.Contains(string(out), test.says) || strings.Contains(string(out), canary) {
 			t.Errorf("%s: %v\n%s", test.name, err, out)
@@ -148,12 +149,8 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 	t.Parallel()
 	s, url, arn := manager(t)
-	controller, terminal := openTerminal(t)
 	put := command(t, url, arn)
-	put.Stdin, put.Stdout, put.Stderr = terminal, terminal, terminal
-	if err := put.Start(); err != nil {
-		t.Fatal(err)
-	}
+	controller, _ := startAtTerminal(t, put)
 	screen := readUntil(t, controller, "appid (not shown): ")
 	_, _ = io.WriteString(controller, goodID+"\r")
 	screen += readUntil(t, controller, "app secret (not shown): ")
@@ -165,7 +162,7 @@ func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 	if strings.Contains(screen, canary) {
 		t.Errorf("it stands on the screen: %s", screen)
 	}
-	if got := s.Value("of-the-stack"); got != `{"appid":"`+goodID+`","secret":"`+goodSecret+`"}` {
+	if got := s.Value("of-the-stack"); got != goodJSON {
 		t.Errorf("the secret is %q", got)
 	}
 }
@@ -173,12 +170,8 @@ func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 func TestTerminalShowsWhatIsTypedAgainAfterAnInterrupt(t *testing.T) {
 	t.Parallel()
 	_, url, arn := manager(t)
-	controller, terminal := openTerminal(t)
 	put := command(t, url, arn)
-	put.Stdin, put.Stdout, put.Stderr = terminal, terminal, terminal
-	if err := put.Start(); err != nil {
-		t.Fatal(err)
-	}
+	controller, terminal := startAtTerminal(t, put)
 	readUntil(t, controller, "appid (not shown): ")
 	if echoes(t, terminal) {
 		t.Error("it echoes while it asks")
@@ -187,6 +180,17 @@ func TestTerminalShowsWhatIsTypedAgainAfterAnInterrupt(t *testing.T) {
 	if put.Wait() == nil || !echoes(t, terminal) {
 		t.Error("the terminal is left without echo")
 	}
+}
+
+// startAtTerminal starts a command at a terminal of its own.
+func startAtTerminal(t *testing.T, command *exec.Cmd) (controller, terminal *os.File) {
+	t.Helper()
+	controller, terminal = openTerminal(t)
+	command.Stdin, command.Stdout, command.Stderr = terminal, terminal, terminal
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return controller, terminal
 }
 
 func echoes(t *testing.T, terminal *os.File) bool {
