@@ -449,8 +449,11 @@ func testReadingsAtStart(t *testing.T) {
 			for range 20 {
 				r.want("another", r.post(tap), reading.Want)
 			}
-			if calls := r.Secrets.Calls() - before; calls != 0 && time.Since(failed) < time.Second {
-				t.Errorf("%d more readings within a second of the failure", calls)
+			if calls := r.Secrets.Calls() - before; calls != 0 {
+				if time.Since(failed) < time.Second {
+					t.Errorf("%d more readings within a second of the failure", calls)
+				}
+				failed = time.Now() // on a busy machine the 20 take longer, and it has failed again
 			}
 			if r.WeChat.Seen(tap.Code) != 0 {
 				t.Error("WeChat was asked without credentials")

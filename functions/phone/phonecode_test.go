@@ -104,7 +104,7 @@ func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 		{"silence", hostile.Silence, "; no code is used"},
 	} {
 		// Without a secret at start there is no token from it.
-		r := raise(t, func(c *stage.Config) { c.Env, c.Secret = []string{verifying, "WECHAT_TIMEOUT=300ms"}, "canary" })
+		r := raise(t, func(c *stage.Config) { c.Env, c.Secret = []string{verifying, "WECHAT_TIMEOUT=1s"}, "canary" })
 		r.mend()
 		r.WeChat.Script(wechat.TokenPath, fault.serve)
 		phone, sealed := r.tapBoth(newUser()), r.newTap()
@@ -181,7 +181,7 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 	}
 
 	// A lost connection and silence, before the token and after the login.
-	r = raise(t, env("WECHAT_TIMEOUT=300ms"))
+	r = raise(t, env("WECHAT_TIMEOUT=1s"))
 	for _, test := range []struct {
 		serve   http.HandlerFunc
 		failure string

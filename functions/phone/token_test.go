@@ -194,7 +194,7 @@ func (r *rig) sideBySide(some, many int, do func(i int)) {
 // now.
 func testFreezeWithinAFetch(t *testing.T) {
 	t.Parallel()
-	r := raise(t, env("WECHAT_TIMEOUT=300ms"))
+	r := raise(t, env("WECHAT_TIMEOUT=1s"))
 	r.WeChat.Script(wechat.TokenPath, hostile.Silence)
 	r.wantFailure("silence", r.postPhone(r.tapPhone(newUser())), "unavailable", 503, "retry")
 	r.freeze(func() {
