@@ -8,6 +8,7 @@ import (
 
 	"wechat-phone/shared/appsecret"
 	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/panics"
 	"wechat-phone/shared/weixin"
 )
 
@@ -87,7 +88,7 @@ var answers = map[kind]struct {
 var messages = map[weixin.API]map[kind]string{
 	weixin.TokenAPI: {
 		rateLimited:   "WeChat gives this mini-program no more access tokens for now",
-		upstreamError: "WeChat gives no access token, for a reason that is not known here; no code is used",
+		upstreamError: "WeChat gives no access token, for a reason that is not known here",
 	},
 	weixin.PhoneAPI: {
 		codeRejected:    "WeChat refused the phone code: it is expired, used, or not of this mini-program or user",
@@ -115,6 +116,9 @@ func failureOf(err error) failure {
 		}
 		return failure{kind: misconfigured, reason: e.Error()}
 	}
+	if e, ok := errors.AsType[unverifiedError](err); ok {
+		return failure{kind: unavailable, reason: failureOf(e.error).reason}
+	}
 	if e, ok := errors.AsType[*weixin.Error](err); ok {
 		kind := kindOfWeixin(e)
 		return failure{kind, messages[e.API][kind], e.Error()}
@@ -122,7 +126,7 @@ func failureOf(err error) failure {
 	if e, ok := errors.AsType[*opendata.OpenError](err); ok {
 		return failure{kind: undecryptable, reason: string(e.Reason)}
 	}
-	if e, ok := errors.AsType[*panicError](err); ok {
+	if e, ok := errors.AsType[*panics.Error](err); ok {
 		return failure{kind: internal, reason: e.Error()}
 	}
 	return failure{kind: internal, reason: "an error of no known type"}
@@ -130,38 +134,36 @@ func failureOf(err error) failure {
 
 func kindOfWeixin(e *weixin.Error) kind {
 	switch {
-	case e.API == weixin.SealedDataAPI, // nothing but a verdict tells whether the data is good
-		e.API == weixin.TokenAPI && e.Kind != weixin.Refused: // nothing of the user's was sent
+	case e.Kind == weixin.Refused:
+		return kindOfRefusal(e)
+	case e.Kind == weixin.Unreachable, e.API == weixin.TokenAPI: // nothing of the user's was sent
 		return unavailable
-	}
-	switch e.Kind {
-	case weixin.Unreachable:
-		return unavailable
-	case weixin.TimedOut:
+	case e.Kind == weixin.TimedOut:
 		return upstreamTimeout
-	case weixin.Lost, weixin.Malformed:
-		return upstreamError
+	}
+	return upstreamError
+}
+
+func kindOfRefusal(e *weixin.Error) kind {
+	if weixin.RejectsCredentials(e) {
+		return misconfigured
 	}
 	switch e.ErrCode {
 	case weixin.Busy:
 		return unavailable
+	case weixin.TooManyCalls:
+		return rateLimited
+	case weixin.AppIDMissing, weixin.AppSecretMissing, weixin.AddressRefused, weixin.AppSecretFrozen:
+		return misconfigured
+	}
+	if e.API == weixin.TokenAPI { // which gets no code and knows of no user
+		return upstreamError
+	}
+	switch e.ErrCode {
 	case weixin.InvalidCode, weixin.CodeUsed:
 		return codeRejected
 	case weixin.UserBlocked:
 		return userBlocked
-	case weixin.TooManyCalls:
-		return rateLimited
-	case weixin.NoMoreCalls:
-		if e.API != weixin.LoginAPI {
-			return rateLimited
-		}
-	case weixin.InvalidToken:
-		if e.API == weixin.TokenAPI { // where it is the app secret that is invalid
-			return misconfigured
-		}
-	case weixin.InvalidAppID, weixin.InvalidAppSecret, weixin.AppIDMissing, weixin.AppSecretMissing,
-		weixin.AddressRefused, weixin.AppSecretFrozen:
-		return misconfigured
 	}
 	return upstreamError
 }

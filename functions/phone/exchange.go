@@ -13,16 +13,20 @@ import (
 type exchange struct {
 	*handler
 	app   weixin.Credentials // the last that WeChat was asked with
+	token weixin.AccessToken // that mini-program's, once there is one
 	trail *trail
 }
 
-// token returns the access token.
-func (x *exchange) token(ctx context.Context) (token weixin.AccessToken, err error) {
-	err = x.withCredentials(ctx, func() (err error) {
-		token, err = x.tokens.Get(ctx, x.app)
-		return err
-	})
-	return token, err
+// getToken gets the access token. What needs one does so before it sends any
+// code, which else would be spent in vain, and keeps it for as long as WeChat
+// takes it.
+func (x *exchange) getToken(ctx context.Context) error {
+	return x.withCredentials(ctx, func() error { return x.fetchToken(ctx) })
+}
+
+func (x *exchange) fetchToken(ctx context.Context) (err error) {
+	x.token, err = x.tokens.Get(ctx, x.app)
+	return err
 }
 
 // session gives the login code to WeChat for the user's session.
@@ -39,34 +43,38 @@ func (x *exchange) session(ctx context.Context, code string) (session weixin.Ses
 // phoneNumber gives the phone code to WeChat for the phone number. Where openID
 // is not empty, it must be that user's.
 func (x *exchange) phoneNumber(ctx context.Context, code, openID string) (phone opendata.Phone, err error) {
-	err = x.withToken(ctx, func(token weixin.AccessToken) (err error) {
+	err = x.withToken(ctx, func() (err error) {
 		x.trail.phoneSent = true
-		phone, err = x.wechat.PhoneNumber(ctx, token, code, openID)
+		phone, err = x.wechat.PhoneNumber(ctx, x.token, code, openID)
 		return err
 	})
 	return phone, err
 }
 
+// unverifiedError is that WeChat could not be asked about sealed data, whatever
+// kept it.
+type unverifiedError struct{ error }
+
 // open opens the sealed data. Where the function is to verify it, WeChat must
-// know it too.
+// know it too, and nothing but WeChat's verdict tells whether it is good.
 func (x *exchange) open(ctx context.Context, sealed opendata.Sealed, key opendata.SessionKey) (opendata.Phone, error) {
 	phone, err := opendata.OpenPhone(sealed, key, opendata.Rule{AppID: x.app.AppID, MaxAge: x.maxAge, Now: x.now()})
 	if err != nil || !x.verify {
 		return phone, err
 	}
-	known := false
-	err = x.withToken(ctx, func(token weixin.AccessToken) (err error) {
-		known, err = x.wechat.CheckEncryptedMsg(ctx, token, sealed)
-		return err
-	})
-	if err == nil && !known {
-		err = &opendata.OpenError{Reason: opendata.Unverified}
+	err = x.withToken(ctx, func() error { return x.wechat.CheckEncryptedMsg(ctx, x.token, sealed) })
+	switch {
+	case weixin.Disowns(err):
+		return phone, &opendata.OpenError{Reason: opendata.Unverified}
+	case err != nil:
+		return phone, unverifiedError{err}
 	}
-	return phone, err
+	return phone, nil
 }
 
 // withCredentials makes a call with the app secret. Where WeChat rejects the
-// credentials it makes it once more, with those that the secret holds now.
+// credentials it makes it once more, with those that the secret holds now, and
+// where these are another mini-program's not without its token.
 func (x *exchange) withCredentials(ctx context.Context, call func() error) error {
 	err := x.noted(call)
 	if !weixin.RejectsCredentials(err) {
@@ -80,25 +88,31 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 		return err
 	}
 	x.app = fresh
+	if old := x.token.AppID; old != "" && old != fresh.AppID {
+		if err := x.noted(func() error { return x.fetchToken(ctx) }); err != nil {
+			return err
+		}
+	}
 	return x.noted(call)
 }
 
 // withToken makes a call with the access token. Where WeChat rejects the token
-// it makes it once more, with another.
-func (x *exchange) withToken(ctx context.Context, call func(weixin.AccessToken) error) error {
-	token, err := x.token(ctx)
-	if err != nil {
-		return err
+// it makes it once more, with another. Where WeChat rejects the mini-program,
+// the secret is read again for the next request; of this one's code nobody
+// knows.
+func (x *exchange) withToken(ctx context.Context, call func() error) error {
+	err := x.noted(call)
+	if weixin.RejectsToken(err) {
+		x.tokens.Drop(x.token)
+		if err := x.getToken(ctx); err != nil {
+			return err
+		}
+		err = x.noted(call)
 	}
-	ask := func() error { return call(token) }
-	if err = x.noted(ask); !weixin.RejectsToken(err) {
-		return err
+	if weixin.RejectsCredentials(err) {
+		_, _ = x.secrets.Refresh(ctx, x.app)
 	}
-	x.tokens.Drop(token)
-	if token, err = x.token(ctx); err != nil {
-		return err
-	}
-	return x.noted(ask)
+	return err
 }
 
 // noted makes a call, and notes what the request's log line tells of it.

@@ -3,17 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/panics"
 	"wechat-phone/shared/weixin"
 )
 
@@ -33,7 +31,7 @@ type handler struct {
 	wechat interface {
 		Code2Session(ctx context.Context, app weixin.Credentials, code string) (weixin.Session, error)
 		PhoneNumber(ctx context.Context, token weixin.AccessToken, code, openID string) (opendata.Phone, error)
-		CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) (bool, error)
+		CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) error
 	}
 	timeout time.Duration // of an exchange with WeChat
 	maxAge  time.Duration // of a watermark; 0 for any
@@ -99,19 +97,10 @@ func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, err
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// panicError says where a panic happened, and not what it said.
-type panicError struct{ at string }
-
-func (e *panicError) Error() string { return "panic at " + e.at }
-
 // recovered is phone with panics turned into errors: else their text would be
 // logged, and the process would end.
 func (h *handler) recovered(ctx context.Context, raw json.RawMessage, t *trail) (_ success, err error) {
-	defer func() {
-		if recover() != nil {
-			err = &panicError{origin()}
-		}
-	}()
+	defer panics.Recover(&err)
 	e, err := readEvent(raw)
 	if err != nil {
 		return success{}, err
@@ -122,21 +111,6 @@ func (h *handler) recovered(ctx context.Context, raw json.RawMessage, t *trail) 
 		defer cancel()
 	}
 	return h.phone(ctx, e, t)
-}
-
-// origin is the place in the code that panicked.
-func origin() string {
-	var callers [32]uintptr
-	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
-	for {
-		frame, more := frames.Next()
-		if !strings.HasPrefix(frame.Function, "runtime.") {
-			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
-		}
-		if !more {
-			return "unknown"
-		}
-	}
 }
 
 // success is the answer to a request that went well.
@@ -160,10 +134,9 @@ func (h *handler) phone(ctx context.Context, e event, t *trail) (success, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	x := &exchange{h, app, t}
+	x := &exchange{handler: h, app: app, trail: t}
 	if t.phoneShape || h.verify {
-		// Before any code is sent: without a token, a code would be spent in vain.
-		if _, err := x.token(ctx); err != nil {
+		if err := x.getToken(ctx); err != nil {
 			return success{}, err
 		}
 	}

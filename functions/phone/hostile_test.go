@@ -671,12 +671,13 @@ func testManyAtOnce(t *testing.T) {
 func testPanics(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		where                  string
+		where, at              string
 		sealed, phone, noLogin string // the action for each kind of tap, none where it goes well
 	}{
-		{"before WeChat is asked", "retry", "retry", "retry"},
-		{"for the token", "", "retry", "retry"},
-		{"once WeChat is asked", "login", "tap", "tap"},
+		{"before WeChat is asked", ".panicking", "retry", "retry", "retry"},
+		{"for the token", ".panicking", "", "retry", "retry"},
+		{"where many wait for the token", "/weixin.", "", "retry", "retry"},
+		{"once WeChat is asked", ".panicking", "login", "tap", "tap"},
 	} {
 		r := raise(t, func(c *stage.Config) { c.Bootstrap, c.Env = os.Args[0], []string{"TEST_PANIC=" + test.where} })
 		pid := r.Function.PID()
@@ -690,7 +691,7 @@ func testPanics(t *testing.T) {
 					continue
 				}
 				r.wantFailure(test.where, got, "internal", 500, *action)
-				if line := r.logs.request(t, got); !strings.HasPrefix(line.Reason, "panic at wechat-phone/functions/phone.panicking") {
+				if line := r.logs.request(t, got); !strings.HasPrefix(line.Reason, "panic at wechat-phone/") || !strings.Contains(line.Reason, test.at) {
 					t.Errorf("%s: the log does not say where: %q", test.where, line.Reason)
 				}
 			}

@@ -5,8 +5,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,8 +100,8 @@ func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 		message string
 	}{
 		{"a broken answer", wechat.Answer("canary"), "; no code is used"},
-		{"a refusal of a kind of its own", wechat.Refuse(50001, "canary"), "WeChat gives no access token, for a reason that is not known here; no code is used"},
-		{"no more of them", wechat.Refuse(45009, "canary"), "WeChat gives this mini-program no more access tokens for now"},
+		{"a refusal of a kind of its own", wechat.Refuse(50001, "canary"), "WeChat gives no access token, for a reason that is not known here"},
+		{"no more of them", wechat.Refuse(45011, "canary"), "WeChat gives this mini-program no more access tokens for now"},
 		{"silence", hostile.Silence, "; no code is used"},
 	} {
 		// Without a secret at start there is no token from it.
@@ -176,8 +177,8 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 			t.Errorf("%s: %s", name, got.Message)
 		}
 	}
-	if calls := r.Secrets.Calls(); calls != 1 {
-		t.Errorf("%d readings of the secret: it was blamed for a refusal of another kind", calls)
+	if calls := r.Secrets.Calls(); calls != 2 {
+		t.Errorf("%d readings of the secret, want one at start and one after the first 40013", calls)
 	}
 
 	// A lost connection and silence, before the token and after the login.
@@ -252,6 +253,69 @@ func TestRejectedTokenIsReplacedAndTheCallRepeatedOnce(t *testing.T) {
 	r.wantPhoneByCode("the same again", tap)
 }
 
+// Once the login code is spent, it matters no more why there is no other token.
+func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		errcode int
+		byCode  hostile.Want // where there was a phone code
+		message string
+	}{
+		{-1, hostile.Want{Error: "unavailable", Status: 503, Action: "tap"}, "WeChat or AWS cannot be reached or is busy; the login code is used"},
+		{45011, hostile.Want{Error: "rate_limited", Status: 429, Action: "tap"}, "WeChat gives this mini-program no more access tokens for now"},
+		{40164, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up right: its log says what is wrong"},
+		{40125, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up right: its log says what is wrong"},
+		{40226, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for a reason that is not known here"},
+		{50001, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for a reason that is not known here"},
+	} {
+		name := fmt.Sprint("errcode ", test.errcode)
+		for _, shape := range []string{"phone code", "sealed data"} {
+			r := raise(t, env(verifying))
+			phone, sealed := r.tapBoth(newUser()), r.newTap()
+			r.WeChat.EndToken()
+			r.WeChat.Script(wechat.TokenPath, wechat.Refuse(test.errcode, "canary"))
+			if shape == "phone code" {
+				got := r.postPhone(phone)
+				r.want(name, got, test.byCode)
+				if got.Message != test.message {
+					t.Errorf("%s: %s", name, got.Message)
+				}
+				continue
+			}
+			got := r.post(sealed)
+			r.want(name, got, hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
+			if line := r.logs.request(t, got); line.ErrCode != test.errcode || !strings.Contains(line.Reason, "stable_token") {
+				t.Errorf("%s: logged as %+v", name, line)
+			}
+		}
+	}
+
+	// Nor does it where it is the secret that cannot be read again.
+	r := raise(t, env(verifying))
+	tap := r.newTap()
+	r.WeChat.EndToken()
+	r.WeChat.Script(wechat.TokenPath, wechat.Refuse(40125, "canary"))
+	r.Secrets.Fail(secretsmanager.Fault(400, "AccessDeniedException", ""))
+	r.want("no access to the secret", r.post(tap), hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
+}
+
+// The token that was had before the codes is the one that is used, though its
+// last two minutes begin in between.
+func TestTokenIsNotFetchedAgainBehindTheLogin(t *testing.T) {
+	t.Parallel()
+	r := raise(t, nil)
+	r.WeChat.SetTokenLife(121*time.Second, time.Second)
+	r.wantPhoneByCode("a request that fetches a token", r.tapPhone(newUser()))
+	r.WeChat.Script(wechat.TokenPath, wechat.Refuse(-1, "canary"))
+	user := newUser()
+	tap := r.tapBoth(user)
+	r.WeChat.Script(tap.Code, func(w http.ResponseWriter, q *http.Request) {
+		time.Sleep(1100 * time.Millisecond) // longer than the token has left
+		wechat.Accept(user)(w, q)
+	})
+	r.wantPhoneByCode("one that has it before the login", tap)
+}
+
 func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 	t.Parallel()
 	for _, errcode := range []int{0, 40001} { // WeChat has two ways of saying it
@@ -260,22 +324,12 @@ func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 		r.WeChat.SetSecret(rotated)
 		r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, rotated))
 		if errcode != 0 {
-			var times atomic.Int32
 			r.WeChat.Script(wechat.TokenPath, func(w http.ResponseWriter, q *http.Request) {
-				if times.Add(1) == 1 {
-					wechat.Refuse(errcode, "invalid credential")(w, q)
-					return
-				}
-				fmt.Fprintf(w, `{"access_token":"%sof-the-test","expires_in":7200}`, wechat.TokenMark)
+				r.WeChat.Script(wechat.TokenPath, nil)
+				wechat.Refuse(errcode, "invalid credential")(w, q)
 			})
 		}
-		tap := r.tapPhone(newUser())
-		if errcode != 0 {
-			r.WeChat.Script(tap.PhoneCode, wechat.Refuse(-1, "the token is of the test"))
-			r.wantFailure("the first request after the rotation", r.postPhone(tap), "unavailable", 503, "retry")
-		} else {
-			r.wantPhoneByCode("the first request after the rotation", tap)
-		}
+		r.wantPhoneByCode("the first request after the rotation", r.tapPhone(newUser()))
 		if calls, readings := r.WeChat.Seen(wechat.TokenPath), r.Secrets.Calls(); calls != 2 || readings != 2 {
 			t.Errorf("%d fetches of the token, %d readings of the secret", calls, readings)
 		}
@@ -303,21 +357,48 @@ func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 // The secret may come to hold another mini-program, whose token is another.
 func TestTokenFollowsTheAppID(t *testing.T) {
 	t.Parallel()
-	w := newWeChat(t, "http")
-	r := w.raise(t)
-	r.wantPhoneByCode("the first mini-program", r.tapBoth(newUser()))
-	moved := wechat.New("wx1111111111111111", stage.AppSecret, time.Now)
-	r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", stage.AppSecret))
-	w.serve(moved)
-	user := newUser()
-	// The login finds the change, after a token of the old mini-program was found.
-	tap := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(0), Code: hostile.Code(0)}
-	moved.Grant(tap.Code, user)
-	moved.GrantPhone(tap.PhoneCode, user)
-	r.own(tap.PhoneCode, user)
-	r.wantPhoneByCode("the other mini-program", tap)
-	if calls, seen := moved.Seen(wechat.TokenPath), moved.Seen(tap.PhoneCode); calls != 1 || seen != 1 {
-		t.Errorf("%d fetches of its token, and WeChat saw the phone code %d times", calls, seen)
+	const login, phone = "/sns/jscode2session", "/wxa/business/getuserphonenumber"
+	for name, want := range map[string][]string{ // where WeChat is asked, once the secret has changed
+		"found by the login":             {login, wechat.TokenPath, login, phone},
+		"found by the login, no token":   {login, wechat.TokenPath},
+		"found by the phone code, alone": {phone, wechat.TokenPath, phone},
+	} {
+		w := newWeChat(t, "http")
+		r := w.raise(t)
+		r.wantPhoneByCode("the first mini-program", r.tapBoth(newUser()))
+		moved := wechat.New("wx1111111111111111", stage.AppSecret, time.Now)
+		r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", stage.AppSecret))
+		var mu sync.Mutex
+		var paths []string
+		w.serve(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
+			mu.Lock()
+			paths = append(paths, q.URL.Path)
+			mu.Unlock()
+			moved.ServeHTTP(out, q)
+		}))
+		user := newUser()
+		tap := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(0), Code: hostile.Code(0)}
+		moved.Grant(tap.Code, user)
+		moved.GrantPhone(tap.PhoneCode, user)
+		r.own(tap.PhoneCode, user)
+		switch name {
+		case "found by the login":
+			r.wantPhoneByCode(name, tap)
+		case "found by the login, no token":
+			moved.Script(wechat.TokenPath, wechat.Refuse(-1, "canary"))
+			r.wantFailure(name, r.postPhone(tap), "unavailable", 503, "retry") // neither code is spent
+		case "found by the phone code, alone":
+			old := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1)}
+			moved.Script(old.PhoneCode, wechat.Refuse(40013, "invalid appid"))
+			r.wantFailure(name, r.postPhone(old), "misconfigured", 500, "none")
+			tap.Code = ""
+			r.wantPhoneByCode(name+", by the next request", tap)
+		}
+		mu.Lock()
+		if !slices.Equal(slices.Compact(paths), want) { // a busy WeChat is asked three times
+			t.Errorf("%s: WeChat was asked at %v", name, paths)
+		}
+		mu.Unlock()
 	}
 }
 
@@ -372,7 +453,7 @@ func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 		if alike(got) != alike(undecryptable) || len(got.header) != len(undecryptable.header) {
 			t.Errorf("%s: answered %s, others %s", name, got.body, undecryptable.body)
 		}
-		if line := r.logs.request(t, got); line.Reason != "unverified" {
+		if line := r.logs.request(t, got); line.Reason != "unverified" || (line.ErrCode == 1) != (name == "forged") || (line.RID != "") != (name == "forged") {
 			t.Errorf("%s: logged as %+v", name, line)
 		}
 	}

@@ -431,6 +431,8 @@ func runPanicking(where string) {
 		h.secrets = panicking{}
 	case "for the token":
 		h.tokens = panickingTokens{}
+	case "where many wait for the token":
+		h.tokens = weixin.NewTokens(nil, time.Now)
 	case "once WeChat is asked":
 		h.wechat = panicking{}
 	}
@@ -456,7 +458,7 @@ func (panicking) PhoneNumber(context.Context, weixin.AccessToken, string, string
 	panic(panicText)
 }
 
-func (panicking) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) (bool, error) {
+func (panicking) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) error {
 	panic(panicText)
 }
 

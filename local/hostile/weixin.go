@@ -56,18 +56,19 @@ func Refusals() []Answer {
 func TokenRefusals() []Answer {
 	return refusals([]refusal{
 		{40013, misconfigured}, {40125, misconfigured}, {40001, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
-		{45009, rateLimited}, {45011, rateLimited}, {-1, unavailable},
-		{40002, upstreamError}, {42001, upstreamError}, {47001, upstreamError}, {50001, upstreamError},
+		{45011, rateLimited}, {-1, unavailable},
+		{40002, upstreamError}, {42001, upstreamError}, {45009, upstreamError}, {47001, upstreamError}, {50001, upstreamError},
+		{40029, upstreamError}, {40163, upstreamError}, {40226, upstreamError}, // which tell of a code and a user, and there was none
 	})
 }
 
 // PhoneRefusals are those to the exchange of a phone code that came alone.
 func PhoneRefusals() []Answer {
 	return refusals([]refusal{
-		{40029, codeRejected.do("tap")}, {40163, codeRejected.do("tap")}, {40226, userBlocked}, {45009, rateLimited}, {45011, rateLimited},
+		{40029, codeRejected.do("tap")}, {40163, codeRejected.do("tap")}, {40226, userBlocked}, {45011, rateLimited},
 		{40013, misconfigured}, {40125, misconfigured}, {40164, misconfigured}, {-1, unavailable},
 		{40001, upstreamError.do("tap")}, {40014, upstreamError.do("tap")}, {42001, upstreamError.do("tap")}, // rejected again, with another token
-		{40003, upstreamError.do("tap")}, {47001, upstreamError.do("tap")}, {48001, upstreamError.do("tap")}, {1, upstreamError.do("tap")},
+		{40003, upstreamError.do("tap")}, {45009, upstreamError.do("tap")}, {47001, upstreamError.do("tap")}, {48001, upstreamError.do("tap")}, {1, upstreamError.do("tap")},
 	})
 }
 

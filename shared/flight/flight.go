@@ -6,6 +6,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"wechat-phone/shared/panics"
 )
 
 const (
@@ -128,7 +130,7 @@ func (s *Source[K, V]) join(key K) *Flight[K, V] {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 		defer cancel()
-		f.value, f.err = s.fetch(ctx, key)
+		f.value, f.err = s.recovered(ctx, key)
 
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -147,6 +149,13 @@ func (s *Source[K, V]) join(key K) *Flight[K, V] {
 		close(f.done)
 	}()
 	return f
+}
+
+// recovered is fetch with panics turned into errors: they would end the process,
+// since nobody else recovers them here.
+func (s *Source[K, V]) recovered(ctx context.Context, key K) (_ V, err error) {
+	defer panics.Recover(&err)
+	return s.fetch(ctx, key)
 }
 
 // Wait returns what the fetch gave, as soon as it has ended.

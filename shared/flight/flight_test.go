@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"wechat-phone/shared/panics"
 )
 
 var (
@@ -158,6 +160,36 @@ func TestFetchThatAnotherHasOvertakenIsKeptWhereNothingElseIs(t *testing.T) {
 		}
 		if kept, ok := source.Current(); !ok || kept != "1" {
 			t.Errorf("kept is %q, %v", kept, ok)
+		}
+	})
+}
+
+// A panic in a fetch is nobody's to recover: it would end the process, and with
+// it what the others do.
+func TestPanicInAFetchIsTheErrorOfAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		panicking := true
+		source := New(func(context.Context, string) (string, error) {
+			time.Sleep(time.Second)
+			if panicking {
+				panic("canary")
+			}
+			return "1", nil
+		}, strings.EqualFold, errLate, time.Now)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				_, err := source.Get(t.Context(), "a", is("1"))
+				if _, ok := errors.AsType[*panics.Error](err); !ok || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "flight.TestPanicInAFetch") {
+					t.Errorf("a panic gave %v", err)
+				}
+			})
+		}
+		all.Wait()
+		panicking = false
+		time.Sleep(failureKept)
+		if got, err := source.Get(t.Context(), "a", is("1")); got != "1" || err != nil {
+			t.Errorf("after a panic: %q, %v", got, err)
 		}
 	})
 }

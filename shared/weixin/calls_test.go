@@ -55,8 +55,7 @@ var calls = map[API]func(context.Context, *Client) (string, error){
 		return fmt.Sprint(phone), err
 	},
 	SealedDataAPI: func(ctx context.Context, c *Client) (string, error) {
-		known, err := c.CheckEncryptedMsg(ctx, accessToken, sealed)
-		return fmt.Sprint(known), err
+		return "", c.CheckEncryptedMsg(ctx, accessToken, sealed)
 	},
 }
 
@@ -96,7 +95,7 @@ func TestCallsAreExactlyWhatWeChatDocuments(t *testing.T) {
 			"/wxa/business/getuserphonenumber?access_token=canary-token%26%3D", `{"code":"code_1"}`},
 		{"getuserphonenumber with openid", func(c *Client) error { _, err := c.PhoneNumber(t.Context(), accessToken, "code_1", "o<1>"); return err }, goodPhone,
 			"/wxa/business/getuserphonenumber?access_token=canary-token%26%3D", `{"code":"code_1","openid":"o<1>"}`},
-		{"checkencryptedmsg", func(c *Client) error { _, err := c.CheckEncryptedMsg(t.Context(), accessToken, sealed); return err }, `{"vaild":true}`,
+		{"checkencryptedmsg", func(c *Client) error { return c.CheckEncryptedMsg(t.Context(), accessToken, sealed) }, `{"vaild":true}`,
 			"/wxa/business/checkencryptedmsg?access_token=canary-token%26%3D", `{"encrypted_msg_hash":"` + hashOf + `"}`},
 	} {
 		text, host := sentBy(t, test.answer, func(c *Client) {
@@ -149,15 +148,16 @@ var callTests = []struct {
 	{PhoneAPI, "inconsistent", with(`"13580006666"`, `"13580006667"`), "", Error{Kind: Malformed, Reason: "phone_inconsistent"}},
 	{PhoneAPI, "no country code", with(`"countryCode":86,`, ``), "", Error{Kind: Malformed, Reason: "phone_missing"}},
 	{PhoneAPI, "no phone number", `{"errcode":0,"errmsg":"ok","phone_info":{"watermark":{"appid":"wx0123456789abcdef"}}}`, "", Error{Kind: Malformed, Reason: "phone_missing"}},
-	{PhoneAPI, "nothing in it", `{"errcode":0,"errmsg":"ok"}`, "", Error{Kind: Malformed, Reason: "watermark_foreign"}},
+	{PhoneAPI, "nothing in it", `{"errcode":0,"errmsg":"ok"}`, "", Error{Kind: Malformed, Reason: "phone_missing"}},
 	{PhoneAPI, "wrong types", with(`"13580006666"`, `13580006666`), "", Error{Kind: Malformed, Reason: "not JSON"}},
 	{PhoneAPI, "a refusal", `{"errcode":40029,"errmsg":"invalid code hint: [canary] rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, "",
 		Error{Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
 	{PhoneAPI, "a refusal with a phone number", `{"errcode":40029,"phone_info":` + phoneText + `}`, "", Error{Kind: Refused, ErrCode: 40029}},
 
-	{SealedDataAPI, "known", `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1629121902}`, "true", Error{}},
-	{SealedDataAPI, "unknown", `{"errcode":0,"errmsg":"ok","vaild":false}`, "false", Error{}},
-	{SealedDataAPI, "unknown, as an errcode", `{"errcode":1,"errmsg":"data not exist"}`, "false", Error{}},
+	{SealedDataAPI, "known", `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1629121902}`, "", Error{}},
+	{SealedDataAPI, "unknown", `{"errcode":0,"errmsg":"ok","vaild":false}`, "", Error{Kind: Disowned, Reason: "the data"}},
+	{SealedDataAPI, "unknown, as an errcode", `{"errcode":1,"errmsg":"data not exist, rid: 635d0e49-1d10d2a8-0c6c7c7d","vaild":true}`, "",
+		Error{Kind: Disowned, Reason: "the data", ErrCode: 1, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
 	{SealedDataAPI, "no verdict", `{"errcode":0,"errmsg":"ok"}`, "", Error{Kind: Malformed, Reason: "no verdict"}},
 	{SealedDataAPI, "a verdict of null", `{"vaild":null}`, "", Error{Kind: Malformed, Reason: "no verdict"}},
 	{SealedDataAPI, "a verdict in English", `{"valid":true}`, "", Error{Kind: Malformed, Reason: "no verdict"}},
@@ -183,7 +183,10 @@ func TestAnswersToCallsAreToldApart(t *testing.T) {
 		if failure == nil || *failure != test.error {
 			t.Errorf("%s, %s: %v, want %v", test.api, test.name, failure, &test.error)
 		}
-		for _, kept := range []string{"canary", "1358", "true"} {
+		if Disowns(failure) != strings.HasPrefix(test.name, "unknown") {
+			t.Errorf("%s, %s: disowns: %v", test.api, test.name, Disowns(failure))
+		}
+		for _, kept := range []string{"canary", "1358"} {
 			if strings.Contains(got, kept) {
 				t.Errorf("%s, %s: a failure came with %s", test.api, test.name, got)
 			}
@@ -261,14 +264,14 @@ func TestRefusalsOfCredentialsAndOfTokensAreToldApart(t *testing.T) {
 		{LoginAPI, 40013, true, false}, {LoginAPI, 40125, true, false}, {LoginAPI, 40029, false, false},
 		{TokenAPI, 40013, true, false}, {TokenAPI, 40125, true, false}, {TokenAPI, 40001, true, false}, {TokenAPI, 42001, false, false},
 		{PhoneAPI, 40001, false, true}, {PhoneAPI, 40014, false, true}, {PhoneAPI, 42001, false, true}, {PhoneAPI, 40029, false, false},
-		{SealedDataAPI, 42001, false, true},
+		{SealedDataAPI, 42001, false, true}, {SealedDataAPI, 1, false, false},
 	} {
 		err := fmt.Errorf("wrapped: %w", &Error{API: test.api, Kind: Refused, ErrCode: test.errcode})
 		if RejectsCredentials(err) != test.credentials || RejectsToken(err) != test.token {
 			t.Errorf("%v: rejects credentials %v, a token %v", err, RejectsCredentials(err), RejectsToken(err))
 		}
 	}
-	if RejectsCredentials(nil) || RejectsToken(nil) || RejectsToken(io.EOF) {
+	if RejectsCredentials(nil) || RejectsToken(nil) || RejectsToken(io.EOF) || Disowns(nil) || Disowns(io.EOF) {
 		t.Error("what is no refusal rejects something")
 	}
 }

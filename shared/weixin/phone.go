@@ -40,20 +40,22 @@ type phoneAnswer struct {
 // itself, so what is wrong is WeChat's answer.
 func (a phoneAnswer) phone(appID string) (opendata.Phone, error) {
 	err := a.Info.Phone.Check()
-	if a.Info.Watermark.AppID != appID {
+	if err == nil && a.Info.Watermark.AppID != appID {
 		err = &opendata.OpenError{Reason: opendata.WatermarkForeign}
 	}
-	if wrong, ok := errors.AsType[*opendata.OpenError](err); ok {
+	if err != nil {
+		wrong, _ := errors.AsType[*opendata.OpenError](err) // Check has no other
 		return opendata.Phone{}, &Error{API: PhoneAPI, Kind: Malformed, Reason: string(wrong.Reason)}
 	}
 	return a.Info.Phone, nil
 }
 
-// CheckEncryptedMsg reports whether WeChat itself sealed the data, for this
-// mini-program and in the last three days. Every error is an *Error.
+// CheckEncryptedMsg asks WeChat whether it sealed the data itself, for this
+// mini-program and in the last three days. Where it did not, Disowns knows the
+// error. Every error is an *Error.
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
-func (c *Client) CheckEncryptedMsg(ctx context.Context, token AccessToken, data opendata.Sealed) (bool, error) {
+func (c *Client) CheckEncryptedMsg(ctx context.Context, token AccessToken, data opendata.Sealed) error {
 	answer, err := call[checkAnswer](ctx, c, request{
 		api: SealedDataAPI, path: "/wxa/business/checkencryptedmsg", query: url.Values{"access_token": {token.Reveal()}},
 		body: struct {
@@ -61,21 +63,24 @@ func (c *Client) CheckEncryptedMsg(ctx context.Context, token AccessToken, data 
 		}{data.Hash()},
 	})
 	if refusal, ok := errors.AsType[*Error](err); ok && refusal.ErrCode == unknownData {
-		return false, nil
+		refusal.Kind, refusal.Reason = Disowned, "the data"
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	return answer.valid()
+	return answer.verdict()
 }
 
 type checkAnswer struct {
 	Valid *bool `json:"vaild"` // as WeChat spells it
 }
 
-func (a checkAnswer) valid() (bool, error) {
-	if a.Valid == nil {
-		return false, &Error{API: SealedDataAPI, Kind: Malformed, Reason: "no verdict"}
+func (a checkAnswer) verdict() error {
+	switch {
+	case a.Valid == nil:
+		return &Error{API: SealedDataAPI, Kind: Malformed, Reason: "no verdict"}
+	case !*a.Valid:
+		return &Error{API: SealedDataAPI, Kind: Disowned, Reason: "the data"}
 	}
-	return *a.Valid, nil
+	return nil
 }

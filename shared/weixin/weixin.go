@@ -48,8 +48,8 @@ type Session struct {
 	UnionID string
 }
 
-// WeChat's errcodes that have a meaning here.
-// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
+// WeChat's errcodes that have a meaning here. Each API's documentation lists its
+// own (see the functions).
 const (
 	Busy             = -1
 	InvalidToken     = 40001 // or, where a token is asked for, an invalid app secret
@@ -64,10 +64,9 @@ const (
 	AppIDMissing     = 41002
 	AppSecretMissing = 41004
 	TokenExpired     = 42001
-	NoMoreCalls      = 45009 // today
 	TooManyCalls     = 45011 // in this minute
 
-	unknownData = 1 // where WeChat is asked about sealed data
+	unknownData = 1 // of CheckEncryptedMsg
 )
 
 // API is one of WeChat's, by its name.
@@ -92,6 +91,7 @@ const (
 	Unreachable Kind = "unreachable" // nothing of the request was written
 	Lost        Kind = "lost"        // the connection broke after the request was written
 	TimedOut    Kind = "timed_out"   // no answer in time to a request that was written
+	Disowned    Kind = "disowned"    // WeChat answered that it did not seal the data
 )
 
 // Error is the one error of calls. It holds no URL, no address and none of
@@ -99,8 +99,8 @@ const (
 type Error struct {
 	API     API // that was called
 	Kind    Kind
-	ErrCode int    // of a refusal
-	RID     string // of a refusal: what WeChat's support asks for
+	ErrCode int    // where there is one
+	RID     string // beside it: what WeChat's support asks for
 	Reason  string // of the other kinds: a class such as "dns" or "status 502"
 }
 
@@ -123,6 +123,12 @@ func RejectsCredentials(err error) bool {
 func RejectsToken(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && (e.ErrCode == InvalidToken || e.ErrCode == MalformedToken || e.ErrCode == TokenExpired) && e.API != TokenAPI
+}
+
+// Disowns reports whether err is WeChat's verdict that sealed data is not its own.
+func Disowns(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == Disowned
 }
 
 // Client calls WeChat. It is safe for concurrent use.
@@ -164,6 +170,8 @@ func (c *Client) Connect(ctx context.Context) error {
 // Code2Session exchanges a login code for the user's session, until ctx ends.
 // What is Busy, and what failed before anything was written, is tried again
 // twice, here as by all calls. Every error is an *Error.
+//
+// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
 func (c *Client) Code2Session(ctx context.Context, app Credentials, code string) (Session, error) {
 	answer, err := call[sessionAnswer](ctx, c, request{api: LoginAPI, path: "/sns/jscode2session", query: url.Values{
 		"appid":      {app.AppID},
