@@ -110,14 +110,17 @@ func failureOf(err error) failure {
 	if e, ok := errors.AsType[*requestError](err); ok {
 		return failure{e.kind, e.message, e.message}
 	}
+	if e, ok := errors.AsType[*panics.Error](err); ok {
+		return failure{kind: internal, reason: e.Error()}
+	}
+	if e, ok := errors.AsType[unverifiedError](err); ok {
+		return failure{kind: unavailable, reason: failureOf(e.error).reason}
+	}
 	if e, ok := errors.AsType[*appsecret.Error](err); ok {
 		if e.Temporary {
 			return failure{kind: unavailable, reason: e.Error()}
 		}
 		return failure{kind: misconfigured, reason: e.Error()}
-	}
-	if e, ok := errors.AsType[unverifiedError](err); ok {
-		return failure{kind: unavailable, reason: failureOf(e.error).reason}
 	}
 	if e, ok := errors.AsType[*weixin.Error](err); ok {
 		kind := kindOfWeixin(e)
@@ -125,9 +128,6 @@ func failureOf(err error) failure {
 	}
 	if e, ok := errors.AsType[*opendata.OpenError](err); ok {
 		return failure{kind: undecryptable, reason: string(e.Reason)}
-	}
-	if e, ok := errors.AsType[*panics.Error](err); ok {
-		return failure{kind: internal, reason: e.Error()}
 	}
 	return failure{kind: internal, reason: "an error of no known type"}
 }

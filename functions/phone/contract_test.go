@@ -406,8 +406,8 @@ func TestChangedAppIDNeedsNoDeployment(t *testing.T) {
 		moved.Grant(tap.Code, user)
 		got := r.send("POST", "/phone", "", hostile.JSON(tap))
 		r.want("data of the new mini-program", got, hostile.Want{})
-		if seen := moved.Seen(tap.Code); seen != 2 {
-			t.Errorf("WeChat saw the code %d times", seen)
+		if seen, calls := moved.Seen(tap.Code), moved.Seen(wechat.TokenPath); seen != 2 || calls != 0 {
+			t.Errorf("WeChat saw the code %d times, and %d fetches of a token that nobody needs", seen, calls)
 		}
 		var line logLine
 		waitFor(t, "there is a line", func() bool {

@@ -51,9 +51,11 @@ func (x *exchange) phoneNumber(ctx context.Context, code, openID string) (phone 
 	return phone, err
 }
 
-// unverifiedError is that WeChat could not be asked about sealed data, whatever
-// kept it.
+// unverifiedError is that WeChat gave no verdict on sealed data, whatever kept it
+// from that.
 type unverifiedError struct{ error }
+
+func (e unverifiedError) Unwrap() error { return e.error }
 
 // open opens the sealed data. Where the function is to verify it, WeChat must
 // know it too, and nothing but WeChat's verdict tells whether it is good.
@@ -88,7 +90,7 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 		return err
 	}
 	x.app = fresh
-	if old := x.token.AppID; old != "" && old != fresh.AppID {
+	if old := x.token.AppID; old != "" && old != fresh.AppID { // it needs one
 		if err := x.noted(func() error { return x.fetchToken(ctx) }); err != nil {
 			return err
 		}
@@ -98,8 +100,8 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 
 // withToken makes a call with the access token. Where WeChat rejects the token
 // it makes it once more, with another. Where WeChat rejects the mini-program,
-// the secret is read again for the next request; of this one's code nobody
-// knows.
+// the secret is read again, for the next request alone: whether this one's phone
+// code is spent nobody knows.
 func (x *exchange) withToken(ctx context.Context, call func() error) error {
 	err := x.noted(call)
 	if weixin.RejectsToken(err) {

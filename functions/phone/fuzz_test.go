@@ -48,7 +48,9 @@ func (k known) PhoneNumber(context.Context, weixin.AccessToken, string, string) 
 	return k.phone, nil
 }
 
-func (known) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) error { return nil }
+func (known) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) error {
+	return nil
+}
 
 // knownTokens always has a token.
 type knownTokens struct{}

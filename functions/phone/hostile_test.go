@@ -26,6 +26,7 @@ import (
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechat"
+	"wechat-phone/shared/panics"
 )
 
 // Everything that the network and its users may do to the function. Each part
@@ -699,5 +700,18 @@ func testPanics(t *testing.T) {
 		if r.Function.PID() != pid {
 			t.Errorf("%s: the process ended", test.where)
 		}
+	}
+}
+
+// A panic behind the login, in the fetch of another token to verify with, is
+// internal too, though all else there is unavailable.
+func TestPanicIsInternalWhereverItHappens(t *testing.T) {
+	panicked := func() (err error) {
+		defer panics.Recover(&err)
+		panic(panicText)
+	}()
+	f := failureOf(unverifiedError{panicked})
+	if action := f.action(trail{codeSent: true, loggedIn: true}); f.kind != internal || action != actionLogin || !strings.Contains(f.reason, "TestPanicIsInternal") {
+		t.Errorf("%+v, %s", f, action)
 	}
 }

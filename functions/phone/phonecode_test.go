@@ -284,6 +284,9 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 			}
 			got := r.post(sealed)
 			r.want(name, got, hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
+			if got.Message != "WeChat or AWS cannot be reached or is busy; the login code is used" {
+				t.Errorf("%s: %s", name, got.Message)
+			}
 			if line := r.logs.request(t, got); line.ErrCode != test.errcode || !strings.Contains(line.Reason, "stable_token") {
 				t.Errorf("%s: logged as %+v", name, line)
 			}
@@ -297,6 +300,24 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 	r.WeChat.Script(wechat.TokenPath, wechat.Refuse(40125, "canary"))
 	r.Secrets.Fail(secretsmanager.Fault(400, "AccessDeniedException", ""))
 	r.want("no access to the secret", r.post(tap), hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
+}
+
+// The mini-program may be refused with the second token only, and the secret may
+// not be readable then: what the caller is told is still WeChat's answer, since
+// nobody knows whether the phone code is spent.
+func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
+	t.Parallel()
+	r := raise(t, nil)
+	tap := r.tapPhone(newUser())
+	r.WeChat.Script(tap.PhoneCode, func(w http.ResponseWriter, q *http.Request) {
+		r.WeChat.Script(tap.PhoneCode, wechat.Refuse(40013, "canary"))
+		wechat.Refuse(42001, "canary")(w, q)
+	})
+	r.Secrets.Fail(secretsmanager.Fault(500, "InternalServiceError", ""))
+	r.wantFailure("refused with the second token", r.postPhone(tap), "misconfigured", 500, "none")
+	if readings, seen := r.Secrets.Calls(), r.WeChat.Seen(tap.PhoneCode); readings < 2 || seen != 2 {
+		t.Errorf("%d readings of the secret, and WeChat saw the phone code %d times", readings, seen)
+	}
 }
 
 // The token that was had before the codes is the one that is used, though its
@@ -360,7 +381,7 @@ func TestTokenFollowsTheAppID(t *testing.T) {
 	const login, phone = "/sns/jscode2session", "/wxa/business/getuserphonenumber"
 	for name, want := range map[string][]string{ // where WeChat is asked, once the secret has changed
 		"found by the login":             {login, wechat.TokenPath, login, phone},
-		"found by the login, no token":   {login, wechat.TokenPath},
+		"found by the login, no token":   {login, wechat.TokenPath, wechat.TokenPath, wechat.TokenPath}, // a busy WeChat is asked three times
 		"found by the phone code, alone": {phone, wechat.TokenPath, phone},
 	} {
 		w := newWeChat(t, "http")
@@ -386,16 +407,23 @@ func TestTokenFollowsTheAppID(t *testing.T) {
 			r.wantPhoneByCode(name, tap)
 		case "found by the login, no token":
 			moved.Script(wechat.TokenPath, wechat.Refuse(-1, "canary"))
-			r.wantFailure(name, r.postPhone(tap), "unavailable", 503, "retry") // neither code is spent
+			got := r.postPhone(tap)
+			r.wantFailure(name, got, "unavailable", 503, "retry") // neither code is spent
+			if line := r.logs.request(t, got); line.ErrCode != -1 {
+				t.Errorf("%s: logged as %+v", name, line)
+			}
 		case "found by the phone code, alone":
 			old := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1)}
 			moved.Script(old.PhoneCode, wechat.Refuse(40013, "invalid appid"))
 			r.wantFailure(name, r.postPhone(old), "misconfigured", 500, "none")
 			tap.Code = ""
 			r.wantPhoneByCode(name+", by the next request", tap)
+			if readings := r.Secrets.Calls(); readings != 2 {
+				t.Errorf("%d readings of the secret", readings)
+			}
 		}
 		mu.Lock()
-		if !slices.Equal(slices.Compact(paths), want) { // a busy WeChat is asked three times
+		if !slices.Equal(paths, want) {
 			t.Errorf("%s: WeChat was asked at %v", name, paths)
 		}
 		mu.Unlock()

@@ -46,7 +46,8 @@ type Error struct {
 
 func (e *Error) Error() string { return "appsecret: " + e.Reason }
 
-// Store holds the credentials of one secret. It is safe for concurrent use.
+// Store holds the credentials of one secret. It is safe for concurrent use. Every
+// error that it returns is an *Error, but a panic's.
 type Store struct {
 	api    SecretsManager
 	id     string
@@ -68,12 +69,10 @@ func New(api SecretsManager, id string, now func() time.Time) *Store {
 
 // Load fetches the secret at start, ahead of the first request, and takes two
 // seconds at most. Its failure is not remembered: the first request tries again.
-// Every error is an *Error.
 func (s *Store) Load() (weixin.Credentials, error) { return s.source.Load(s.id) }
 
 // Get returns the credentials. Where there are none yet they are fetched, once
-// for however many callers wait, and not within a second of a failure. Every
-// error is an *Error.
+// for however many callers wait, and not within a second of a failure.
 func (s *Store) Get(ctx context.Context) (weixin.Credentials, error) {
 	return s.source.Get(ctx, s.id, func(weixin.Credentials) bool { return true })
 }
@@ -82,7 +81,7 @@ func (s *Store) Get(ctx context.Context) (weixin.Credentials, error) {
 // rejected. Where the Store has others by now, it gives them. Else it reads the
 // secret again, at most once in 30 seconds for the whole process, and until
 // then answers with what that reading gave: the same credentials, where the
-// secret has not changed, or its failure. Every error is an *Error.
+// secret has not changed, or its failure.
 func (s *Store) Refresh(ctx context.Context, rejected weixin.Credentials) (weixin.Credentials, error) {
 	if current, ok := s.source.Current(); ok && !current.Equal(rejected) {
 		return current, nil

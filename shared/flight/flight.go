@@ -151,8 +151,8 @@ func (s *Source[K, V]) join(key K) *Flight[K, V] {
 	return f
 }
 
-// recovered is fetch with panics turned into errors: they would end the process,
-// since nobody else recovers them here.
+// recovered is fetch with a panic turned into a *panics.Error: it would end the
+// process, since nobody else can recover it here.
 func (s *Source[K, V]) recovered(ctx context.Context, key K) (_ V, err error) {
 	defer panics.Recover(&err)
 	return s.fetch(ctx, key)

@@ -82,7 +82,8 @@ func (t *Tokens) fetch(ctx context.Context, app Credentials) (token, error) {
 }
 
 // Load fetches the token at start, ahead of the first request, and takes two
-// seconds at most. Its failure is not remembered. Every error is an *Error.
+// seconds at most. Its failure is not remembered. Every error is an *Error, but
+// a panic's.
 func (t *Tokens) Load(app Credentials) error {
 	_, err := t.source.Load(app)
 	return err
@@ -90,7 +91,7 @@ func (t *Tokens) Load(app Credentials) error {
 
 // Get returns the token of the mini-program that app is for. Where none is kept
 // it is fetched, once for however many callers wait, and not within a second of
-// a failure with the same credentials. Every error is an *Error.
+// a failure with the same credentials. Every error is an *Error, but a panic's.
 func (t *Tokens) Get(ctx context.Context, app Credentials) (AccessToken, error) {
 	got, err := t.source.Get(ctx, app, func(kept token) bool {
 		return kept.AppID == app.AppID && t.clock.Now().Before(kept.until)
