@@ -22,7 +22,7 @@ SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gate
 GO_BUILD = CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags lambda.norpc -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test test-miniprogram soak build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start \
+.PHONY: help run start invoke test test-miniprogram soak bench build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start \
 	deploy secret smoke logs delete build/local/bootstrap
 
 help: ## list the commands
@@ -53,6 +53,10 @@ soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freeze
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
+
+bench: ## measure what docs/performance.md promises, in some minutes (BENCH=-short to see that it works; Linux)
+	@$(GO_BUILD) -o build/bench/ ./functions/phone ./local/bench/hello ./local/bench/secretonly
+	go run ./local/bench $(BENCH)
 
 build: ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 	@$(MAKE) --no-print-directory build-PhoneFunction ARTIFACTS_DIR=build/lambda

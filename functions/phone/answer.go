@@ -20,13 +20,18 @@ type response struct {
 }
 
 func respond(status int, body any) response {
-	// Structs of strings cannot fail, once whatever bytes are taken.
-	text, _ := json.Marshal(body, jsontext.AllowInvalidUTF8(true))
 	return response{status, map[string]string{
 		"content-type":           "application/json; charset=utf-8",
 		"cache-control":          "no-store",
 		"x-content-type-options": "nosniff",
-	}, string(text)}
+	}, string(encode(body))}
+}
+
+// encode makes JSON of structs of strings, which cannot fail, once whatever
+// bytes are taken.
+func encode(body any) []byte {
+	text, _ := json.Marshal(body, jsontext.AllowInvalidUTF8(true))
+	return text
 }
 
 // kind is a failure's stable name, for programs.

@@ -126,9 +126,13 @@ func FuzzEvent(f *testing.F) {
 			secrets: newKnown(user), tokens: knownTokens{}, wechat: newKnown(user), timeout: time.Second, maxAge: 0, verify: true, now: time.Now,
 			log: slog.New(slog.NewJSONHandler(&line, nil)),
 		}
-		got, err := h.serve(ctx, event)
+		text, err := h.Invoke(ctx, event)
 		if err != nil {
 			t.Fatalf("an error for the runtime to print: %v", err)
+		}
+		var got response
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatal(err)
 		}
 		if got.Headers["content-type"] != "application/json; charset=utf-8" || got.Headers["cache-control"] != "no-store" || got.Headers["x-content-type-options"] != "nosniff" {
 			t.Errorf("headers %v", got.Headers)

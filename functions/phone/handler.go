@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -54,9 +53,16 @@ type trail struct {
 	rid        string // of that
 }
 
-// serve is what Lambda calls with each event. It never returns an error: the
-// runtime would log its text, and answer with it.
-func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, error) {
+// Invoke is what Lambda calls with each event: it implements lambda.Handler.
+// With bytes for both, the runtime neither decodes nor encodes by reflection, and
+// sends an answer of known length. It never returns an error, whose text the
+// runtime would log and answer with.
+func (h *handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	return encode(h.serve(ctx, event)), nil
+}
+
+// serve answers an event.
+func (h *handler) serve(ctx context.Context, raw []byte) response {
 	began := time.Now()
 	first := !h.warm.Swap(true)
 	requestID := ""
@@ -92,14 +98,14 @@ func (h *handler) serve(ctx context.Context, raw json.RawMessage) (response, err
 		attrs = append(attrs, slog.Int("errcode", t.errcode), slog.String("rid", t.rid))
 	}
 	h.log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
-	return answer, nil
+	return answer
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // recovered is phone with panics turned into errors: else their text would be
 // logged, and the process would end.
-func (h *handler) recovered(ctx context.Context, raw json.RawMessage, t *trail) (_ success, err error) {
+func (h *handler) recovered(ctx context.Context, raw []byte, t *trail) (_ success, err error) {
 	defer panics.Recover(&err)
 	e, err := readEvent(raw)
 	if err != nil {

@@ -31,7 +31,7 @@ func main() {
 		logger.Error("the function cannot start", "reason", err)
 		os.Exit(1)
 	}
-	lambda.StartHandlerFunc(h.serve)
+	lambda.Start(h)
 }
 
 // newLogger returns the function's logger, and makes the standard log package

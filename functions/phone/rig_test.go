@@ -436,7 +436,7 @@ func runPanicking(where string) {
 	case "once WeChat is asked":
 		h.wechat = panicking{}
 	}
-	lambda.StartHandlerFunc(h.serve)
+	lambda.Start(h)
 }
 
 type panicking struct{}

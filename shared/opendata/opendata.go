@@ -22,8 +22,11 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,14 +77,15 @@ func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 // iv (base64 of exactly 16 bytes). Every error is a *FieldError.
 func Parse(encryptedData, iv string) (Sealed, error) {
 	var s Sealed
-	data, err := decodeBase64(encryptedData)
+	data, err := decodeBase64(nil, encryptedData)
 	if err != nil {
 		return s, &FieldError{"encryptedData", err.Error()}
 	}
 	if len(data) < minSealed || len(data) > maxSealed || len(data)%blockSize != 0 {
 		return s, &FieldError{"encryptedData", "must be base64 of 32 to 4096 bytes, a multiple of 16"}
 	}
-	vector, err := decodeBase64(iv)
+	var room [blockSize]byte
+	vector, err := decodeBase64(room[:0], iv)
 	if err != nil {
 		return s, &FieldError{"iv", err.Error()}
 	}
@@ -103,22 +107,25 @@ func (s Sealed) Hash() string {
 	return hex.EncodeToString(sum[:])
 }
 
-var errBase64 = errors.New("is not base64 of the standard alphabet")
+var (
+	errBase64    = errors.New("is not base64 of the standard alphabet")
+	strictBase64 = base64.RawStdEncoding.Strict()
+)
 
-// decodeBase64 is strict but for the two accidents of transport that leave one
-// reading only: a form or query decoder made spaces of plus signs, and padding
-// got lost.
-func decodeBase64(text string) ([]byte, error) {
+// decodeBase64 appends what text stands for. It is strict but for the two
+// accidents of transport that leave one reading only: a form or query decoder
+// made spaces of plus signs, and padding got lost.
+func decodeBase64(to []byte, text string) ([]byte, error) {
 	if text == "" {
 		return nil, errors.New("is missing or empty")
 	}
 	text = strings.ReplaceAll(text, " ", "+")
 	bare := strings.TrimRight(text, "=")
 	// The decoder skips line ends, and without padding it cannot count it.
-	if strings.ContainsAny(bare, "\r\n") || len(text)-len(bare) > (4-len(bare)%4)%4 {
+	if strings.Contains(bare, "\r") || strings.Contains(bare, "\n") || len(text)-len(bare) > (4-len(bare)%4)%4 {
 		return nil, errBase64
 	}
-	data, err := base64.RawStdEncoding.Strict().DecodeString(bare)
+	data, err := strictBase64.AppendDecode(to, []byte(bare))
 	if err != nil {
 		return nil, errBase64
 	}
@@ -137,21 +144,39 @@ const maxAhead = 2 * time.Minute
 
 // watermark is WeChat's mark in all open data: whose it is, and since when.
 type watermark struct {
-	AppID     string `json:"appid"`
-	Timestamp *int64 `json:"timestamp"` // Unix time in seconds
+	AppID     string    `json:"appid"`
+	Timestamp timestamp `json:"timestamp"`
+}
+
+// timestamp is one that may be missing. It is no pointer, which would be
+// allocated.
+type timestamp struct {
+	unix    int64 // in seconds
+	present bool
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (t *timestamp) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	value, err := d.ReadValue()
+	if err != nil || value.Kind() == jsontext.KindNull {
+		return err
+	}
+	t.unix, err = strconv.ParseInt(string(value), 10, 64)
+	t.present = true
+	return err
 }
 
 func (w watermark) check(rule Rule) error {
 	switch {
 	case w.AppID != rule.AppID:
 		return &OpenError{WatermarkForeign}
-	case w.Timestamp == nil:
+	case !w.Timestamp.present:
 		return &OpenError{WatermarkMissing}
 	case rule.MaxAge == 0:
 		return nil
-	case *w.Timestamp < rule.Now.Add(-rule.MaxAge).Unix():
+	case w.Timestamp.unix < rule.Now.Add(-rule.MaxAge).Unix():
 		return &OpenError{WatermarkStale}
-	case *w.Timestamp > rule.Now.Add(maxAhead).Unix():
+	case w.Timestamp.unix > rule.Now.Add(maxAhead).Unix():
 		return &OpenError{WatermarkAhead}
 	}
 	return nil
@@ -204,8 +229,9 @@ func decrypt(s Sealed, key SessionKey) []byte {
 	if err != nil {
 		panic("opendata: a SessionKey that ParseSessionKey did not make")
 	}
-	text := make([]byte, len(s.data))
-	cipher.NewCBCDecrypter(block, s.iv[:]).CryptBlocks(text, s.data)
+	chain := slices.Concat(s.iv[:], s.data) // together, since each alone would be allocated
+	text := chain[blockSize:]
+	cipher.NewCBCDecrypter(block, chain[:blockSize]).CryptBlocks(text, text)
 	return text
 }
 

@@ -404,8 +404,8 @@ func FuzzOpenPhone(f *testing.F) {
 		}
 		again, err := json.Marshal(struct {
 			Phone     `json:",embed"`
-			Watermark watermark `json:"watermark"`
-		}{phone, watermark{appID, new(now.Unix())}})
+			Watermark map[string]any `json:"watermark"`
+		}{phone, map[string]any{"appid": appID, "timestamp": now.Unix()}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -414,14 +414,4 @@ func FuzzOpenPhone(f *testing.F) {
 			t.Errorf("%+v was sealed again and opened to %+v, %v", phone, reopened, err)
 		}
 	})
-}
-
-func BenchmarkOpenPhone(b *testing.B) {
-	s := seal(b, pad(goodText))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := OpenPhone(s, key, rule); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -22,13 +22,21 @@ var errCountryCode = errors.New("opendata: the country code is no string and no 
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (c *CountryCode) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	token, err := d.ReadToken()
+	value, err := d.ReadValue()
 	if err != nil {
 		return err
 	}
-	switch token.Kind() {
-	case jsontext.KindString, jsontext.KindNumber:
-		*c = CountryCode(token.String())
+	switch value.Kind() {
+	case jsontext.KindNumber:
+		*c = CountryCode(value)
+	case jsontext.KindString:
+		if string(value) == `"86"` { // nearly everybody's, for which nothing is allocated
+			*c = "86"
+			return nil
+		}
+		value, err = jsontext.AppendUnquote(nil, value)
+		*c = CountryCode(value)
+		return err
 	case jsontext.KindNull:
 		*c = ""
 	default:
@@ -70,16 +78,26 @@ func (p Phone) Check() error {
 // sign, the country code and the number, in digits alone.
 func (p Phone) E164() string { return "+" + string(p.CountryCode) + digits(p.PurePhoneNumber) }
 
-func onlyDigits(text string) bool { return strings.Trim(text, "0123456789") == "" }
+func onlyDigits(text string) bool {
+	for _, c := range []byte(text) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
 
 var separators = strings.NewReplacer(" ", "", "-", "")
 
 // digits returns the digits of a phone number, or "" where it holds anything
 // but digits, spaces and hyphens behind at most one plus sign.
 func digits(number string) string {
-	number = separators.Replace(strings.TrimPrefix(number, "+"))
-	if !onlyDigits(number) {
-		return ""
+	number = strings.TrimPrefix(number, "+")
+	if onlyDigits(number) { // as nearly all are
+		return number
 	}
-	return number
+	if number = separators.Replace(number); onlyDigits(number) {
+		return number
+	}
+	return ""
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"wechat-phone/local/hostile"
+	"wechat-phone/local/lambda"
+	"wechat-phone/local/sides"
+	"wechat-phone/local/stage"
+	"wechat-phone/local/wechat"
+	"wechat-phone/shared/redacted"
+	"wechat-phone/shared/weixin"
+)
+
+// held are credentials that are there.
+type held struct{ weixin.Credentials }
+
+func (h held) Get(context.Context) (weixin.Credentials, error) { return h.Credentials, nil }
+
+func (h held) Refresh(context.Context, weixin.Credentials) (weixin.Credentials, error) {
+	return h.Credentials, nil
+}
+
+// BenchmarkHandler answers an event in this process, with a WeChat that answers
+// at once, against net/http getting the same answer over a kept connection. In
+// both it is the same server's answer that takes most of the time.
+func BenchmarkHandler(b *testing.B) {
+	user := hostile.User(0)
+	server := httptest.NewServer(wechat.Accept(user))
+	defer server.Close()
+	client, err := weixin.New(server.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	app := weixin.Credentials{AppID: stage.AppID, Secret: weixin.AppSecret{Value: redacted.New(stage.AppSecret)}}
+	h := &handler{
+		secrets: held{app}, wechat: client, timeout: 4 * time.Second, maxAge: time.Hour,
+		now: time.Now, log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+	}
+	tap := wechat.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
+	tap.Code = hostile.Code(0)
+	event := []byte(hostile.JSON(lambda.NewEvent(post(), []byte(hostile.JSON(tap)))))
+	ctx := context.Background()
+
+	get, err := http.NewRequest(http.MethodGet, server.URL+"/sns/jscode2session?appid="+stage.AppID+
+		"&secret="+stage.AppSecret+"&js_code="+tap.Code+"&grant_type=authorization_code", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sides.Run(b, 4,
+		sides.Side{Name: "ours", Do: func() {
+			if answer, err := h.Invoke(ctx, event); err != nil || !bytes.Contains(answer, []byte(`"statusCode":200`)) {
+				b.Fatal(string(answer), err)
+			}
+		}},
+		sides.Side{Name: "reference", Do: func() {
+			answer, err := http.DefaultClient.Do(get)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+				b.Fatal(err)
+			}
+			_ = answer.Body.Close()
+		}})
+}
+
+// post is what a page sends, but for the body.
+func post() *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/phone", nil)
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}

@@ -1,0 +1,358 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"wechat-phone/local/lambda"
+)
+
+// This file has the rows of the table.
+
+// rounds runs the sides by turns, each in every round and not always the same
+// one first, and returns what they gave.
+func (b *bench) rounds(n int, sides ...func() (float64, error)) ([]sample, error) {
+	if b.short {
+		n = 2
+	}
+	samples := make([]sample, len(sides))
+	for i := range n {
+		for j := range sides {
+			j = (i + j) % len(sides)
+			x, err := sides[j]()
+			if err != nil {
+				return nil, err
+			}
+			samples[j] = append(samples[j], x)
+		}
+	}
+	return samples, nil
+}
+
+// against is the row of a ratio.
+func against(what string, limit float64, ours, reference sample, unit, named string) row {
+	_, a, _ := ours.median()
+	_, z, _ := reference.median()
+	return row{what: what, figure: ours.over(reference), limit: limit,
+		details: fmt.Sprintf("%s, %s %s", quantity(a, unit), named, quantity(z, unit))}
+}
+
+// timeStart is the time from exec to the first next, in ms.
+func (b *bench) timeStart(bootstrap string, weixin, secrets *httptest.Server, env ...string) func() (float64, error) {
+	return func() (float64, error) {
+		began := time.Now()
+		f, err := b.run(bootstrap, weixin, secrets, 1, env...)
+		took := time.Since(began)
+		if err != nil {
+			return 0, err
+		}
+		f.Close()
+		return ms(took), nil
+	}
+}
+
+func (b *bench) start() ([]row, error) {
+	got, err := b.rounds(61,
+		b.timeStart(b.phone, b.wechat, b.secrets, b.env...),
+		b.timeStart(b.secretOnly, b.wechat, b.secrets, b.env...))
+	if err != nil {
+		return nil, err
+	}
+	return []row{against("start, plain HTTP", 1.1, got[0], got[1], "ms", "LoadDefaultConfig and GetSecretValue alone")}, nil
+}
+
+func (b *bench) startTLS() ([]row, error) {
+	with := append(append([]string{}, b.env...), b.trust...)
+	without := append([]string{"SSL_CERT_DIR=" + b.certificates}, b.trust...)
+	got, err := b.rounds(41,
+		b.timeStart(b.phone, b.wechatTLS, b.secretsTLS, with...),
+		b.timeStart(b.phone, b.wechatTLS, b.secretsTLS, without...))
+	if err != nil {
+		return nil, err
+	}
+	return []row{against("start, TLS, Amazon Linux 2023's certificates, template's environment", 0.5, got[0], got[1], "ms", "without it")}, nil
+}
+
+func (b *bench) firstRequest() ([]row, error) {
+	var tenths sample
+	got, err := b.rounds(21, func() (float64, error) {
+		f, err := b.run(b.phone, b.away, b.secrets, 1, append(append([]string{}, b.env...), b.trust...)...)
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		var times [10]time.Duration
+		for i := range times {
+			if times[i], err = send(f, b.event); err != nil {
+				return 0, err
+			}
+		}
+		tenths = append(tenths, ms(times[9]))
+		return ms(times[0]), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []row{against("first request after a cold start, WeChat 50 ms away over TLS", 1.1, got[0], tenths, "ms", "the tenth")}, nil
+}
+
+// microBenchmark runs a Go benchmark that compares sides (see local/sides), once
+// in each round and in a process of its own, and returns its metrics. Its lines
+// are printed as they are, for benchstat.
+func (b *bench) microBenchmark(folder, name string, flags ...string) (map[string]sample, error) {
+	executable := filepath.Join(b.dir, filepath.Base(folder)+".test")
+	// #nosec G204 -- the project's own folders
+	build := exec.Command("go", "test", "-c", "-trimpath", "-tags", "lambda.norpc", "-o", executable, folder)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return nil, err
+	}
+	metrics := map[string]sample{}
+	_, err := b.rounds(21, func() (float64, error) {
+		var out bytes.Buffer
+		// #nosec G204 -- built above
+		test := exec.Command(executable, append([]string{"-test.run", "^$", "-test.bench", "^" + name + "$", "-test.benchtime", "150ms"}, flags...)...)
+		test.Dir, test.Stdout, test.Stderr = folder, io.MultiWriter(&out, os.Stdout), os.Stderr
+		phone, err := filepath.Abs(b.phone)
+		if err != nil {
+			return 0, err
+		}
+		test.Env = append(os.Environ(), "BOOTSTRAP="+phone)
+		if err := test.Run(); err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(out.String()) {
+			fields := strings.Fields(line)
+			if len(fields) == 0 || !strings.HasPrefix(fields[0], name) {
+				continue
+			}
+			for i := 2; i+1 < len(fields); i += 2 {
+				var x float64
+				if _, err := fmt.Sscan(fields[i], &x); err != nil {
+					return 0, err
+				}
+				metrics[fields[i+1]] = append(metrics[fields[i+1]], x)
+			}
+		}
+		return 0, nil
+	})
+	if err == nil && len(metrics["ns/ours"]) == 0 {
+		err = errors.New(name + " printed no figures")
+	}
+	return metrics, err
+}
+
+func (b *bench) handler() ([]row, error) {
+	got, err := b.microBenchmark("./functions/phone", "BenchmarkHandler")
+	if err != nil {
+		return nil, err
+	}
+	return []row{against("the handler in process, WeChat at 0 ms", 1.15, got["ns/ours"], got["ns/reference"], "ns", "a GET of the same answer by net/http")}, nil
+}
+
+func (b *bench) open() ([]row, error) {
+	got, err := b.microBenchmark("./shared/opendata", "BenchmarkOpenPhone", "-test.cpu", "1")
+	if err != nil {
+		return nil, err
+	}
+	time := against("opening a phone payload", 0.9, got["ns/ours"], got["ns/reference"], "ns", "base64, crypto/cipher and encoding/json")
+	_, floor, _ := got["ns/floor"].median()
+	time.details += "; AES alone " + quantity(floor, "ns")
+	_, theirs, _ := got["allocs/reference"].median()
+	return []row{time, {what: "its allocations", figure: got["allocs/ours"], limit: 6, unit: "allocations",
+		details: fmt.Sprintf("there %.0f", theirs)}}, nil
+}
+
+// warm has the rows of a warm request, and, for the reckoning of the costs, the
+// same of one with a phone code and a login code, which asks WeChat twice.
+func (b *bench) warm() ([]row, error) {
+	phone, err := b.keep(b.phone)
+	if err != nil {
+		return nil, err
+	}
+	hello, err := b.keep(b.hello)
+	if err != nil {
+		return nil, err
+	}
+	sides := []struct {
+		f     *lambda.Function
+		event []byte
+		cpu   sample
+	}{{f: phone, event: b.event}, {f: hello, event: b.event}, {f: phone, event: b.phoneEvent}}
+	var measures []func() (float64, error)
+	for i := range sides {
+		side := &sides[i]
+		if _, _, err := sendMany(side.f, side.event, 100); err != nil { // until it is warm
+			return nil, err
+		}
+		measures = append(measures, func() (float64, error) {
+			took, cpu, err := sendMany(side.f, side.event, 50)
+			side.cpu = append(side.cpu, cpu)
+			return took, err
+		})
+	}
+	got, err := b.rounds(61, measures...)
+	if err != nil {
+		return nil, err
+	}
+	const named = "hello world with one GET and one line"
+	return []row{
+		against("a warm request", 1.2, got[0], got[1], "ms", named),
+		against("its CPU", 1.2, sides[0].cpu, sides[1].cpu, "ms", named),
+		against("CPU of one with a phone code and a login code", 0, sides[2].cpu, sides[1].cpu, "ms", named),
+	}, nil
+}
+
+// quota is a warm request at the CPU of 128 MB. The period is 20 ms: the less
+// there is in one, the longer a request that is over it waits.
+func (b *bench) quota() ([]row, error) {
+	const period = 20 * time.Millisecond
+	result := row{what: "the same under a CPU quota of 7 % (128 MB), p50", limit: 20, unit: "ms"}
+	q, err := newQuota(period*7/100, period)
+	if err != nil {
+		var why *fs.PathError
+		if errors.As(err, &why) {
+			err = why.Err
+		}
+		result.missing = "no control group can be made: " + err.Error()
+		return []row{result}, nil
+	}
+	defer q.remove()
+	f, err := b.run(b.phone, b.wechat, b.secrets, 1, b.env...)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := q.hold(f.PID()); err != nil {
+		return nil, err
+	}
+	var slow sample
+	got, err := b.rounds(11, func() (float64, error) {
+		times := make([]float64, 100)
+		for i := range times {
+			took, err := send(f, b.event)
+			if err != nil {
+				return 0, err
+			}
+			times[i] = ms(took)
+		}
+		slow = append(slow, percentile(times, 0.95))
+		return percentile(times, 0.5), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, p95, _ := slow.median()
+	result.figure, result.details = got[0], "p95 "+quantity(p95, "ms")+"; one after the other, without a pause"
+	return []row{result}, nil
+}
+
+// many offers 500 requests a second to a process that serves 64 at once, and then
+// as many as it takes.
+func (b *bench) many() ([]row, error) {
+	const atOnce, offered = 64, 500
+	f, err := b.run(b.phone, b.away, b.secrets, atOnce, append(append([]string{}, b.env...), b.trust...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	span := 3 * time.Second
+	if b.short {
+		span = 300 * time.Millisecond
+	}
+	var failed error
+	var mu sync.Mutex
+	serve := func(due time.Time, times *[]float64) {
+		_, err := send(f, b.event)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			failed = err
+		}
+		*times = append(*times, ms(time.Since(due)))
+	}
+	got, err := b.rounds(7, func() (float64, error) {
+		var times []float64
+		var all sync.WaitGroup
+		began := time.Now()
+		for due := began; due.Before(began.Add(span)); due = due.Add(time.Second / offered) {
+			time.Sleep(time.Until(due))
+			all.Go(func() { serve(due, &times) })
+		}
+		all.Wait()
+		return percentile(times, 0.5) / ms(roundTrip), failed
+	}, func() (float64, error) {
+		var times []float64
+		var all sync.WaitGroup
+		began := time.Now()
+		for range atOnce {
+			all.Go(func() {
+				for time.Since(began) < span {
+					serve(time.Now(), &times)
+				}
+			})
+		}
+		all.Wait()
+		return float64(len(times)) / time.Since(began).Seconds(), failed
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, median, _ := got[0].median()
+	return []row{
+		{what: "64 requests at once, WeChat 50 ms away, 500 a second offered, p50", figure: got[0], limit: 1.3,
+			details: quantity(median*ms(roundTrip), "ms") + ", the ideal 50 ms"},
+		{what: "the most that it serves so", figure: got[1], unit: "a second", details: fmt.Sprintf("the ideal %d", atOnce*int(time.Second/roundTrip))},
+	}, nil
+}
+
+func (b *bench) sizes() ([]row, error) {
+	binary, err := os.ReadFile(filepath.Clean(b.phone))
+	if err != nil {
+		return nil, err
+	}
+	var archive bytes.Buffer
+	z := zip.NewWriter(&archive)
+	file, err := z.Create("bootstrap")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := file.Write(binary); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	memory, err := b.rounds(5, func() (float64, error) {
+		f, err := b.run(b.phone, b.wechat, b.secrets, 1, b.env...)
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		if _, _, err := sendMany(f, b.event, 1000); err != nil {
+			return 0, err
+		}
+		peak, err := peakMemory(f.PID())
+		return peak / 1e6, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		{what: "binary", figure: sample{float64(len(binary)) / 1e6}, limit: 11, unit: "MB"},
+		{what: "zip", figure: sample{float64(archive.Len()) / 1e6}, limit: 4.5, unit: "MB"},
+		{what: "peak memory after 1,000 requests", figure: memory[0], limit: 20, unit: "MB"},
+	}, nil
+}

@@ -1,0 +1,127 @@
+package opendata
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"wechat-phone/local/sides"
+)
+
+// payload is sealed phone data as a page sends it.
+type payload struct{ data, iv string }
+
+// payloads are many users', so that nothing is gained by having seen the same
+// number before.
+func payloads(tb testing.TB) []payload {
+	tb.Helper()
+	all := make([]payload, 1021)
+	for i := range all {
+		text := strings.ReplaceAll(goodText, "13580006666", fmt.Sprintf("1358%07d", i*7919))
+		s := seal(tb, pad(text))
+		all[i] = payload{base64.StdEncoding.EncodeToString(s.data), base64.StdEncoding.EncodeToString(iv)}
+	}
+	return all
+}
+
+// BenchmarkOpenPhone opens a payload: here, and as the well-known packages do
+// it with the same checks. The floor is AES-128-CBC alone.
+func BenchmarkOpenPhone(b *testing.B) {
+	all := payloads(b)
+	rawKey := []byte(key.Reveal())
+	next := func() func() payload {
+		i := 0
+		return func() payload { i++; return all[i%len(all)] }
+	}
+	ours, theirs := next(), next()
+	text := make([]byte, len(pad(goodText)))
+	sides.Run(b, 32,
+		sides.Side{Name: "ours", Do: func() {
+			p := ours()
+			s, err := Parse(p.data, p.iv)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if phone, err := OpenPhone(s, key, rule); err != nil || phone.PhoneNumber == "" {
+				b.Fatal(phone, err)
+			}
+		}},
+		sides.Side{Name: "reference", Do: func() {
+			if n, err := reference(theirs(), rawKey); err != nil || n.PhoneNumber == "" {
+				b.Fatal(n, err)
+			}
+		}},
+		sides.Side{Name: "floor", Do: func() {
+			block, err := aes.NewCipher(rawKey)
+			if err != nil {
+				b.Fatal(err)
+			}
+			cipher.NewCBCDecrypter(block, iv).CryptBlocks(text, text)
+		}})
+}
+
+// numbers is what the reference reads.
+type numbers struct {
+	PhoneNumber     string      `json:"phoneNumber"`
+	PurePhoneNumber string      `json:"purePhoneNumber"`
+	CountryCode     json.Number `json:"countryCode"` // takes strings too
+	Watermark       struct {
+		AppID     string `json:"appid"`
+		Timestamp *int64 `json:"timestamp"`
+	} `json:"watermark"`
+}
+
+var errReference = errors.New("refused")
+
+// reference opens a payload as one would write it with encoding/json, and
+// checks what Parse and OpenPhone check, but for names that occur twice.
+func reference(p payload, key []byte) (n numbers, _ error) {
+	data, err := base64.StdEncoding.Strict().DecodeString(p.data)
+	if err != nil || len(data) < minSealed || len(data) > maxSealed || len(data)%blockSize != 0 {
+		return n, errReference
+	}
+	vector, err := base64.StdEncoding.Strict().DecodeString(p.iv)
+	if err != nil || len(vector) != blockSize {
+		return n, errReference
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return n, err
+	}
+	text := make([]byte, len(data))
+	cipher.NewCBCDecrypter(block, vector).CryptBlocks(text, data)
+	size := int(text[len(text)-1])
+	if size < 1 || size > blockSize {
+		return n, errReference
+	}
+	for _, b := range text[len(text)-size:] {
+		if int(b) != size {
+			return n, errReference
+		}
+	}
+	text = text[:len(text)-size]
+	if !utf8.Valid(text) {
+		return n, errReference
+	}
+	if err := json.Unmarshal(text, &n); err != nil {
+		return n, err
+	}
+	digits := func(number string) string {
+		number = strings.TrimPrefix(number, "+")
+		return strings.ReplaceAll(strings.ReplaceAll(number, " ", ""), "-", "")
+	}
+	before, ok := strings.CutSuffix(digits(n.PhoneNumber), digits(n.PurePhoneNumber))
+	at := time.Unix(*n.Watermark.Timestamp, 0)
+	if !ok || n.PurePhoneNumber == "" || before != "" && before != n.CountryCode.String() || strings.Trim(digits(n.PhoneNumber), "0123456789") != "" ||
+		n.Watermark.AppID != rule.AppID || at.Before(rule.Now.Add(-rule.MaxAge)) || at.After(rule.Now.Add(maxAhead)) {
+		return n, errReference
+	}
+	return n, nil
+}
