@@ -14,16 +14,23 @@ import (
 
 // response is the function's answer to the gateway, payload format 2.0.
 type response struct {
-	StatusCode int               `json:"statusCode"`
-	Headers    map[string]string `json:"headers"`
-	Body       string            `json:"body"`
+	StatusCode int     `json:"statusCode"`
+	Headers    headers `json:"headers"`
+	Body       string  `json:"body"`
+}
+
+// headers are an answer's. A map of them would have to be made for each.
+type headers struct {
+	ContentType  string `json:"content-type"`
+	CacheControl string `json:"cache-control"`
+	TypeOptions  string `json:"x-content-type-options"`
+	RetryAfter   string `json:"retry-after,omitempty"`
+	Allow        string `json:"allow,omitempty"`
 }
 
 func respond(status int, body any) response {
-	return response{status, map[string]string{
-		"content-type":           "application/json; charset=utf-8",
-		"cache-control":          "no-store",
-		"x-content-type-options": "nosniff",
+	return response{status, headers{
+		ContentType: "application/json; charset=utf-8", CacheControl: "no-store", TypeOptions: "nosniff",
 	}, string(encode(body))}
 }
 
@@ -216,10 +223,10 @@ func (f failure) answer(requestID string, t trail) response {
 		RequestID string `json:"requestId"`
 	}{f.kind, f.told(t), action, requestID})
 	if a.retryAfter != "" && action == a.action {
-		r.Headers["retry-after"] = a.retryAfter
+		r.Headers.RetryAfter = a.retryAfter
 	}
 	if f.kind == methodNotAllowed {
-		r.Headers["allow"] = http.MethodPost
+		r.Headers.Allow = http.MethodPost
 	}
 	return r
 }

@@ -134,7 +134,7 @@ func FuzzEvent(f *testing.F) {
 		if err := json.Unmarshal(text, &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Headers["content-type"] != "application/json; charset=utf-8" || got.Headers["cache-control"] != "no-store" || got.Headers["x-content-type-options"] != "nosniff" {
+		if got.Headers.ContentType != "application/json; charset=utf-8" || got.Headers.CacheControl != "no-store" || got.Headers.TypeOptions != "nosniff" {
 			t.Errorf("headers %v", got.Headers)
 		}
 		var body struct {

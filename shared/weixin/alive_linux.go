@@ -22,15 +22,17 @@ func alive(c *net.TCPConn, quiet bool) bool {
 	}
 	ok := false
 	err = raw.Control(func(fd uintptr) {
+		var first [1]byte
+		if quiet { // an ended connection reads as empty or as an error
+			_, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			ok = err == syscall.EAGAIN
+			return
+		}
 		// struct tcp_info begins with the state, in one byte.
 		var info [4]byte
 		value, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
 		binary.NativeEndian.PutUint32(info[:], uint32(value)) // #nosec G115 -- four bytes, of which one counts
 		ok = err == nil && info[0] == tcpEstablished
-		if ok && quiet {
-			_, _, err = syscall.Recvfrom(int(fd), info[:1], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-			ok = err == syscall.EAGAIN
-		}
 	})
 	return err == nil && ok
 }

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// This file speaks HTTP/1.1 with net/http's own writer and reader, but without
-// its Transport, which is made for requests that may be sent twice: when a kept
+// This file speaks HTTP/1.1 with net/http's own reader, but without its
+// Transport, which is made for requests that may be sent twice: when a kept
 // connection breaks under a GET it sends the GET again, and WeChat finds the
 // login code used. A Transport also writes into connections that died while
 // Lambda had the process frozen, logs bytes that nobody asked for (session keys
@@ -81,9 +81,10 @@ func newPool(base *url.URL) (*pool, error) {
 	return p, nil
 }
 
-// roundTrip sends a request and returns the answer's status and body. Its
-// errors are Unreachable (nothing was written), Lost, TimedOut and Malformed.
-func (p *pool) roundTrip(ctx context.Context, r *http.Request) (status int, body []byte, failure *Error) {
+// roundTrip sends a request, a GET or a POST with all its bytes, and returns the
+// answer's status and body. Its errors are Unreachable (nothing was written),
+// Lost, TimedOut and Malformed.
+func (p *pool) roundTrip(ctx context.Context, request []byte) (status int, body []byte, failure *Error) {
 	c := p.take()
 	if c == nil {
 		if c, failure = p.dial(ctx); failure != nil {
@@ -100,20 +101,19 @@ func (p *pool) roundTrip(ctx context.Context, r *http.Request) (status int, body
 		}
 	}()
 
-	out := &counter{to: c}
 	if ctx.Err() != nil {
 		return 0, nil, &Error{Kind: Unreachable, Reason: "timeout"}
 	}
-	if err := r.Write(out); err != nil {
-		if out.written == 0 {
+	if written, err := c.Write(request); err != nil {
+		if written == 0 {
 			return 0, nil, &Error{Kind: Unreachable, Reason: class(err)}
 		}
 		return 0, nil, broken(ctx, err)
 	}
 	c.limit.N = maxAnswer
-	answer, err := http.ReadResponse(c.in, r)
+	answer, err := http.ReadResponse(c.in, nil)
 	for err == nil && interim(answer.StatusCode) {
-		answer, err = http.ReadResponse(c.in, r)
+		answer, err = http.ReadResponse(c.in, nil)
 	}
 	if err != nil {
 		return 0, nil, broken(ctx, err)
@@ -201,18 +201,6 @@ func (c *conn) settled() bool {
 	}
 	_, err := c.in.Peek(1)
 	return errors.Is(err, os.ErrDeadlineExceeded) && c.SetDeadline(time.Time{}) == nil
-}
-
-// counter knows how much of a request was written.
-type counter struct {
-	to      io.Writer
-	written int
-}
-
-func (w *counter) Write(p []byte) (int, error) {
-	n, err := w.to.Write(p)
-	w.written += n
-	return n, err
 }
 
 // broken is the error of a connection that failed after something was written.

@@ -10,12 +10,10 @@
 package weixin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -213,14 +211,9 @@ type request struct {
 
 // call sends a request and returns the answer. Its errors are *Errors.
 func call[T any](ctx context.Context, c *Client, r request) (T, error) {
-	target := c.base.JoinPath(r.path) // #nosec G125 -- a constant of this package
-	target.RawQuery = r.query.Encode()
-	var body []byte
-	if r.body != nil {
-		body, _ = json.Marshal(r.body)
-	}
+	message := c.message(r)
 	for try := 0; ; try++ {
-		answer, failure := callOnce[T](ctx, c, target, body)
+		answer, failure := callOnce[T](ctx, c, message)
 		if failure == nil {
 			return answer, nil
 		}
@@ -237,20 +230,22 @@ func call[T any](ctx context.Context, c *Client, r request) (T, error) {
 	}
 }
 
-func callOnce[T any](ctx context.Context, c *Client, target *url.URL, body []byte) (answer T, _ *Error) {
-	r := &http.Request{
-		Method: http.MethodGet,
-		URL:    target,
-		Host:   target.Host,
-		Header: http.Header{"Accept": {"application/json"}, "User-Agent": {"wechat-phone"}},
+// message is a request as it goes out, in one piece. WeChat answers a body in
+// chunks with 412, so it has its length.
+func (c *Client) message(r request) []byte {
+	target := c.base.JoinPath(r.path) // #nosec G125 -- a constant of this package
+	target.RawQuery = r.query.Encode()
+	if r.body == nil {
+		return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n",
+			target.RequestURI(), target.Host)
 	}
-	if body != nil {
-		r.Method = http.MethodPost
-		r.Header.Set("Content-Type", "application/json")
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		r.ContentLength = int64(len(body)) // else it would go out in chunks, which WeChat answers with 412
-	}
-	status, text, failure := c.pool.roundTrip(ctx, r)
+	body, _ := json.Marshal(r.body)
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nContent-Length: %d\r\n"+
+		"Accept: application/json\r\nContent-Type: application/json\r\n\r\n%s", target.RequestURI(), target.Host, len(body), body)
+}
+
+func callOnce[T any](ctx context.Context, c *Client, message []byte) (answer T, _ *Error) {
+	status, text, failure := c.pool.roundTrip(ctx, message)
 	if failure != nil {
 		return answer, failure
 	}
