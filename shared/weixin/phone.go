@@ -15,7 +15,7 @@ import (
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
 func (c *Client) PhoneNumber(ctx context.Context, token AccessToken, code, openID string) (opendata.Phone, error) {
 	answer, err := call[phoneAnswer](ctx, c, request{
-		api: PhoneAPI, path: "/wxa/business/getuserphonenumber", query: url.Values{"access_token": {token.Reveal()}},
+		api: PhoneAPI, target: "/wxa/business/getuserphonenumber?access_token=" + url.QueryEscape(token.Reveal()),
 		body: struct {
 			Code   string `json:"code"`
 			OpenID string `json:"openid,omitempty"`
@@ -57,7 +57,7 @@ func (a phoneAnswer) phone(appID string) (opendata.Phone, error) {
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
 func (c *Client) CheckEncryptedMsg(ctx context.Context, token AccessToken, data opendata.Sealed) error {
 	answer, err := call[checkAnswer](ctx, c, request{
-		api: SealedDataAPI, path: "/wxa/business/checkencryptedmsg", query: url.Values{"access_token": {token.Reveal()}},
+		api: SealedDataAPI, target: "/wxa/business/checkencryptedmsg?access_token=" + url.QueryEscape(token.Reveal()),
 		body: struct {
 			Hash string `json:"encrypted_msg_hash"`
 		}{data.Hash()},

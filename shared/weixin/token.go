@@ -25,7 +25,7 @@ const maxLife = 2 * time.Hour
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getStableAccessToken.html
 func (c *Client) StableToken(ctx context.Context, app Credentials) (AccessToken, time.Duration, error) {
-	answer, err := call[tokenAnswer](ctx, c, request{api: TokenAPI, path: "/cgi-bin/stable_token", body: struct {
+	answer, err := call[tokenAnswer](ctx, c, request{api: TokenAPI, target: "/cgi-bin/stable_token", body: struct {
 		GrantType    string `json:"grant_type"`
 		AppID        string `json:"appid"`
 		Secret       string `json:"secret"`

@@ -131,8 +131,9 @@ func Disowns(err error) bool {
 
 // Client calls WeChat. It is safe for concurrent use.
 type Client struct {
-	base *url.URL
-	pool *pool
+	host   string
+	prefix string // of all paths, without a slash at the end
+	pool   *pool
 }
 
 // New returns a client of the API at baseURL, an http or https URL that may
@@ -143,14 +144,12 @@ func New(baseURL string) (*Client, error) {
 		// Neither URL nor err is repeated: they may hold a password.
 		return nil, errors.New("must be a URL of scheme, host and path alone")
 	}
-	if base.Path == "" {
-		base.Path = "/" // else JoinPath makes a relative path
-	}
 	pool, err := newPool(base)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{base, pool}, nil
+	prefix := strings.TrimSuffix(base.JoinPath("/").EscapedPath(), "/")
+	return &Client{base.Host, prefix, pool}, nil
 }
 
 // Connect opens a connection ahead, TLS included, so that the first call finds
@@ -171,12 +170,9 @@ func (c *Client) Connect(ctx context.Context) error {
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
 func (c *Client) Code2Session(ctx context.Context, app Credentials, code string) (Session, error) {
-	answer, err := call[sessionAnswer](ctx, c, request{api: LoginAPI, path: "/sns/jscode2session", query: url.Values{
-		"appid":      {app.AppID},
-		"secret":     {app.Secret.Reveal()},
-		"js_code":    {code},
-		"grant_type": {"authorization_code"},
-	}})
+	answer, err := call[sessionAnswer](ctx, c, request{api: LoginAPI, target: "/sns/jscode2session" +
+		"?appid=" + url.QueryEscape(app.AppID) + "&grant_type=authorization_code" +
+		"&js_code=" + url.QueryEscape(code) + "&secret=" + url.QueryEscape(app.Secret.Reveal())})
 	if err != nil {
 		return Session{}, err
 	}
@@ -203,10 +199,9 @@ var pauses = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 
 // request is a call of one of WeChat's APIs: a GET, or a POST where it has a body.
 type request struct {
-	api   API
-	path  string
-	query url.Values
-	body  any // what JSON is made of, which cannot fail
+	api    API
+	target string // path and query
+	body   any    // what JSON is made of, which cannot fail
 }
 
 // call sends a request and returns the answer. Its errors are *Errors.
@@ -233,15 +228,13 @@ func call[T any](ctx context.Context, c *Client, r request) (T, error) {
 // message is a request as it goes out, in one piece. WeChat answers a body in
 // chunks with 412, so it has its length.
 func (c *Client) message(r request) []byte {
-	target := c.base.JoinPath(r.path) // #nosec G125 -- a constant of this package
-	target.RawQuery = r.query.Encode()
 	if r.body == nil {
-		return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n",
-			target.RequestURI(), target.Host)
+		return fmt.Appendf(nil, "GET %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n",
+			c.prefix, r.target, c.host)
 	}
 	body, _ := json.Marshal(r.body)
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nContent-Length: %d\r\n"+
-		"Accept: application/json\r\nContent-Type: application/json\r\n\r\n%s", target.RequestURI(), target.Host, len(body), body)
+	return fmt.Appendf(nil, "POST %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nContent-Length: %d\r\n"+
+		"Accept: application/json\r\nContent-Type: application/json\r\n\r\n%s", c.prefix, r.target, c.host, len(body), body)
 }
 
 func callOnce[T any](ctx context.Context, c *Client, message []byte) (answer T, _ *Error) {

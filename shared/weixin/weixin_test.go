@@ -727,7 +727,7 @@ func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
 func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
 	for _, url := range []string{
 		"", "api.weixin.qq.com", "ftp://api.weixin.qq.com", "https://", "https://:443", "//host", "https://user:canary@host",
-		"https://host?canary=1", "https://host#canary", "https://host:port", "https://host:0", "https://host:65536", "http://[::1", "https://ho st",
+		"https://host?canary=1", "https://host#canary", "https://host:port", "https://host:0", "https://host:65536", "http://[::1", "https://ho st", "https://ho%0d%0ast",
 	} {
 		if _, err := New(url); err == nil {
 			t.Errorf("%q was taken", url)
@@ -735,12 +735,12 @@ func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
 			t.Errorf("the error repeats %q", url)
 		}
 	}
-	for url, address := range map[string]string{
-		"https://api.weixin.qq.com": "api.weixin.qq.com:443", "http://localhost": "localhost:80",
-		"http://[::1]:8080/": "[::1]:8080", "https://host/a/b/": "host:443",
+	for _, test := range []struct{ url, address, prefix string }{
+		{"https://api.weixin.qq.com", "api.weixin.qq.com:443", ""}, {"http://localhost", "localhost:80", ""},
+		{"http://[::1]:8080/", "[::1]:8080", ""}, {"https://host/a/b/", "host:443", "/a/b"}, {"https://host/a%2Fb", "host:443", "/a%2Fb"},
 	} {
-		if c, err := New(url); err != nil || c.pool.address != address {
-			t.Errorf("%q: %v", url, err)
+		if c, err := New(test.url); err != nil || c.pool.address != test.address || c.prefix != test.prefix {
+			t.Errorf("%q: %v, %+v", test.url, err, c)
 		}
 	}
 }
