@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,13 +82,14 @@ type numbers struct {
 var errReference = errors.New("refused")
 
 // reference opens a payload as one would write it with encoding/json, and
-// checks what Parse and OpenPhone check, but for names that occur twice.
+// checks what Parse and OpenPhone check, but for names that occur twice: version
+// 1 of encoding/json has no way to refuse them.
 func reference(p payload, key []byte) (n numbers, _ error) {
-	data, err := base64.StdEncoding.Strict().DecodeString(p.data)
+	data, err := decodeReference(p.data)
 	if err != nil || len(data) < minSealed || len(data) > maxSealed || len(data)%blockSize != 0 {
 		return n, errReference
 	}
-	vector, err := base64.StdEncoding.Strict().DecodeString(p.iv)
+	vector, err := decodeReference(p.iv)
 	if err != nil || len(vector) != blockSize {
 		return n, errReference
 	}
@@ -113,15 +115,61 @@ func reference(p payload, key []byte) (n numbers, _ error) {
 	if err := json.Unmarshal(text, &n); err != nil {
 		return n, err
 	}
-	digits := func(number string) string {
-		number = strings.TrimPrefix(number, "+")
-		return strings.ReplaceAll(strings.ReplaceAll(number, " ", ""), "-", "")
+	digits := func(number string) bool { return number != "" && strings.Trim(number, "0123456789") == "" }
+	bare := func(number string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(number, "+"), " ", ""), "-", "")
 	}
-	before, ok := strings.CutSuffix(digits(n.PhoneNumber), digits(n.PurePhoneNumber))
+	whole, pure, country := bare(n.PhoneNumber), bare(n.PurePhoneNumber), n.CountryCode.String()
+	before, ok := strings.CutSuffix(whole, pure)
+	if !digits(whole) || !digits(pure) || !digits(country) || !ok || before != "" && before != country {
+		return n, errReference
+	}
+	if n.Watermark.AppID != rule.AppID || n.Watermark.Timestamp == nil {
+		return n, errReference
+	}
 	at := time.Unix(*n.Watermark.Timestamp, 0)
-	if !ok || n.PurePhoneNumber == "" || before != "" && before != n.CountryCode.String() || strings.Trim(digits(n.PhoneNumber), "0123456789") != "" ||
-		n.Watermark.AppID != rule.AppID || at.Before(rule.Now.Add(-rule.MaxAge)) || at.After(rule.Now.Add(maxAhead)) {
+	if at.Before(rule.Now.Add(-rule.MaxAge)) || at.After(rule.Now.Add(maxAhead)) {
 		return n, errReference
 	}
 	return n, nil
+}
+
+// decodeReference takes spaces for plus signs and does without padding, as Parse
+// does.
+func decodeReference(text string) ([]byte, error) {
+	text = strings.ReplaceAll(text, " ", "+")
+	bare := strings.TrimRight(text, "=")
+	if strings.Contains(bare, "\r") || strings.Contains(bare, "\n") || len(text)-len(bare) > (4-len(bare)%4)%4 {
+		return nil, errReference
+	}
+	return base64.RawStdEncoding.Strict().DecodeString(bare)
+}
+
+// The ratio says something only where both sides check the same. Version 1 takes
+// names in any case, and the last of two.
+func TestReferenceRefusesWhatIsRefusedHere(t *testing.T) {
+	open := func(text []byte) error {
+		sealed := seal(t, text)
+		_, err := reference(payload{base64.StdEncoding.EncodeToString(sealed.data), base64.StdEncoding.EncodeToString(iv)}, []byte(key.Reveal()))
+		return err
+	}
+	for _, test := range goodPhones {
+		if err := open(pad(test.text)); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	lenient := []string{"a name twice", "name in another case"}
+	for _, test := range badPhones() {
+		if err := open(test.text); (err == nil) != slices.Contains(lenient, test.name) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	for _, test := range refusedFields() {
+		for _, text := range []string{test.data, test.iv} {
+			_, here := decodeBase64(nil, text)
+			if _, err := decodeReference(text); (err == nil) != (here == nil) && text != "" { // which has no 16 bytes
+				t.Errorf("%s: %v, here %v", test.name, err, here)
+			}
+		}
+	}
 }
