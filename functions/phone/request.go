@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
@@ -191,7 +192,7 @@ func readJSON(body []byte) (f fields, _ error) {
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
 		return f, twice(strings.TrimPrefix(string(syntax.JSONPointer), "/"))
 	}
-	if err != nil || strings.TrimLeft(string(body), " \t\r\n")[0] != '{' {
+	if err != nil || bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
 		return f, invalid("the body must be one JSON object, in UTF-8")
 	}
 	return f, nil

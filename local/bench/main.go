@@ -46,7 +46,7 @@ func run(dir string, short bool) error {
 	defer b.close()
 	var rows []row
 	for _, measure := range []func() ([]row, error){
-		b.start, b.startTLS, b.firstRequest, b.handler, b.warm, b.quota, b.open, b.many, b.sizes,
+		b.start, b.startTLS, b.firstRequest, b.handler, b.warm, b.quotas, b.open, b.many, b.sizes,
 	} {
 		more, err := measure()
 		if err != nil {

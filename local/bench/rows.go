@@ -215,32 +215,56 @@ func (b *bench) warm() ([]row, error) {
 	}, nil
 }
 
-// quota is a warm request at the CPU of 128 MB. The period is 20 ms: the less
-// there is in one, the longer a request that is over it waits.
-func (b *bench) quota() ([]row, error) {
+// quotas has a warm request at the CPU of 128 MB, and, for the reckoning of the
+// costs, at that of 256 and 512 MB.
+func (b *bench) quotas() (rows []row, _ error) {
+	for _, at := range []struct {
+		percent time.Duration
+		what    string
+		limit   float64
+	}{
+		{7, "the same under a CPU quota of 7 % (128 MB), p50", 20},
+		{14, "under one of 14 % (256 MB)", 0},
+		{29, "under one of 29 % (512 MB)", 0},
+	} {
+		r, err := b.quota(at.percent, row{what: at.what, limit: at.limit, unit: "ms"})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// quota measures a row under a quota. The period is 20 ms: the less there is in
+// one, the longer a request that is over it waits.
+func (b *bench) quota(percent time.Duration, result row) (row, error) {
 	const period = 20 * time.Millisecond
-	result := row{what: "the same under a CPU quota of 7 % (128 MB), p50", limit: 20, unit: "ms"}
-	q, err := newQuota(period*7/100, period)
+	q, err := newQuota(period*percent/100, period)
 	if err != nil {
 		var why *fs.PathError
 		if errors.As(err, &why) {
 			err = why.Err
 		}
 		result.missing = "no control group can be made: " + err.Error()
-		return []row{result}, nil
+		return result, nil
 	}
 	defer q.remove()
 	f, err := b.run(b.phone, b.wechat, b.secrets, 1, b.env...)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	defer f.Close()
 	if err := q.hold(f.PID()); err != nil {
-		return nil, err
+		return result, err
+	}
+	n := 100
+	if b.short {
+		n = 20
 	}
 	var slow sample
 	got, err := b.rounds(11, func() (float64, error) {
-		times := make([]float64, 100)
+		times := make([]float64, n)
 		for i := range times {
 			took, err := send(f, b.event)
 			if err != nil {
@@ -252,11 +276,11 @@ func (b *bench) quota() ([]row, error) {
 		return percentile(times, 0.5), nil
 	})
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	_, p95, _ := slow.median()
 	result.figure, result.details = got[0], "p95 "+quantity(p95, "ms")+"; one after the other, without a pause"
-	return []row{result}, nil
+	return result, nil
 }
 
 // many offers 500 requests a second to a process that serves 64 at once, and then
