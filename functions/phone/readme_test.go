@@ -101,7 +101,7 @@ func rowsOfParameters(text string) map[string]bool {
 // run says where each command of the READMEs is run, so that it cannot rot.
 // What needs more than this machine is marked as such in the READMEs.
 var run = map[string]string{
-	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run", "lint-security": ".ci/run", "fuzz": ".ci/run", "test-miniprogram": ".ci/run",
+	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run", "lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
 	"start":  "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoute",
 	"smoke":  "TestADeploymentThatWorksPasses",
 	"secret": "TestStackThatMadeItsSecretHealsWithoutADeployment",
@@ -117,7 +117,7 @@ func TestReadmesCommandsExistAndAreRun(t *testing.T) {
 	}
 	command := regexp.MustCompile("(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
 	used := map[string][]string{}
-	for _, name := range append([]string{"CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/architecture.md", "docs/pipelines.md", ".github/workflows/ci.yml", ".github/workflows/deploy-to.yml"}, readmes...) {
+	for _, name := range append([]string{"CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/architecture.md", "docs/pipelines.md", "docs/performance.md", ".github/workflows/ci.yml", ".github/workflows/deploy-to.yml"}, readmes...) {
 		for line := range strings.Lines(readFile(t, name)) {
 			for _, found := range command.FindAllStringSubmatch(line, -1) {
 				if target := found[1]; !targets[target] {
