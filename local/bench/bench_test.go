@@ -59,8 +59,12 @@ func TestFarServerAnswersARoundTripLater(t *testing.T) {
 	if took := get(); took < 2*roundTrip { // TLS's, and the answer's
 		t.Errorf("a new connection answered after %v", took)
 	}
-	if took := get(); took < roundTrip || took > 2*roundTrip {
-		t.Errorf("a kept connection answered after %v", took)
+	least := get()
+	for range 4 { // of several, since the machine may be busy
+		least = min(least, get())
+	}
+	if least < roundTrip || least > 2*roundTrip {
+		t.Errorf("a kept connection answered after %v", least)
 	}
 }
 
