@@ -58,7 +58,7 @@ func run(dir string, short bool) error {
 	b.closeFunctions() // whose time is known once they have ended
 	fmt.Printf("\n%d cores, GOMAXPROCS %s in the function, %v.\n", runtime.NumCPU(), value(env, "GOMAXPROCS"), time.Since(began).Round(time.Second))
 	others := busy() - before - own()
-	share := others.Seconds() / time.Since(began).Seconds() / float64(runtime.NumCPU())
+	share := max(others, 0).Seconds() / time.Since(began).Seconds() / float64(runtime.NumCPU())
 	fmt.Printf("Other processes took %.0f %% of the machine", 100*share)
 	if share > 0.05 {
 		fmt.Print(": it was busy, so mistrust these figures")
