@@ -63,7 +63,7 @@ func (b *bench) timeStart(bootstrap string, weixin, secrets *httptest.Server, en
 }
 
 func (b *bench) start() ([]row, error) {
-	got, err := b.rounds(61,
+	got, err := b.rounds(151,
 		b.timeStart(b.phone, b.wechat, b.secrets, b.env...),
 		b.timeStart(b.secretOnly, b.wechat, b.secrets, b.env...))
 	if err != nil {
@@ -75,7 +75,7 @@ func (b *bench) start() ([]row, error) {
 func (b *bench) startTLS() ([]row, error) {
 	with := append(append([]string{}, b.env...), b.trust...)
 	without := append([]string{"SSL_CERT_DIR=" + b.certificates}, b.trust...)
-	got, err := b.rounds(41,
+	got, err := b.rounds(101,
 		b.timeStart(b.phone, b.wechatTLS, b.secretsTLS, with...),
 		b.timeStart(b.phone, b.wechatTLS, b.secretsTLS, without...))
 	if err != nil {
