@@ -66,7 +66,7 @@ func BenchmarkHandler(b *testing.B) {
 		b.Fatal(err)
 	}
 	room := make([]byte, 4096) // an answer comes in one piece
-	sides.Run(b, 4,
+	sides.Run(b, 256,
 		sides.Side{Name: "ours", Do: func() {
 			if answer, err := h.Invoke(ctx, event); err != nil || !bytes.Contains(answer, []byte(`"statusCode":200`)) {
 				b.Fatal(string(answer), err)

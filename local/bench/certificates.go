@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -78,6 +79,7 @@ func (b *bench) makeCertificates(standIn *x509.Certificate) error {
 		return err
 	}
 	b.trust = []string{"SSL_CERT_FILE=" + link}
+	b.envTLS = slices.Concat(b.env, b.trust)
 	b.certificates = also + ":" + certs
 	return nil
 }

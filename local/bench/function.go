@@ -30,8 +30,10 @@ type bench struct {
 
 	secrets, secretsTLS     *httptest.Server
 	wechat, wechatTLS, away *httptest.Server
+	closing                 *httptest.Server // over TLS: it closes the connection behind each answer
 	secretARN               string
 	trust                   []string // variables by which the function trusts the stand-ins, and 142 others
+	envTLS                  []string // env and trust
 	certificates            string   // the directories
 
 	event      []byte // sealed data and a login code
@@ -69,6 +71,10 @@ func newBench(dir string, env []string, short bool) (*bench, error) {
 
 	b.secrets, b.secretsTLS = httptest.NewServer(store), httptest.NewTLSServer(store)
 	b.wechat, b.wechatTLS = httptest.NewServer(answers), httptest.NewTLSServer(answers)
+	b.closing = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		answers.ServeHTTP(w, r)
+	}))
 	b.away = httptest.NewUnstartedServer(answers)
 	b.away.Listener = far{b.away.Listener}
 	b.away.StartTLS()
@@ -89,7 +95,7 @@ func event(tap any) ([]byte, error) {
 
 func (b *bench) close() {
 	b.closeFunctions()
-	for _, server := range []*httptest.Server{b.secrets, b.secretsTLS, b.wechat, b.wechatTLS, b.away} {
+	for _, server := range []*httptest.Server{b.secrets, b.secretsTLS, b.wechat, b.wechatTLS, b.away, b.closing} {
 		server.Close()
 	}
 	_ = os.RemoveAll(b.dir)

@@ -54,7 +54,7 @@ func run(dir string, short bool) error {
 		}
 		rows = append(rows, more...)
 	}
-	print(rows)
+	printTable(rows)
 	b.closeFunctions() // whose time is known once they have ended
 	fmt.Printf("\n%d cores, GOMAXPROCS %s in the function, %v.\n", runtime.NumCPU(), value(env, "GOMAXPROCS"), time.Since(began).Round(time.Second))
 	others := busy() - before - own()
@@ -70,8 +70,8 @@ func run(dir string, short bool) error {
 	return nil
 }
 
-// print prints the table, in Markdown.
-func print(rows []row) {
+// printTable prints it in Markdown.
+func printTable(rows []row) {
 	fmt.Println("\n| what | figure | median lies in | limit | | details |\n| --- | --- | --- | --- | --- | --- |")
 	for _, r := range rows {
 		fmt.Println("| " + strings.Join(r.cells(), " | ") + " |")

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,9 +14,10 @@ import (
 type quota struct{ dir string }
 
 // newQuota makes one, under version 1 of control groups or version 2, where this
-// process may.
-func newQuota(share, period time.Duration) (q quota, err error) {
+// process may. Its error is why neither lets it.
+func newQuota(share, period time.Duration) (quota, error) {
 	name := "wechat-phone-bench-" + strconv.Itoa(os.Getpid())
+	var reasons []error
 	for _, version := range []struct {
 		root  string
 		files [][2]string
@@ -24,21 +27,23 @@ func newQuota(share, period time.Duration) (q quota, err error) {
 		}},
 		{"/sys/fs/cgroup", [][2]string{{"cpu.max", fmt.Sprint(share.Microseconds(), " ", period.Microseconds())}}},
 	} {
-		q = quota{filepath.Join(version.root, name)}
-		if err = os.Mkdir(q.dir, 0o700); err != nil {
-			continue
-		}
+		q := quota{filepath.Join(version.root, name)}
+		err := os.Mkdir(q.dir, 0o700)
 		for _, file := range version.files {
-			if err = q.write(file[0], file[1]); err != nil {
-				break
+			if err == nil {
+				err = q.write(file[0], file[1])
 			}
 		}
 		if err == nil {
 			return q, nil
 		}
 		q.remove()
+		if failure, ok := errors.AsType[*fs.PathError](err); ok {
+			err = failure.Err
+		}
+		reasons = append(reasons, err)
 	}
-	return q, err
+	return quota{}, fmt.Errorf("%w, and %w", reasons[0], reasons[1])
 }
 
 // write writes a file that the group has; it makes none.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -20,8 +19,8 @@ import (
 
 // This file has the rows of the table.
 
-// rounds runs the sides by turns, each in every round and not always the same
-// one first, and returns what they gave.
+// rounds runs the sides by turns, there and back again, so that neither is always
+// the first nor always behind the same one, and returns what they gave.
 func (b *bench) rounds(n int, sides ...func() (float64, error)) ([]sample, error) {
 	if b.short {
 		n = 2
@@ -29,7 +28,9 @@ func (b *bench) rounds(n int, sides ...func() (float64, error)) ([]sample, error
 	samples := make([]sample, len(sides))
 	for i := range n {
 		for j := range sides {
-			j = (i + j) % len(sides)
+			if i%2 == 1 {
+				j = len(sides) - 1 - j
+			}
 			x, err := sides[j]()
 			if err != nil {
 				return nil, err
@@ -40,8 +41,8 @@ func (b *bench) rounds(n int, sides ...func() (float64, error)) ([]sample, error
 	return samples, nil
 }
 
-// against is the row of a ratio.
-func against(what string, limit float64, ours, reference sample, unit, named string) row {
+// ratio is the row of one.
+func ratio(what string, limit float64, ours, reference sample, unit, named string) row {
 	_, a, _ := ours.median()
 	_, z, _ := reference.median()
 	return row{what: what, figure: ours.over(reference), limit: limit,
@@ -69,25 +70,24 @@ func (b *bench) start() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []row{against("start, plain HTTP", 1.1, got[0], got[1], "ms", "LoadDefaultConfig and GetSecretValue alone")}, nil
+	return []row{ratio("start, plain HTTP", 1.1, got[0], got[1], "ms", "LoadDefaultConfig and GetSecretValue alone")}, nil
 }
 
 func (b *bench) startTLS() ([]row, error) {
-	with := append(append([]string{}, b.env...), b.trust...)
 	without := append([]string{"SSL_CERT_DIR=" + b.certificates}, b.trust...)
 	got, err := b.rounds(101,
-		b.timeStart(b.phone, b.wechatTLS, b.secretsTLS, with...),
+		b.timeStart(b.phone, b.wechatTLS, b.secretsTLS, b.envTLS...),
 		b.timeStart(b.phone, b.wechatTLS, b.secretsTLS, without...))
 	if err != nil {
 		return nil, err
 	}
-	return []row{against("start, TLS, Amazon Linux 2023's certificates, template's environment", 0.5, got[0], got[1], "ms", "without it")}, nil
+	return []row{ratio("start, TLS, Amazon Linux 2023's certificates, template's environment", 0.5, got[0], got[1], "ms", "without it")}, nil
 }
 
 func (b *bench) firstRequest() ([]row, error) {
 	var tenths sample
 	got, err := b.rounds(21, func() (float64, error) {
-		f, err := b.run(b.phone, b.away, b.secrets, 1, append(append([]string{}, b.env...), b.trust...)...)
+		f, err := b.run(b.phone, b.away, b.secrets, 1, b.envTLS...)
 		if err != nil {
 			return 0, err
 		}
@@ -104,7 +104,7 @@ func (b *bench) firstRequest() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []row{against("first request after a cold start, WeChat 50 ms away over TLS", 1.1, got[0], tenths, "ms", "the tenth")}, nil
+	return []row{ratio("first request after a cold start, WeChat 50 ms away over TLS", 1.1, got[0], tenths, "ms", "the tenth")}, nil
 }
 
 // microBenchmark runs a Go benchmark that compares sides (see local/sides), once
@@ -124,7 +124,7 @@ func (b *bench) microBenchmark(folder, name string) (map[string]sample, error) {
 	_, err := b.rounds(21, func() (float64, error) {
 		var out bytes.Buffer
 		// #nosec G204 -- built above
-		test := exec.Command(executable, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", "150ms", "-test.cpu", "1")
+		test := exec.Command(executable, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", "400ms", "-test.cpu", "1")
 		test.Dir, test.Stdout, test.Stderr = folder, io.MultiWriter(&out, os.Stdout), os.Stderr
 		phone, err := filepath.Abs(b.phone)
 		if err != nil {
@@ -155,10 +155,10 @@ func (b *bench) microBenchmark(folder, name string) (map[string]sample, error) {
 	return metrics, err
 }
 
-// aboveFloor is the row of a benchmark of "ours" against a "reference", with what
-// not even their "floor" can do without.
-func aboveFloor(what string, limit float64, got map[string]sample, named, floor string) row {
-	r := against(what, limit, got["ns/ours"], got["ns/reference"], "ns", named)
+// ratioWithFloor is the row of a benchmark of "ours" against a "reference", with
+// what not even their "floor" can do without.
+func ratioWithFloor(what string, limit float64, got map[string]sample, named, floor string) row {
+	r := ratio(what, limit, got["ns/ours"], got["ns/reference"], "ns", named)
 	_, middle, _ := got["ns/floor"].median()
 	r.details += "; " + floor + " " + quantity(middle, "ns")
 	return r
@@ -169,7 +169,11 @@ func (b *bench) handler() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []row{aboveFloor("the handler in process, WeChat at 0 ms", 1.15, got, "a GET of the same answer by net/http", "the round trip alone")}, nil
+	r := ratioWithFloor("the handler in process, WeChat at 0 ms", 1.15, got, "a GET of the same answer by net/http", "the round trip alone")
+	_, ours, _ := got["allocs/ours"].median()
+	_, theirs, _ := got["allocs/reference"].median()
+	r.details += fmt.Sprintf("; %.0f allocations, there %.0f", ours, theirs)
+	return []row{r}, nil
 }
 
 func (b *bench) open() ([]row, error) {
@@ -179,7 +183,7 @@ func (b *bench) open() ([]row, error) {
 	}
 	_, theirs, _ := got["allocs/reference"].median()
 	return []row{
-		aboveFloor("opening a phone payload", 0.9, got, "base64, crypto/cipher and encoding/json", "AES alone"),
+		ratioWithFloor("opening a phone payload", 0.9, got, "base64, crypto/cipher and encoding/json", "AES alone"),
 		{what: "its allocations", figure: got["allocs/ours"], limit: 6, unit: "allocations", details: fmt.Sprintf("there %.0f", theirs)},
 	}, nil
 }
@@ -218,25 +222,27 @@ func (b *bench) warm() ([]row, error) {
 	}
 	const named = "hello world with one GET and one line"
 	return []row{
-		against("a warm request", 1.2, got[0], got[1], "ms", named),
-		against("its CPU", 1.2, sides[0].cpu, sides[1].cpu, "ms", named),
-		against("CPU of one with a phone code and a login code", 0, sides[2].cpu, sides[1].cpu, "ms", named),
+		ratio("a warm request", 1.2, got[0], got[1], "ms", named),
+		ratio("its CPU", 1.2, sides[0].cpu, sides[1].cpu, "ms", named),
+		ratio("CPU of one with a phone code and a login code", 0, sides[2].cpu, sides[1].cpu, "ms", named),
 	}, nil
 }
 
-// quotas has a warm request at the CPU of 128 MB, and, for the reckoning of the
-// costs, at that of 256 and 512 MB.
+// quotas has a warm request at the CPU of 128 MB; and, to choose the memory by,
+// those that take longest at that of several sizes: the first of a process, and
+// one that comes when WeChat has closed the kept connection.
 func (b *bench) quotas() (rows []row, _ error) {
-	for _, at := range []struct {
-		percent time.Duration
-		what    string
-		limit   float64
-	}{
-		{7, "the same under a CPU quota of 7 % (128 MB), p50", 20},
-		{14, "under one of 14 % (256 MB)", 0},
-		{29, "under one of 29 % (512 MB)", 0},
+	const first, anew = "a process's first request, over TLS, ", "one that must connect anew, over TLS, "
+	for _, at := range []underQuota{
+		{row: row{what: "the same under a CPU quota of 7 % (128 MB), p50", limit: 20}, percent: 7, before: 100, requests: 100, wechat: b.wechat, env: b.env},
+		{row: row{what: first + "under one of 7 % (128 MB)"}, percent: 7, requests: 1, wechat: b.wechatTLS, env: b.envTLS},
+		{row: row{what: first + "of 14 % (256 MB)"}, percent: 14, requests: 1, wechat: b.wechatTLS, env: b.envTLS},
+		{row: row{what: first + "of 29 % (512 MB)"}, percent: 29, requests: 1, wechat: b.wechatTLS, env: b.envTLS},
+		{row: row{what: anew + "under one of 7 % (128 MB), p50"}, percent: 7, before: 5, requests: 8, pause: roundTrip, wechat: b.closing, env: b.envTLS},
+		{row: row{what: anew + "of 14 % (256 MB), p50"}, percent: 14, before: 5, requests: 8, pause: roundTrip, wechat: b.closing, env: b.envTLS},
+		{row: row{what: anew + "of 29 % (512 MB), p50"}, percent: 29, before: 5, requests: 8, pause: roundTrip, wechat: b.closing, env: b.envTLS},
 	} {
-		r, err := b.quota(at.percent, row{what: at.what, limit: at.limit, unit: "ms"})
+		r, err := b.quota(at)
 		if err != nil {
 			return nil, err
 		}
@@ -245,36 +251,47 @@ func (b *bench) quotas() (rows []row, _ error) {
 	return rows, nil
 }
 
-// quota measures a row under a quota. The period is 20 ms: the less there is in
-// one, the longer a request that is over it waits.
-func (b *bench) quota(percent time.Duration, result row) (row, error) {
+// underQuota is what is measured in a row under a quota.
+type underQuota struct {
+	row
+	percent  time.Duration
+	before   int           // requests that a process serves without it, to be warm
+	requests int           // that it serves under it
+	pause    time.Duration // before each of these
+	wechat   *httptest.Server
+	env      []string
+}
+
+// quota measures a row under a quota, in which each round has a process of its
+// own, started without it as Lambda does. The period is 20 ms: the less there is
+// in one, the longer a request that is over it waits.
+func (b *bench) quota(at underQuota) (row, error) {
 	const period = 20 * time.Millisecond
-	q, err := newQuota(period*percent/100, period)
+	at.unit = "ms"
+	q, err := newQuota(period*at.percent/100, period)
 	if err != nil {
-		var why *fs.PathError
-		if errors.As(err, &why) {
-			err = why.Err
-		}
-		result.missing = "no control group can be made: " + err.Error()
-		return result, nil
+		at.missing = "no control group can be made: " + err.Error()
+		return at.row, nil
 	}
 	defer q.remove()
-	f, err := b.run(b.phone, b.wechat, b.secrets, 1, b.env...)
-	if err != nil {
-		return result, err
-	}
-	defer f.Close()
-	if err := q.hold(f.PID()); err != nil {
-		return result, err
-	}
-	n := 100
-	if b.short {
-		n = 20
-	}
 	var slow sample
-	got, err := b.rounds(11, func() (float64, error) {
-		times := make([]float64, n)
+	got, err := b.rounds(21, func() (float64, error) {
+		f, err := b.run(b.phone, at.wechat, b.secrets, 1, at.env...)
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		for range at.before {
+			if _, err := send(f, b.event); err != nil {
+				return 0, err
+			}
+		}
+		if err := q.hold(f.PID()); err != nil {
+			return 0, err
+		}
+		times := make([]float64, at.requests)
 		for i := range times {
+			time.Sleep(at.pause)
 			took, err := send(f, b.event)
 			if err != nil {
 				return 0, err
@@ -285,18 +302,24 @@ func (b *bench) quota(percent time.Duration, result row) (row, error) {
 		return percentile(times, 0.5), nil
 	})
 	if err != nil {
-		return result, err
+		return at.row, err
 	}
-	_, p95, _ := slow.median()
-	result.figure, result.details = got[0], "p95 "+quantity(p95, "ms")+"; one after the other, without a pause"
-	return result, nil
+	at.figure = got[0]
+	switch {
+	case at.pause > 0:
+		at.details = at.pause.String() + " between two"
+	case at.requests > 1:
+		_, p95, _ := slow.median()
+		at.details = "p95 " + quantity(p95, "ms") + "; one after the other, without a pause"
+	}
+	return at.row, nil
 }
 
 // many offers 500 requests a second to a process that serves 64 at once, and then
 // as many as it takes.
 func (b *bench) many() ([]row, error) {
 	const atOnce, offered = 64, 500
-	f, err := b.run(b.phone, b.away, b.secrets, atOnce, append(append([]string{}, b.env...), b.trust...)...)
+	f, err := b.run(b.phone, b.away, b.secrets, atOnce, b.envTLS...)
 	if err != nil {
 		return nil, err
 	}
@@ -368,8 +391,8 @@ func (b *bench) sizes() ([]row, error) {
 	if err := z.Close(); err != nil {
 		return nil, err
 	}
-	memory, err := b.rounds(5, func() (float64, error) {
-		f, err := b.run(b.phone, b.wechat, b.secrets, 1, b.env...)
+	memory, err := b.rounds(7, func() (float64, error) {
+		f, err := b.run(b.phone, b.wechatTLS, b.secretsTLS, 1, b.envTLS...)
 		if err != nil {
 			return 0, err
 		}
@@ -386,6 +409,6 @@ func (b *bench) sizes() ([]row, error) {
 	return []row{
 		{what: "binary", figure: sample{float64(len(binary)) / 1e6}, limit: 11, unit: "MB"},
 		{what: "zip", figure: sample{float64(archive.Len()) / 1e6}, limit: 4.5, unit: "MB"},
-		{what: "peak memory after 1,000 requests", figure: memory[0], limit: 20, unit: "MB"},
+		{what: "peak memory after 1,000 requests, over TLS", figure: memory[0], limit: 20, unit: "MB"},
 	}, nil
 }

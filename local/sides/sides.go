@@ -13,15 +13,16 @@ type Side struct {
 	Do   func()
 }
 
-// Run runs the sides by turns, in batches that are shorter than what a scheduler
-// gives to a process at once, so that what else the machine does falls into few
-// of them. It reports the median of each side's batches, as ns/name, and its
-// allocations, as allocs/name.
+// Run runs the sides by turns, there and back again, in batches that should be
+// long enough for each to pay for the garbage that it leaves. It reports the
+// median of each side's batches, as ns/name, and its allocations, as allocs/name.
 func Run(b *testing.B, batch int, sides ...Side) {
 	took := make([][]time.Duration, len(sides))
 	for i := 0; b.Loop(); i++ {
 		for j := range sides {
-			j = (i + j) % len(sides)
+			if i%2 == 1 {
+				j = len(sides) - 1 - j
+			}
 			began := time.Now()
 			for range batch {
 				sides[j].Do()
