@@ -55,8 +55,9 @@ type trail struct {
 
 // Invoke is what Lambda calls with each event: it implements lambda.Handler.
 // With bytes for both, the runtime neither decodes nor encodes by reflection, and
-// sends an answer of known length. It never returns an error, whose text the
-// runtime would log and answer with.
+// sends an answer of known length (as application/octet-stream, of which Lambda
+// makes nothing). It never returns an error, whose text the runtime would log and
+// answer with.
 func (h *handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	return encode(h.serve(ctx, event)), nil
 }

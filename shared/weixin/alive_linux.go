@@ -23,7 +23,7 @@ func alive(c *net.TCPConn, quiet bool) bool {
 	ok := false
 	err = raw.Control(func(fd uintptr) {
 		var first [1]byte
-		if quiet { // an ended connection reads as empty or as an error
+		if quiet { // an ended connection reads as empty or as an error, never as not yet
 			_, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 			ok = err == syscall.EAGAIN
 			return

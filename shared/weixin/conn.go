@@ -105,7 +105,7 @@ func (p *pool) roundTrip(ctx context.Context, request []byte) (status int, body 
 		return 0, nil, &Error{Kind: Unreachable, Reason: "timeout"}
 	}
 	if written, err := c.Write(request); err != nil {
-		if written == 0 {
+		if written == 0 { // over TLS: no whole record, without which the server has nothing
 			return 0, nil, &Error{Kind: Unreachable, Reason: class(err)}
 		}
 		return 0, nil, broken(ctx, err)

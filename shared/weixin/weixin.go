@@ -136,11 +136,14 @@ type Client struct {
 	pool   *pool
 }
 
+// hostLetters are those that go into a Host header as they are.
+const hostLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]"
+
 // New returns a client of the API at baseURL, an http or https URL that may
 // have a path. It does no I/O.
 func New(baseURL string) (*Client, error) {
 	base, err := url.Parse(baseURL)
-	if err != nil || base.Hostname() == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+	if err != nil || base.Hostname() == "" || strings.Trim(base.Host, hostLetters) != "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		// Neither URL nor err is repeated: they may hold a password.
 		return nil, errors.New("must be a URL of scheme, host and path alone")
 	}

@@ -727,7 +727,7 @@ func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
 func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
 	for _, url := range []string{
 		"", "api.weixin.qq.com", "ftp://api.weixin.qq.com", "https://", "https://:443", "//host", "https://user:canary@host",
-		"https://host?canary=1", "https://host#canary", "https://host:port", "https://host:0", "https://host:65536", "http://[::1", "https://ho st", "https://ho%0d%0ast",
+		"https://host?canary=1", "https://host#canary", "https://host:port", "https://host:0", "https://host:65536", "http://[::1", "https://ho st", "https://ho%0d%0ast", "https://höst", "http://[fe80::1%25en0]", `https://ho"st`,
 	} {
 		if _, err := New(url); err == nil {
 			t.Errorf("%q was taken", url)
