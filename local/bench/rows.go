@@ -66,11 +66,15 @@ func (b *bench) timeStart(bootstrap string, weixin, secrets *httptest.Server, en
 func (b *bench) start() ([]row, error) {
 	got, err := b.rounds(151,
 		b.timeStart(b.phone, b.wechat, b.secrets, b.env...),
-		b.timeStart(b.secretOnly, b.wechat, b.secrets, b.env...))
+		b.timeStart(b.secretOnly, b.wechat, b.secrets, b.env...),
+		b.timeStart(b.hello, b.wechat, b.secrets, b.env...))
 	if err != nil {
 		return nil, err
 	}
-	return []row{ratio("start, plain HTTP", 1.1, got[0], got[1], "ms", "LoadDefaultConfig and GetSecretValue alone")}, nil
+	r := ratio("start, plain HTTP", 1.1, got[0], got[1], "ms", "LoadDefaultConfig and GetSecretValue alone")
+	_, hello, _ := got[2].median()
+	r.details += "; hello world " + quantity(hello, "ms")
+	return []row{r}, nil
 }
 
 func (b *bench) startTLS() ([]row, error) {
@@ -211,12 +215,12 @@ func (b *bench) warm() ([]row, error) {
 			return nil, err
 		}
 		measures = append(measures, func() (float64, error) {
-			took, cpu, err := sendMany(side.f, side.event, 50)
+			took, cpu, err := sendMany(side.f, side.event, 100)
 			side.cpu = append(side.cpu, cpu)
 			return took, err
 		})
 	}
-	got, err := b.rounds(61, measures...)
+	got, err := b.rounds(121, measures...)
 	if err != nil {
 		return nil, err
 	}
