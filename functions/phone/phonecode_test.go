@@ -325,13 +325,13 @@ func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
 func TestTokenIsNotFetchedAgainBehindTheLogin(t *testing.T) {
 	t.Parallel()
 	r := raise(t, nil)
-	r.WeChat.SetTokenLife(121*time.Second, time.Second)
+	r.WeChat.SetTokenLife(122*time.Second, time.Second)
 	r.wantPhoneByCode("a request that fetches a token", r.tapPhone(newUser()))
 	r.WeChat.Script(wechat.TokenPath, wechat.Refuse(-1, "canary"))
 	user := newUser()
 	tap := r.tapBoth(user)
 	r.WeChat.Script(tap.Code, func(w http.ResponseWriter, q *http.Request) {
-		time.Sleep(1100 * time.Millisecond) // longer than the token has left
+		time.Sleep(2100 * time.Millisecond) // longer than the token has left
 		wechat.Accept(user)(w, q)
 	})
 	r.wantPhoneByCode("one that has it before the login", tap)
