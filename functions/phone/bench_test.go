@@ -16,18 +16,8 @@ import (
 	"wechat-phone/local/sides"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechat"
-	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/weixin"
 )
-
-// held are credentials that are there.
-type held struct{ weixin.Credentials }
-
-func (h held) Get(context.Context) (weixin.Credentials, error) { return h.Credentials, nil }
-
-func (h held) Refresh(context.Context, weixin.Credentials) (weixin.Credentials, error) {
-	return h.Credentials, nil
-}
 
 // BenchmarkHandler answers an event in this process, with a WeChat that answers
 // at once, against net/http getting the same answer over a kept connection. The
@@ -41,14 +31,15 @@ func BenchmarkHandler(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	app := weixin.Credentials{AppID: stage.AppID, Secret: weixin.AppSecret{Value: redacted.New(stage.AppSecret)}}
 	h := &handler{
-		secrets: held{app}, wechat: client, timeout: 4 * time.Second, maxAge: time.Hour,
+		secrets: known{}, wechat: client, timeout: 4 * time.Second, maxAge: time.Hour,
 		now: time.Now, log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
 	}
 	tap := wechat.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
 	tap.Code = hostile.Code(0)
-	event := []byte(hostile.JSON(lambda.NewEvent(post(), []byte(hostile.JSON(tap)))))
+	post := httptest.NewRequest(http.MethodPost, "/phone", nil)
+	post.Header.Set("Content-Type", "application/json")
+	event := []byte(hostile.JSON(lambda.NewEvent(post, []byte(hostile.JSON(tap)))))
 	ctx := context.Background()
 
 	get, err := http.NewRequest(http.MethodGet, server.URL+"/sns/jscode2session?appid="+stage.AppID+
@@ -90,11 +81,4 @@ func BenchmarkHandler(b *testing.B) {
 				b.Fatal(n, err)
 			}
 		}})
-}
-
-// post is what a page sends, but for the body.
-func post() *http.Request {
-	r := httptest.NewRequest(http.MethodPost, "/phone", nil)
-	r.Header.Set("Content-Type", "application/json")
-	return r
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"wechat-phone/local/sides"
@@ -120,14 +119,11 @@ func reference(p payload, key []byte) (n numbers, _ error) {
 	if err := phone.Check(); err != nil {
 		return n, err
 	}
-	if n.Watermark.AppID != rule.AppID || n.Watermark.Timestamp == nil {
-		return n, errReference
+	mark := watermark{AppID: n.Watermark.AppID}
+	if at := n.Watermark.Timestamp; at != nil {
+		mark.Timestamp = timestamp{*at, true}
 	}
-	at := time.Unix(*n.Watermark.Timestamp, 0)
-	if at.Before(rule.Now.Add(-rule.MaxAge)) || at.After(rule.Now.Add(maxAhead)) {
-		return n, errReference
-	}
-	return n, nil
+	return n, mark.check(rule)
 }
 
 // The ratio says something only where both sides check the same. Version 1 takes
