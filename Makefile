@@ -55,8 +55,8 @@ soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freeze
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
 
 bench: ## measure what docs/performance.md promises, in some minutes (BENCH=-short to see that it works; Linux)
-	@$(GO_BUILD) -o build/bench/ ./functions/phone ./local/bench/hello ./local/bench/secretonly
-	go run ./local/bench $(BENCH)
+	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/hello ./tools/bench/secretonly
+	go run ./tools/bench $(BENCH)
 
 build: ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 	@$(MAKE) --no-print-directory build-PhoneFunction ARTIFACTS_DIR=build/lambda
@@ -79,7 +79,7 @@ lint-security: ## gosec, and actionlint for the workflows
 fuzz: ## each fuzz target for a while (FUZZTIME=5s)
 	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./functions/phone
 	go test -run '^$$' -fuzz '^FuzzRequest$$' -fuzztime $(FUZZTIME) ./functions/phone
-	go test -run '^$$' -fuzz '^FuzzAnswer$$' -fuzztime $(FUZZTIME) ./shared/weixin
+	go test -run '^$$' -fuzz '^FuzzAnswer$$' -fuzztime $(FUZZTIME) ./shared/wechat
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./shared/opendata
 	go test -run '^$$' -fuzz '^FuzzOpenPhone$$' -fuzztime $(FUZZTIME) ./shared/opendata
 
@@ -97,10 +97,10 @@ deploy: ## build and deploy (ENV=dev or prod; FLAGS=--no-confirm-changeset in a 
 	sam deploy --config-env $(ENV) $(FLAGS)
 
 secret: ## put appid and app secret into the stack's secret: asked for, or the secret's JSON on standard input (ENV=dev)
-	@go run ./local/secret -env $(ENV)
+	@go run ./tools/secret -env $(ENV)
 
 smoke: ## prove a deployment without a user (URL=https://…/phone); needs no account
-	@go run ./local/smoke $(URL)
+	@go run ./tools/smoke $(URL)
 
 logs: ## follow both logs, the function's and the gateway's (ENV=dev)
 	sam logs --config-env $(ENV) --tail

@@ -9,7 +9,7 @@ import (
 	"wechat-phone/shared/appsecret"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/panics"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // response is the function's answer to the gateway, payload format 2.0.
@@ -97,12 +97,12 @@ var answers = map[kind]struct {
 
 // messages are instead of the kinds' own, where another API than jscode2session
 // failed: those speak of the login code.
-var messages = map[weixin.API]map[kind]string{
-	weixin.TokenAPI: {
+var messages = map[wechat.API]map[kind]string{
+	wechat.TokenAPI: {
 		rateLimited:   "WeChat gives this mini-program no more access tokens for now",
 		upstreamError: "WeChat gives no access token, for a reason that is not known here",
 	},
-	weixin.PhoneAPI: {
+	wechat.PhoneAPI: {
 		codeRejected:    "WeChat refused the phone code: it is expired, used, or not of this mini-program or user",
 		rateLimited:     "WeChat gives no more phone numbers to this mini-program for now",
 		upstreamError:   "WeChat's answer was lost or is not understood; the phone code may be used",
@@ -134,8 +134,8 @@ func failureOf(err error) failure {
 		}
 		return failure{kind: misconfigured, reason: e.Error()}
 	}
-	if e, ok := errors.AsType[*weixin.Error](err); ok {
-		kind := kindOfWeixin(e)
+	if e, ok := errors.AsType[*wechat.Error](err); ok {
+		kind := kindOfWeChat(e)
 		return failure{kind, messages[e.API][kind], e.Error()}
 	}
 	if e, ok := errors.AsType[*opendata.OpenError](err); ok {
@@ -144,37 +144,37 @@ func failureOf(err error) failure {
 	return failure{kind: internal, reason: "an error of no known type"}
 }
 
-func kindOfWeixin(e *weixin.Error) kind {
+func kindOfWeChat(e *wechat.Error) kind {
 	switch {
-	case e.Kind == weixin.Refused:
+	case e.Kind == wechat.Refused:
 		return kindOfRefusal(e)
-	case e.Kind == weixin.Unreachable, e.API == weixin.TokenAPI: // nothing of the user's was sent
+	case e.Kind == wechat.Unreachable, e.API == wechat.TokenAPI: // nothing of the user's was sent
 		return unavailable
-	case e.Kind == weixin.TimedOut:
+	case e.Kind == wechat.TimedOut:
 		return upstreamTimeout
 	}
 	return upstreamError
 }
 
-func kindOfRefusal(e *weixin.Error) kind {
-	if weixin.RejectsCredentials(e) {
+func kindOfRefusal(e *wechat.Error) kind {
+	if wechat.RejectsCredentials(e) {
 		return misconfigured
 	}
 	switch e.ErrCode {
-	case weixin.Busy:
+	case wechat.Busy:
 		return unavailable
-	case weixin.TooManyCalls:
+	case wechat.TooManyCalls:
 		return rateLimited
-	case weixin.AppIDMissing, weixin.AppSecretMissing, weixin.AddressRefused, weixin.AppSecretFrozen:
+	case wechat.AppIDMissing, wechat.AppSecretMissing, wechat.AddressRefused, wechat.AppSecretFrozen:
 		return misconfigured
 	}
-	if e.API == weixin.TokenAPI { // which gets no code and knows of no user
+	if e.API == wechat.TokenAPI { // which gets no code and knows of no user
 		return upstreamError
 	}
 	switch e.ErrCode {
-	case weixin.InvalidCode, weixin.CodeUsed:
+	case wechat.InvalidCode, wechat.CodeUsed:
 		return codeRejected
-	case weixin.UserBlocked:
+	case wechat.UserBlocked:
 		return userBlocked
 	}
 	return upstreamError

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"wechat-phone/local/hostile"
-	"wechat-phone/local/lambda"
-	"wechat-phone/local/sides"
+	"wechat-phone/local/lambdatest"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/local/wechattest"
+	"wechat-phone/shared/wechat"
+	"wechat-phone/tools/bench/sides"
 )
 
 // BenchmarkHandler answers an event in this process, with a WeChat that answers
@@ -25,9 +25,9 @@ import (
 // client: the server and the kernel take most of the time of all three.
 func BenchmarkHandler(b *testing.B) {
 	user := hostile.User(0)
-	server := httptest.NewServer(wechat.Accept(user))
+	server := httptest.NewServer(wechattest.Accept(user))
 	defer server.Close()
-	client, err := weixin.New(server.URL)
+	client, err := wechat.New(server.URL)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -35,11 +35,11 @@ func BenchmarkHandler(b *testing.B) {
 		secrets: known{}, wechat: client, timeout: 4 * time.Second, maxAge: time.Hour,
 		now: time.Now, log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
 	}
-	tap := wechat.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
+	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
 	tap.Code = hostile.Code(0)
 	post := httptest.NewRequest(http.MethodPost, "/phone", nil)
 	post.Header.Set("Content-Type", "application/json")
-	event := []byte(hostile.JSON(lambda.NewEvent(post, []byte(hostile.JSON(tap)))))
+	event := []byte(hostile.JSON(lambdatest.NewEvent(post, []byte(hostile.JSON(tap)))))
 	ctx := context.Background()
 
 	get, err := http.NewRequest(http.MethodGet, server.URL+"/sns/jscode2session?appid="+stage.AppID+

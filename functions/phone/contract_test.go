@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"wechat-phone/local/hostile"
-	"wechat-phone/local/secretsmanager"
+	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // These tests hold the function to what its callers may rely on. All of them
@@ -29,37 +29,37 @@ func TestPhoneNumberComesBack(t *testing.T) {
 	r := raise(t, nil)
 	user := newUser()
 	want := fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","e164":"+86%s","openid":%q}`, user.Phone, user.PurePhone, user.PurePhone, user.OpenID)
-	spaced := func(tap wechat.Tap) wechat.Tap {
+	spaced := func(tap wechattest.Tap) wechattest.Tap {
 		tap.EncryptedData = strings.ReplaceAll(tap.EncryptedData, "+", " ")
 		tap.IV = strings.ReplaceAll(tap.IV, "+", " ")
 		return tap
 	}
-	bare := func(tap wechat.Tap) wechat.Tap {
+	bare := func(tap wechattest.Tap) wechattest.Tap {
 		tap.EncryptedData = strings.TrimRight(tap.EncryptedData, "=")
 		tap.IV = strings.TrimRight(tap.IV, "=")
 		return tap
 	}
-	asJSON := func(tap wechat.Tap) string { return hostile.JSON(tap) }
-	asForm := func(tap wechat.Tap) string { return hostile.Form(tap) }
+	asJSON := func(tap wechattest.Tap) string { return hostile.JSON(tap) }
+	asForm := func(tap wechattest.Tap) string { return hostile.Form(tap) }
 	const form = "application/x-www-form-urlencoded"
 	tests := []struct {
 		name, contentType string
-		body              func(wechat.Tap) string
+		body              func(wechattest.Tap) string
 	}{
 		{"JSON", "application/json", asJSON},
 		{"JSON with a charset", "application/json; charset=utf-8", asJSON},
 		{"JSON by another spelling", "Application/JSON ;charset=UTF-8", asJSON},
 		{"JSON without a content type", "", asJSON},
-		{"JSON with white space", "application/json", func(tap wechat.Tap) string { return "\r\n\t " + hostile.JSON(tap) + " \n" }},
-		{"JSON with unknown fields", "application/json", func(tap wechat.Tap) string {
+		{"JSON with white space", "application/json", func(tap wechattest.Tap) string { return "\r\n\t " + hostile.JSON(tap) + " \n" }},
+		{"JSON with unknown fields", "application/json", func(tap wechattest.Tap) string {
 			return strings.Replace(hostile.JSON(tap), "{", `{"cloudID":null,"Code":7,"errMsg":{"a":[1]},`, 1)
 		}},
-		{"JSON with spaces for pluses", "application/json", func(tap wechat.Tap) string { return hostile.JSON(spaced(tap)) }},
-		{"JSON without padding", "application/json", func(tap wechat.Tap) string { return hostile.JSON(bare(tap)) }},
+		{"JSON with spaces for pluses", "application/json", func(tap wechattest.Tap) string { return hostile.JSON(spaced(tap)) }},
+		{"JSON without padding", "application/json", func(tap wechattest.Tap) string { return hostile.JSON(bare(tap)) }},
 		{"a form", form, asForm},
 		{"a form with a charset", form + "; charset=utf-8", asForm},
-		{"a form with unknown fields", form, func(tap wechat.Tap) string { return "a=1&" + hostile.Form(tap) + "&b=" }},
-		{"a form with raw pluses", form, func(tap wechat.Tap) string {
+		{"a form with unknown fields", form, func(tap wechattest.Tap) string { return "a=1&" + hostile.Form(tap) + "&b=" }},
+		{"a form with raw pluses", form, func(tap wechattest.Tap) string {
 			return "code=" + tap.Code + "&encryptedData=" + tap.EncryptedData + "&iv=" + tap.IV
 		}},
 	}
@@ -99,7 +99,7 @@ func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 		`"phoneNumber":"13500009999","purePhoneNumber":"13500009999","countryCode":86,"more":[{}]`: "+8613500009999",
 		`"phoneNumber":"+852 9000-0001","purePhoneNumber":"9000-0001","countryCode":"852"`:         "+85290000001",
 	} {
-		tap := wechat.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`, phone, time.Now().Unix(), stage.AppID))
+		tap := wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`, phone, time.Now().Unix(), stage.AppID))
 		tap.Code = r.WeChat.Login(user)
 		got := r.send("POST", "/phone", "application/json", hostile.JSON(tap))
 		fields := strings.Split(phone, `,"more"`)[0]
@@ -140,7 +140,7 @@ func TestWatermarkMaxAge(t *testing.T) {
 	for setting, accepted := range map[string]bool{"0": true, "0s": true, "720h": true, "5s": false} {
 		r := raise(t, env("WATERMARK_MAX_AGE="+setting))
 		user := newUser()
-		tap := wechat.Seal(user.SessionKey, fmt.Appendf(nil,
+		tap := wechattest.Seal(user.SessionKey, fmt.Appendf(nil,
 			`{"phoneNumber":"13500001111","purePhoneNumber":"13500001111","countryCode":"86","watermark":{"timestamp":%d,"appid":%q}}`,
 			time.Now().Add(-24*time.Hour).Unix(), stage.AppID))
 		if got := r.send("POST", "/phone", "", hostile.JSON(r.grant(user, tap))); (got.status == 200) != accepted {
@@ -195,10 +195,10 @@ func TestBusyWeChatIsAskedAgain(t *testing.T) {
 	var times atomic.Int32
 	r.WeChat.Script(tap.Code, func(w http.ResponseWriter, q *http.Request) {
 		if times.Add(1) < 3 {
-			wechat.Refuse(-1, "system error")(w, q)
+			wechattest.Refuse(-1, "system error")(w, q)
 			return
 		}
-		wechat.Accept(user)(w, q)
+		wechattest.Accept(user)(w, q)
 	})
 	if got := r.post(tap); got.status != 200 || times.Load() != 3 {
 		t.Errorf("busy twice: %d after %d requests", got.status, times.Load())
@@ -298,7 +298,7 @@ func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
 	server.TLS = slowly
 	server.StartTLS()
 	defer server.Close()
-	secrets := &secretsmanager.Server{}
+	secrets := &secretstest.Server{}
 	secrets.Put("name", stage.Secret(stage.AppID, stage.AppSecret))
 	manager := httptest.NewServer(hostile.Slowly(pause, secrets))
 	defer manager.Close()
@@ -314,7 +314,7 @@ func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
 
 func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
 	t.Parallel()
-	secrets := &secretsmanager.Server{}
+	secrets := &secretstest.Server{}
 	secrets.Put("name", stage.Secret(stage.AppID, stage.AppSecret))
 	secrets.Fail(hostile.Silence)
 	manager := httptest.NewServer(secrets)
@@ -397,7 +397,7 @@ func TestChangedAppIDNeedsNoDeployment(t *testing.T) {
 	for _, secret := range []string{stage.AppSecret, "canary of another secret"} {
 		w := newWeChat(t, "http")
 		r := w.raise(t)
-		moved := wechat.New("wx1111111111111111", secret, time.Now)
+		moved := wechattest.New("wx1111111111111111", secret, time.Now)
 		w.serve(hostile.Slowly(pause, moved))
 		r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", secret))
 		user := newUser()
@@ -406,7 +406,7 @@ func TestChangedAppIDNeedsNoDeployment(t *testing.T) {
 		moved.Grant(tap.Code, user)
 		got := r.send("POST", "/phone", "", hostile.JSON(tap))
 		r.want("data of the new mini-program", got, hostile.Want{})
-		if seen, calls := moved.Seen(tap.Code), moved.Seen(wechat.TokenPath); seen != 2 || calls != 0 {
+		if seen, calls := moved.Seen(tap.Code), moved.Seen(wechattest.TokenPath); seen != 2 || calls != 0 {
 			t.Errorf("WeChat saw the code %d times, and %d fetches of a token that nobody needs", seen, calls)
 		}
 		var line logLine
@@ -455,7 +455,7 @@ func TestUnchangedSecretIsNotTriedTwice(t *testing.T) {
 
 	r = raise(t, nil)
 	r.WeChat.SetSecret("00000000000000000000000000000000")
-	r.Secrets.Fail(secretsmanager.Fault(500, "InternalServiceError", ""))
+	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
 	r.wantFailure("a re-read that fails", r.post(r.newTap()), "unavailable", 503, "retry")
 }
 
@@ -463,7 +463,7 @@ func TestOneLinePerRequest(t *testing.T) {
 	t.Parallel()
 	r := raise(t, nil)
 	ok := r.post(r.newTap())
-	refused := r.post(r.scripted(newUser(), wechat.Answer(`{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`)))
+	refused := r.post(r.scripted(newUser(), wechattest.Answer(`{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`)))
 	if ok.status != 200 || refused.status != 400 {
 		t.Fatal(ok.body, refused.body)
 	}

@@ -6,14 +6,14 @@ import (
 	"time"
 
 	"wechat-phone/shared/opendata"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // exchange is what one request has to do with WeChat.
 type exchange struct {
 	*handler
-	app   weixin.Credentials // the last that WeChat was asked with
-	token weixin.AccessToken // that mini-program's, once there is one
+	app   wechat.Credentials // the last that WeChat was asked with
+	token wechat.AccessToken // that mini-program's, once there is one
 	trail *trail
 }
 
@@ -30,7 +30,7 @@ func (x *exchange) fetchToken(ctx context.Context) (err error) {
 }
 
 // session gives the login code to WeChat for the user's session.
-func (x *exchange) session(ctx context.Context, code string) (session weixin.Session, err error) {
+func (x *exchange) session(ctx context.Context, code string) (session wechat.Session, err error) {
 	err = x.withCredentials(ctx, func() (err error) {
 		x.trail.codeSent = true
 		session, err = x.wechat.Code2Session(ctx, x.app, code)
@@ -66,7 +66,7 @@ func (x *exchange) open(ctx context.Context, sealed opendata.Sealed, key opendat
 	}
 	err = x.withToken(ctx, func() error { return x.wechat.CheckEncryptedMsg(ctx, x.token, sealed) })
 	switch {
-	case weixin.Disowns(err):
+	case wechat.Disowns(err):
 		return phone, &opendata.OpenError{Reason: opendata.Unverified}
 	case err != nil:
 		return phone, unverifiedError{err}
@@ -79,7 +79,7 @@ func (x *exchange) open(ctx context.Context, sealed opendata.Sealed, key opendat
 // where these are another mini-program's not without its token.
 func (x *exchange) withCredentials(ctx context.Context, call func() error) error {
 	err := x.noted(call)
-	if !weixin.RejectsCredentials(err) {
+	if !wechat.RejectsCredentials(err) {
 		return err
 	}
 	fresh, refreshErr := x.secrets.Refresh(ctx, x.app)
@@ -104,14 +104,14 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 // code is spent nobody knows.
 func (x *exchange) withToken(ctx context.Context, call func() error) error {
 	err := x.noted(call)
-	if weixin.RejectsToken(err) {
+	if wechat.RejectsToken(err) {
 		x.tokens.Drop(x.token)
 		if err := x.getToken(ctx); err != nil {
 			return err
 		}
 		err = x.noted(call)
 	}
-	if weixin.RejectsCredentials(err) {
+	if wechat.RejectsCredentials(err) {
 		_, _ = x.secrets.Refresh(ctx, x.app)
 	}
 	return err
@@ -123,7 +123,7 @@ func (x *exchange) noted(call func() error) error {
 	err := call()
 	x.trail.wechatTime += time.Since(began)
 	x.trail.errcode, x.trail.rid = 0, ""
-	if refusal, ok := errors.AsType[*weixin.Error](err); ok {
+	if refusal, ok := errors.AsType[*wechat.Error](err); ok {
 		x.trail.errcode, x.trail.rid = refusal.ErrCode, refusal.RID
 	}
 	return err

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // These tests hold what watches the function (metric filters, alarms, dashboard,
@@ -24,7 +24,7 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 	r.post(r.newTap())
 	errcodes := []int{40029, 40013, 40125, 40164, 40243, 45011, -1, 99999}
 	for _, errcode := range errcodes {
-		r.post(r.scripted(newUser(), wechat.Refuse(errcode, "text")))
+		r.post(r.scripted(newUser(), wechattest.Refuse(errcode, "text")))
 	}
 	r.send("POST", "/phone", "", "{}")
 	panicking := raise(t, func(c *stage.Config) { c.Bootstrap, c.Env = os.Args[0], []string{"TEST_PANIC=once WeChat is asked"} })

@@ -18,63 +18,63 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"wechat-phone/local/hostile"
-	"wechat-phone/local/lambda"
+	"wechat-phone/local/lambdatest"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/redacted"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // known always has credentials, and knows one user by whatever code.
 type known struct {
-	session weixin.Session
+	session wechat.Session
 	phone   opendata.Phone
 }
 
-func (known) Get(context.Context) (weixin.Credentials, error) {
-	return weixin.Credentials{AppID: stage.AppID, Secret: weixin.AppSecret{Value: redacted.New(stage.AppSecret)}}, nil
+func (known) Get(context.Context) (wechat.Credentials, error) {
+	return wechat.Credentials{AppID: stage.AppID, Secret: wechat.AppSecret{Value: redacted.New(stage.AppSecret)}}, nil
 }
 
-func (k known) Refresh(ctx context.Context, _ weixin.Credentials) (weixin.Credentials, error) {
+func (k known) Refresh(ctx context.Context, _ wechat.Credentials) (wechat.Credentials, error) {
 	return k.Get(ctx)
 }
 
-func (k known) Code2Session(context.Context, weixin.Credentials, string) (weixin.Session, error) {
+func (k known) Code2Session(context.Context, wechat.Credentials, string) (wechat.Session, error) {
 	return k.session, nil
 }
 
-func (k known) PhoneNumber(context.Context, weixin.AccessToken, string, string) (opendata.Phone, error) {
+func (k known) PhoneNumber(context.Context, wechat.AccessToken, string, string) (opendata.Phone, error) {
 	return k.phone, nil
 }
 
-func (known) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) error {
+func (known) CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error {
 	return nil
 }
 
 // knownTokens always has a token.
 type knownTokens struct{}
 
-func (knownTokens) Get(_ context.Context, app weixin.Credentials) (weixin.AccessToken, error) {
-	return weixin.AccessToken{Value: redacted.New(wechat.TokenMark), AppID: app.AppID}, nil
+func (knownTokens) Get(_ context.Context, app wechat.Credentials) (wechat.AccessToken, error) {
+	return wechat.AccessToken{Value: redacted.New(wechattest.TokenMark), AppID: app.AppID}, nil
 }
 
-func (knownTokens) Drop(weixin.AccessToken) {}
+func (knownTokens) Drop(wechat.AccessToken) {}
 
 // tapOf is a tap of the user that known knows.
-func tapOf(user wechat.User) wechat.Tap {
-	tap := wechat.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
+func tapOf(user wechattest.User) wechattest.Tap {
+	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
 	tap.Code = hostile.Code(1)
 	return tap
 }
 
-func newKnown(user wechat.User) known {
+func newKnown(user wechattest.User) known {
 	key, err := opendata.ParseSessionKey(base64.StdEncoding.EncodeToString(user.SessionKey))
 	if err != nil {
 		panic(err)
 	}
 	return known{
-		weixin.Session{Key: key, OpenID: user.OpenID},
+		wechat.Session{Key: key, OpenID: user.OpenID},
 		opendata.Phone{PhoneNumber: user.Phone, PurePhoneNumber: user.PurePhone, CountryCode: opendata.CountryCode(user.CountryCode)},
 	}
 }
@@ -88,7 +88,7 @@ func FuzzEvent(f *testing.F) {
 		f.Add([]byte(event.JSON))
 	}
 	requests := hostile.Requests(tap)
-	for _, good := range []any{tap, wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1)}, wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}} {
+	for _, good := range []any{tap, wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1)}, wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}} {
 		requests = append(requests, hostile.Request{Method: "POST", Path: "/phone", ContentType: "application/json", Body: hostile.JSON(good)})
 	}
 	for _, request := range requests {
@@ -98,7 +98,7 @@ func FuzzEvent(f *testing.F) {
 		r := httptest.NewRequest("POST", "/phone", nil)
 		r.Method, r.URL.Path = request.Method, request.Path
 		r.Header.Set("Content-Type", request.ContentType)
-		event, err := json.Marshal(lambda.NewEvent(r, []byte(request.Body)))
+		event, err := json.Marshal(lambdatest.NewEvent(r, []byte(request.Body)))
 		if err == nil {
 			f.Add(event)
 		}
@@ -171,7 +171,7 @@ func FuzzEvent(f *testing.F) {
 // A request is taken whole or refused with a reason that repeats nothing of it.
 func FuzzRequest(f *testing.F) {
 	tap := tapOf(hostile.User(1))
-	phone := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}
+	phone := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}
 	for _, body := range []string{hostile.JSON(tap), hostile.Form(tap), hostile.JSON(phone), hostile.Form(phone)} {
 		f.Add("application/json; charset=utf-8", body, false)
 		f.Add("application/x-www-form-urlencoded", body, true)

@@ -11,7 +11,7 @@ import (
 
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/panics"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // margin is what is kept of an invocation's time to answer in.
@@ -20,17 +20,17 @@ const margin = 500 * time.Millisecond
 // handler answers requests. It is safe for concurrent use.
 type handler struct {
 	secrets interface {
-		Get(context.Context) (weixin.Credentials, error)
-		Refresh(ctx context.Context, rejected weixin.Credentials) (weixin.Credentials, error)
+		Get(context.Context) (wechat.Credentials, error)
+		Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error)
 	}
 	tokens interface {
-		Get(context.Context, weixin.Credentials) (weixin.AccessToken, error)
-		Drop(rejected weixin.AccessToken)
+		Get(context.Context, wechat.Credentials) (wechat.AccessToken, error)
+		Drop(rejected wechat.AccessToken)
 	}
 	wechat interface {
-		Code2Session(ctx context.Context, app weixin.Credentials, code string) (weixin.Session, error)
-		PhoneNumber(ctx context.Context, token weixin.AccessToken, code, openID string) (opendata.Phone, error)
-		CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) error
+		Code2Session(ctx context.Context, app wechat.Credentials, code string) (wechat.Session, error)
+		PhoneNumber(ctx context.Context, token wechat.AccessToken, code, openID string) (opendata.Phone, error)
+		CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error
 	}
 	timeout time.Duration // of an exchange with WeChat
 	maxAge  time.Duration // of a watermark; 0 for any
@@ -147,7 +147,7 @@ func (h *handler) phone(ctx context.Context, e event, t *trail) (success, error)
 			return success{}, err
 		}
 	}
-	var session weixin.Session
+	var session wechat.Session
 	if r.code != "" {
 		if session, err = x.session(ctx, r.code); err != nil {
 			return success{}, err

@@ -25,7 +25,7 @@ import (
 
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 	"wechat-phone/shared/panics"
 )
 
@@ -149,7 +149,7 @@ func testResetBeforeTheRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	resetting := &resetFirst{Listener: listener, done: make(chan bool)}
-	var handler atomic.Pointer[wechat.Server]
+	var handler atomic.Pointer[wechattest.Server]
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { handler.Load().ServeHTTP(w, q) })}
 	defer func() { _ = server.Close() }()
 	go func() { _ = server.Serve(resetting) }()
@@ -231,7 +231,7 @@ func testCertificates(t *testing.T) {
 				signer, signerKey = nil, nil
 			}
 			leaf, key := certificate(t, test.edit, signer, signerKey)
-			var handler atomic.Pointer[wechat.Server]
+			var handler atomic.Pointer[wechattest.Server]
 			var proto atomic.Int32
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 				proto.Store(int32(q.ProtoMajor))
@@ -632,7 +632,7 @@ func testManyAtOnce(t *testing.T) {
 		tap := r.scripted(user, func(w http.ResponseWriter, q *http.Request) {
 			arrived <- true
 			<-release
-			wechat.Accept(user)(w, q)
+			wechattest.Accept(user)(w, q)
 		})
 		all.Go(func() { r.wantPhone("one of 64", tap) })
 	}
@@ -677,7 +677,7 @@ func testPanics(t *testing.T) {
 	}{
 		{"before WeChat is asked", ".panicking", "retry", "retry", "retry"},
 		{"for the token", ".panicking", "", "retry", "retry"},
-		{"where many wait for the token", "/weixin.", "", "retry", "retry"},
+		{"where many wait for the token", "/wechat.", "", "retry", "retry"},
 		{"once WeChat is asked", ".panicking", "login", "tap", "tap"},
 	} {
 		r := raise(t, func(c *stage.Config) { c.Bootstrap, c.Env = os.Args[0], []string{"TEST_PANIC=" + test.where} })

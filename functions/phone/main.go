@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"wechat-phone/shared/appsecret"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // startTimeout bounds the connecting to WeChat before the first request, as
@@ -52,7 +52,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := weixin.New(c.apiBaseURL)
+	client, err := wechat.New(c.apiBaseURL)
 	if err != nil {
 		return nil, &variableError{"WECHAT_API_BASE_URL", err.Error()}
 	}
@@ -77,7 +77,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}
 	connecting.Wait() // so that the connection serves the token too
-	tokens := weixin.NewTokens(client, time.Now)
+	tokens := wechat.NewTokens(client, time.Now)
 	if c.verify && err == nil {
 		if err := tokens.Load(app); err != nil {
 			logger.Warn("the access token was not fetched at start", "reason", err)

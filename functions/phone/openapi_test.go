@@ -13,7 +13,7 @@ import (
 
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // docs/openapi.yaml is held to what the bootstrap really answers: each of its
@@ -27,7 +27,7 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 	timeout := raise(t, env("WECHAT_TIMEOUT=300ms"))
 	panicking := raise(t, func(c *stage.Config) { c.Bootstrap, c.Env = os.Args[0], []string{"TEST_PANIC=once WeChat is asked"} })
 	refused := func(errcode int) func() answered {
-		return func() answered { return r.post(r.scripted(newUser(), wechat.Refuse(errcode, "text"))) }
+		return func() answered { return r.post(r.scripted(newUser(), wechattest.Refuse(errcode, "text"))) }
 	}
 	phoneScripted := func(answer http.HandlerFunc) answered {
 		tap := r.tapBoth(newUser())
@@ -50,7 +50,7 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 		},
 		"invalid_request":           func() answered { return r.send("POST", "/phone", "", `{"code":"!","iv":""}`) },
 		"code_rejected":             refused(40029),
-		"code_rejected_phone_code":  func() answered { return phoneScripted(wechat.Refuse(40029, "text")) },
+		"code_rejected_phone_code":  func() answered { return phoneScripted(wechattest.Refuse(40029, "text")) },
 		"user_blocked":              refused(40226),
 		"not_found":                 func() answered { return r.send("POST", "/", "", good) },
 		"method_not_allowed":        func() answered { return r.send("PUT", "/phone", "", good) },
@@ -61,9 +61,9 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 		"misconfigured":             refused(40164),
 		"internal":                  func() answered { return panicking.post(panicking.newTap()) },
 		"upstream_error":            refused(99999),
-		"upstream_error_phone_code": func() answered { return phoneScripted(wechat.Refuse(99999, "text")) },
+		"upstream_error_phone_code": func() answered { return phoneScripted(wechattest.Refuse(99999, "text")) },
 		"unavailable":               refused(-1),
-		"unavailable_logged_in":     func() answered { return phoneScripted(wechat.Refuse(-1, "text")) },
+		"unavailable_logged_in":     func() answered { return phoneScripted(wechattest.Refuse(-1, "text")) },
 		"upstream_timeout":          func() answered { return timeout.post(timeout.scripted(newUser(), hostile.Silence)) },
 	}
 

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"wechat-phone/local/hostile"
-	"wechat-phone/local/secretsmanager"
+	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // These tests hold the function to what its callers may rely on where WeChat
@@ -53,7 +53,7 @@ func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 		}
 		r.wantHeaders(test.name, got)
 	}
-	if calls := r.WeChat.Seen(wechat.TokenPath); calls != 1 {
+	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
 		t.Errorf("%d fetches of the token", calls)
 	}
 }
@@ -61,7 +61,7 @@ func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 func TestPhoneCodeWorksOnceAndForItsUser(t *testing.T) {
 	t.Parallel()
 	r := raise(t, nil)
-	refused := func(name string, tap wechat.PhoneTap) {
+	refused := func(name string, tap wechattest.PhoneTap) {
 		t.Helper()
 		got := r.postPhone(tap)
 		r.wantFailure(name, got, "code_rejected", 400, "tap")
@@ -72,9 +72,9 @@ func TestPhoneCodeWorksOnceAndForItsUser(t *testing.T) {
 	tap := r.tapPhone(newUser())
 	r.wantPhoneByCode("the first time", tap)
 	refused("the second time", tap)
-	refused("a code of nobody's", wechat.PhoneTap{PhoneCode: "never-given"})
-	refused("a login code", wechat.PhoneTap{PhoneCode: r.login(newUser())})
-	refused("another user's", wechat.PhoneTap{PhoneCode: r.tapPhone(newUser()).PhoneCode, Code: r.login(newUser())})
+	refused("a code of nobody's", wechattest.PhoneTap{PhoneCode: "never-given"})
+	refused("a login code", wechattest.PhoneTap{PhoneCode: r.login(newUser())})
+	refused("another user's", wechattest.PhoneTap{PhoneCode: r.tapPhone(newUser()).PhoneCode, Code: r.login(newUser())})
 
 	// A login code that is refused leaves the phone code as it was.
 	tap = r.tapPhone(newUser())
@@ -99,15 +99,15 @@ func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 		serve   http.HandlerFunc
 		message string
 	}{
-		{"a broken answer", wechat.Answer("canary"), "; no code is used"},
-		{"a refusal of a kind of its own", wechat.Refuse(50001, "canary"), "WeChat gives no access token, for a reason that is not known here"},
-		{"no more of them", wechat.Refuse(45011, "canary"), "WeChat gives this mini-program no more access tokens for now"},
+		{"a broken answer", wechattest.Answer("canary"), "; no code is used"},
+		{"a refusal of a kind of its own", wechattest.Refuse(50001, "canary"), "WeChat gives no access token, for a reason that is not known here"},
+		{"no more of them", wechattest.Refuse(45011, "canary"), "WeChat gives this mini-program no more access tokens for now"},
 		{"silence", hostile.Silence, "; no code is used"},
 	} {
 		// Without a secret at start there is no token from it.
 		r := raise(t, func(c *stage.Config) { c.Env, c.Secret = []string{verifying, "WECHAT_TIMEOUT=1s"}, "canary" })
 		r.mend()
-		r.WeChat.Script(wechat.TokenPath, fault.serve)
+		r.WeChat.Script(wechattest.TokenPath, fault.serve)
 		phone, sealed := r.tapBoth(newUser()), r.newTap()
 		got, old := r.postPhone(phone), r.post(sealed)
 		want := map[string]hostile.Want{
@@ -155,8 +155,8 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 	} {
 		name := fmt.Sprint("errcode ", test.errcode)
 		alone, both := r.tapPhone(newUser()), r.tapBoth(newUser())
-		for _, tap := range []wechat.PhoneTap{alone, both} {
-			r.WeChat.Script(tap.PhoneCode, wechat.Refuse(test.errcode, "canary"))
+		for _, tap := range []wechattest.PhoneTap{alone, both} {
+			r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(test.errcode, "canary"))
 		}
 		r.wantFailure(name, r.postPhone(alone), test.failure, test.status, test.alone)
 		got := r.postPhone(both)
@@ -170,7 +170,7 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 
 		// The same of the question whether the data is WeChat's.
 		sealed := r.newTap()
-		r.WeChat.Script(wechat.Hash(sealed.EncryptedData), wechat.Refuse(test.errcode, "canary"))
+		r.WeChat.Script(wechattest.Hash(sealed.EncryptedData), wechattest.Refuse(test.errcode, "canary"))
 		got = r.post(sealed)
 		r.wantFailure(name, got, "unavailable", 503, "login")
 		if got.Message != "WeChat or AWS cannot be reached or is busy; the login code is used" {
@@ -192,7 +192,7 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 		{hostile.Silence, "upstream_timeout", 504, "WeChat did not answer in time; the phone code may be used"},
 		{hostile.Bytes(func(net.Conn) {}), "upstream_error", 502, "WeChat's answer was lost or is not understood; the phone code may be used"},
 	} {
-		for _, tap := range []wechat.PhoneTap{r.tapPhone(newUser()), r.tapBoth(newUser())} {
+		for _, tap := range []wechattest.PhoneTap{r.tapPhone(newUser()), r.tapBoth(newUser())} {
 			r.WeChat.Script(tap.PhoneCode, test.serve)
 			got := r.postPhone(tap)
 			r.wantFailure(test.failure, got, test.failure, test.status, "tap")
@@ -212,14 +212,14 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 func TestRejectedTokenIsReplacedAndTheCallRepeatedOnce(t *testing.T) {
 	t.Parallel()
 	r := raise(t, env(verifying))
-	if calls := r.WeChat.Seen(wechat.TokenPath); calls != 1 {
+	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
 		t.Errorf("%d fetches of the token at start", calls)
 	}
 	r.WeChat.EndToken()
 	tap := r.tapBoth(newUser())
 	got := r.postPhone(tap)
 	r.want("a phone code after the token's end", got, hostile.Want{})
-	if seen, calls := r.WeChat.Seen(tap.PhoneCode), r.WeChat.Seen(wechat.TokenPath); seen != 2 || calls != 2 || r.WeChat.Seen(tap.Code) != 1 {
+	if seen, calls := r.WeChat.Seen(tap.PhoneCode), r.WeChat.Seen(wechattest.TokenPath); seen != 2 || calls != 2 || r.WeChat.Seen(tap.Code) != 1 {
 		t.Errorf("WeChat saw the phone code %d times, and %d fetches of the token", seen, calls)
 	}
 	waitFor(t, "there is a line", func() bool { return len(r.logs.requests()) == 1 })
@@ -229,26 +229,26 @@ func TestRejectedTokenIsReplacedAndTheCallRepeatedOnce(t *testing.T) {
 	r.WeChat.EndToken()
 	sealed := r.newTap()
 	r.wantPhone("sealed data after the token's end", sealed)
-	if seen, calls := r.WeChat.Seen(wechat.Hash(sealed.EncryptedData)), r.WeChat.Seen(wechat.TokenPath); seen != 2 || calls != 3 {
+	if seen, calls := r.WeChat.Seen(wechattest.Hash(sealed.EncryptedData)), r.WeChat.Seen(wechattest.TokenPath); seen != 2 || calls != 3 {
 		t.Errorf("WeChat was asked %d times, and %d fetches of the token", seen, calls)
 	}
 
 	// One that is rejected whatever it is.
 	for i, errcode := range []int{40001, 40014, 42001} {
 		tap := r.tapPhone(newUser())
-		r.WeChat.Script(tap.PhoneCode, wechat.Refuse(errcode, "canary"))
+		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(errcode, "canary"))
 		r.wantFailure("rejected twice", r.postPhone(tap), "upstream_error", 502, "tap")
-		if seen, calls := r.WeChat.Seen(tap.PhoneCode), r.WeChat.Seen(wechat.TokenPath); seen != 2 || calls != 4+i {
+		if seen, calls := r.WeChat.Seen(tap.PhoneCode), r.WeChat.Seen(wechattest.TokenPath); seen != 2 || calls != 4+i {
 			t.Errorf("errcode %d: WeChat saw the phone code %d times, and %d fetches of the token", errcode, seen, calls)
 		}
 	}
 
 	// One whose replacement is not to be had: the phone code is as it was.
 	r.WeChat.EndToken()
-	r.WeChat.Script(wechat.TokenPath, wechat.Refuse(-1, "canary"))
+	r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(-1, "canary"))
 	tap = r.tapPhone(newUser())
 	r.wantFailure("no other token", r.postPhone(tap), "unavailable", 503, "retry")
-	r.WeChat.Script(wechat.TokenPath, nil)
+	r.WeChat.Script(wechattest.TokenPath, nil)
 	time.Sleep(1050 * time.Millisecond)
 	r.wantPhoneByCode("the same again", tap)
 }
@@ -273,7 +273,7 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 			r := raise(t, env(verifying))
 			phone, sealed := r.tapBoth(newUser()), r.newTap()
 			r.WeChat.EndToken()
-			r.WeChat.Script(wechat.TokenPath, wechat.Refuse(test.errcode, "canary"))
+			r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(test.errcode, "canary"))
 			if shape == "phone code" {
 				got := r.postPhone(phone)
 				r.want(name, got, test.byCode)
@@ -297,8 +297,8 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 	r := raise(t, env(verifying))
 	tap := r.newTap()
 	r.WeChat.EndToken()
-	r.WeChat.Script(wechat.TokenPath, wechat.Refuse(40125, "canary"))
-	r.Secrets.Fail(secretsmanager.Fault(400, "AccessDeniedException", ""))
+	r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(40125, "canary"))
+	r.Secrets.Fail(secretstest.Fault(400, "AccessDeniedException", ""))
 	r.want("no access to the secret", r.post(tap), hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
 }
 
@@ -310,10 +310,10 @@ func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
 	r := raise(t, nil)
 	tap := r.tapPhone(newUser())
 	r.WeChat.Script(tap.PhoneCode, func(w http.ResponseWriter, q *http.Request) {
-		r.WeChat.Script(tap.PhoneCode, wechat.Refuse(40013, "canary"))
-		wechat.Refuse(42001, "canary")(w, q)
+		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(40013, "canary"))
+		wechattest.Refuse(42001, "canary")(w, q)
 	})
-	r.Secrets.Fail(secretsmanager.Fault(500, "InternalServiceError", ""))
+	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
 	r.wantFailure("refused with the second token", r.postPhone(tap), "misconfigured", 500, "none")
 	if readings, seen := r.Secrets.Calls(), r.WeChat.Seen(tap.PhoneCode); readings < 2 || seen != 2 {
 		t.Errorf("%d readings of the secret, and WeChat saw the phone code %d times", readings, seen)
@@ -327,12 +327,12 @@ func TestTokenIsNotFetchedAgainBehindTheLogin(t *testing.T) {
 	r := raise(t, nil)
 	r.WeChat.SetTokenLife(122*time.Second, time.Second)
 	r.wantPhoneByCode("a request that fetches a token", r.tapPhone(newUser()))
-	r.WeChat.Script(wechat.TokenPath, wechat.Refuse(-1, "canary"))
+	r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(-1, "canary"))
 	user := newUser()
 	tap := r.tapBoth(user)
 	r.WeChat.Script(tap.Code, func(w http.ResponseWriter, q *http.Request) {
 		time.Sleep(2100 * time.Millisecond) // longer than the token has left
-		wechat.Accept(user)(w, q)
+		wechattest.Accept(user)(w, q)
 	})
 	r.wantPhoneByCode("one that has it before the login", tap)
 }
@@ -345,13 +345,13 @@ func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 		r.WeChat.SetSecret(rotated)
 		r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, rotated))
 		if errcode != 0 {
-			r.WeChat.Script(wechat.TokenPath, func(w http.ResponseWriter, q *http.Request) {
-				r.WeChat.Script(wechat.TokenPath, nil)
-				wechat.Refuse(errcode, "invalid credential")(w, q)
+			r.WeChat.Script(wechattest.TokenPath, func(w http.ResponseWriter, q *http.Request) {
+				r.WeChat.Script(wechattest.TokenPath, nil)
+				wechattest.Refuse(errcode, "invalid credential")(w, q)
 			})
 		}
 		r.wantPhoneByCode("the first request after the rotation", r.tapPhone(newUser()))
-		if calls, readings := r.WeChat.Seen(wechat.TokenPath), r.Secrets.Calls(); calls != 2 || readings != 2 {
+		if calls, readings := r.WeChat.Seen(wechattest.TokenPath), r.Secrets.Calls(); calls != 2 || readings != 2 {
 			t.Errorf("%d fetches of the token, %d readings of the secret", calls, readings)
 		}
 	}
@@ -366,12 +366,12 @@ func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 			t.Errorf("WeChat saw codes %d times", seen)
 		}
 	}
-	if calls, readings := r.WeChat.Seen(wechat.TokenPath), r.Secrets.Calls(); calls != 1 || readings != 2 {
+	if calls, readings := r.WeChat.Seen(wechattest.TokenPath), r.Secrets.Calls(); calls != 1 || readings != 2 {
 		t.Errorf("%d fetches of the token within a second of a failure, %d readings of the secret", calls, readings)
 	}
 	r = raise(t, nil)
 	r.WeChat.SetSecret("00000000000000000000000000000000")
-	r.Secrets.Fail(secretsmanager.Fault(500, "InternalServiceError", ""))
+	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
 	r.wantFailure("a re-read that fails", r.postPhone(r.tapBoth(newUser())), "unavailable", 503, "retry")
 }
 
@@ -380,14 +380,14 @@ func TestTokenFollowsTheAppID(t *testing.T) {
 	t.Parallel()
 	const login, phone = "/sns/jscode2session", "/wxa/business/getuserphonenumber"
 	for name, want := range map[string][]string{ // where WeChat is asked, once the secret has changed
-		"found by the login":             {login, wechat.TokenPath, login, phone},
-		"found by the login, no token":   {login, wechat.TokenPath, wechat.TokenPath, wechat.TokenPath}, // a busy WeChat is asked three times
-		"found by the phone code, alone": {phone, wechat.TokenPath, phone},
+		"found by the login":             {login, wechattest.TokenPath, login, phone},
+		"found by the login, no token":   {login, wechattest.TokenPath, wechattest.TokenPath, wechattest.TokenPath}, // a busy WeChat is asked three times
+		"found by the phone code, alone": {phone, wechattest.TokenPath, phone},
 	} {
 		w := newWeChat(t, "http")
 		r := w.raise(t)
 		r.wantPhoneByCode("the first mini-program", r.tapBoth(newUser()))
-		moved := wechat.New("wx1111111111111111", stage.AppSecret, time.Now)
+		moved := wechattest.New("wx1111111111111111", stage.AppSecret, time.Now)
 		r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", stage.AppSecret))
 		var mu sync.Mutex
 		var paths []string
@@ -398,7 +398,7 @@ func TestTokenFollowsTheAppID(t *testing.T) {
 			moved.ServeHTTP(out, q)
 		}))
 		user := newUser()
-		tap := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(0), Code: hostile.Code(0)}
+		tap := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(0), Code: hostile.Code(0)}
 		moved.Grant(tap.Code, user)
 		moved.GrantPhone(tap.PhoneCode, user)
 		r.own(tap.PhoneCode, user)
@@ -406,15 +406,15 @@ func TestTokenFollowsTheAppID(t *testing.T) {
 		case "found by the login":
 			r.wantPhoneByCode(name, tap)
 		case "found by the login, no token":
-			moved.Script(wechat.TokenPath, wechat.Refuse(-1, "canary"))
+			moved.Script(wechattest.TokenPath, wechattest.Refuse(-1, "canary"))
 			got := r.postPhone(tap)
 			r.wantFailure(name, got, "unavailable", 503, "retry") // neither code is spent
 			if line := r.logs.request(t, got); line.ErrCode != -1 {
 				t.Errorf("%s: logged as %+v", name, line)
 			}
 		case "found by the phone code, alone":
-			old := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(1)}
-			moved.Script(old.PhoneCode, wechat.Refuse(40013, "invalid appid"))
+			old := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1)}
+			moved.Script(old.PhoneCode, wechattest.Refuse(40013, "invalid appid"))
 			r.wantFailure(name, r.postPhone(old), "misconfigured", 500, "none")
 			tap.Code = ""
 			r.wantPhoneByCode(name+", by the next request", tap)
@@ -450,8 +450,8 @@ func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 	t.Parallel()
 	r, trusting := raise(t, env(verifying)), raise(t, nil)
 	user := newUser()
-	forge := func(r *rig) wechat.Tap {
-		return r.grant(user, wechat.Seal(user.SessionKey, fmt.Appendf(nil,
+	forge := func(r *rig) wechattest.Tap {
+		return r.grant(user, wechattest.Seal(user.SessionKey, fmt.Appendf(nil,
 			`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","watermark":{"timestamp":%d,"appid":%q}}`,
 			user.Phone, user.Phone, time.Now().Unix(), stage.AppID)))
 	}
@@ -460,7 +460,7 @@ func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 	spaced.EncryptedData = strings.TrimRight(strings.ReplaceAll(spaced.EncryptedData, "+", " "), "=")
 	r.wantPhone("sealed by WeChat, and repaired", spaced)
 	trusting.wantPhone("forged, unverified", forge(trusting))
-	if calls := trusting.WeChat.Seen(wechat.TokenPath); calls != 0 {
+	if calls := trusting.WeChat.Seen(wechattest.TokenPath); calls != 0 {
 		t.Errorf("%d fetches of a token that nobody needs", calls)
 	}
 
@@ -472,10 +472,10 @@ func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 	undecryptable := r.post(broken)
 	r.wantFailure("another iv", undecryptable, "undecryptable", 422, "login")
 	for name, answer := range map[string]http.HandlerFunc{
-		"forged": nil, "vaild false": wechat.Answer(`{"errcode":0,"errmsg":"ok","vaild":false}`),
+		"forged": nil, "vaild false": wechattest.Answer(`{"errcode":0,"errmsg":"ok","vaild":false}`),
 	} {
 		tap := forge(r)
-		r.WeChat.Script(wechat.Hash(tap.EncryptedData), answer)
+		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer)
 		got := r.post(tap)
 		r.wantFailure(name, got, "undecryptable", 422, "login")
 		if alike(got) != alike(undecryptable) || len(got.header) != len(undecryptable.header) {
@@ -485,7 +485,7 @@ func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 			t.Errorf("%s: logged as %+v", name, line)
 		}
 	}
-	if calls := r.WeChat.Seen(wechat.TokenPath); calls != 1 {
+	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
 		t.Errorf("%d fetches of the token", calls)
 	}
 }
@@ -494,15 +494,15 @@ func TestTokenIsFetchedAtStartWhereEveryRequestNeedsIt(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
 		w := newWeChat(t, scheme)
-		server := wechat.New(stage.AppID, stage.AppSecret, time.Now)
+		server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
 		w.serve(server)
 		r := raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = w.URL, append(w.env, verifying) })
-		if calls, opened := server.Seen(wechat.TokenPath), w.opened.Load(); calls != 1 || opened != 1 {
+		if calls, opened := server.Seen(wechattest.TokenPath), w.opened.Load(); calls != 1 || opened != 1 {
 			t.Errorf("%s, at the first next: %d fetches of the token over %d connections", scheme, calls, opened)
 		}
 		r.WeChat = server
 		r.wantPhone(scheme, r.newTap())
-		if calls, opened := server.Seen(wechat.TokenPath), w.opened.Load(); calls != 1 || opened != 1 {
+		if calls, opened := server.Seen(wechattest.TokenPath), w.opened.Load(); calls != 1 || opened != 1 {
 			t.Errorf("%s, after a request: %d fetches of the token over %d connections", scheme, calls, opened)
 		}
 	}
@@ -512,9 +512,9 @@ func TestTokenIsFetchedAtStartWhereEveryRequestNeedsIt(t *testing.T) {
 // the function starts in time.
 func TestTokenThatIsNotHadAtStartIsAWarning(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]http.HandlerFunc{"a refusal": wechat.Refuse(50001, "canary"), "silence": hostile.Silence} {
-		server := wechat.New(stage.AppID, stage.AppSecret, time.Now)
-		server.Script(wechat.TokenPath, fault)
+	for name, fault := range map[string]http.HandlerFunc{"a refusal": wechattest.Refuse(50001, "canary"), "silence": hostile.Silence} {
+		server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
+		server.Script(wechattest.TokenPath, fault)
 		s := httptest.NewServer(server)
 		began := time.Now()
 		r := raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = s.URL, []string{verifying} })
@@ -522,7 +522,7 @@ func TestTokenThatIsNotHadAtStartIsAWarning(t *testing.T) {
 			t.Errorf("%s: the start took %v", name, took)
 		}
 		r.WeChat = server
-		server.Script(wechat.TokenPath, nil)
+		server.Script(wechattest.TokenPath, nil)
 		r.wantPhone("the first request after "+name, r.newTap())
 		waitFor(t, "there is a warning", func() bool { return strings.Contains(r.logs.text(), "the access token was not fetched at start") })
 		if !strings.Contains(r.logs.text(), `"WARN"`) {

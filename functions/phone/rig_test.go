@@ -22,9 +22,9 @@ import (
 
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 	"wechat-phone/shared/opendata"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // bootstrap is the compiled function that the tests run.
@@ -59,12 +59,12 @@ type rig struct {
 	logs *logs
 
 	mu     sync.Mutex
-	owners map[string]wechat.User // by code of either kind
+	owners map[string]wechattest.User // by code of either kind
 }
 
 func raise(t testing.TB, edit func(*stage.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, logs: &logs{}, owners: map[string]wechat.User{}}
+	r := &rig{t: t, logs: &logs{}, owners: map[string]wechattest.User{}}
 	config := stage.Config{Bootstrap: bootstrap, Logs: r.logs}
 	if edit != nil {
 		edit(&config)
@@ -89,51 +89,53 @@ func env(variables ...string) func(*stage.Config) {
 var users atomic.Int64
 
 // newUser makes up a user whose every secret is marked.
-func newUser() wechat.User { return hostile.User(int(users.Add(1))) }
+func newUser() wechattest.User { return hostile.User(int(users.Add(1))) }
 
 // grant lets user log in, with tap for what the button hands over.
-func (r *rig) grant(user wechat.User, tap wechat.Tap) wechat.Tap {
+func (r *rig) grant(user wechattest.User, tap wechattest.Tap) wechattest.Tap {
 	tap.Code = r.login(user)
 	return tap
 }
 
 // login logs user in.
-func (r *rig) login(user wechat.User) (code string) {
+func (r *rig) login(user wechattest.User) (code string) {
 	code = hostile.Code(int(users.Add(1)))
 	r.WeChat.Grant(code, user)
 	r.own(code, user)
 	return code
 }
 
-func (r *rig) own(code string, user wechat.User) {
+func (r *rig) own(code string, user wechattest.User) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.owners[code] = user
 }
 
 // tapPhone is what the button hands over to a page that has no login code.
-func (r *rig) tapPhone(user wechat.User) wechat.PhoneTap {
-	tap := wechat.PhoneTap{PhoneCode: hostile.PhoneCode(int(users.Add(1)))}
+func (r *rig) tapPhone(user wechattest.User) wechattest.PhoneTap {
+	tap := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(int(users.Add(1)))}
 	r.WeChat.GrantPhone(tap.PhoneCode, user)
 	r.own(tap.PhoneCode, user)
 	return tap
 }
 
 // tapBoth is tapPhone, with a login code.
-func (r *rig) tapBoth(user wechat.User) wechat.PhoneTap {
+func (r *rig) tapBoth(user wechattest.User) wechattest.PhoneTap {
 	tap := r.tapPhone(user)
 	tap.Code = r.login(user)
 	return tap
 }
 
 // tap logs user in and taps.
-func (r *rig) tap(user wechat.User) wechat.Tap { return r.grant(user, r.WeChat.SealPhone(user)) }
+func (r *rig) tap(user wechattest.User) wechattest.Tap {
+	return r.grant(user, r.WeChat.SealPhone(user))
+}
 
 // newTap is tap for a user made up for it.
-func (r *rig) newTap() wechat.Tap { return r.tap(newUser()) }
+func (r *rig) newTap() wechattest.Tap { return r.tap(newUser()) }
 
 // scripted is tap, with an answer of WeChat's to the code.
-func (r *rig) scripted(user wechat.User, answer http.HandlerFunc) wechat.Tap {
+func (r *rig) scripted(user wechattest.User, answer http.HandlerFunc) wechattest.Tap {
 	tap := r.tap(user)
 	r.WeChat.Script(tap.Code, answer)
 	return tap
@@ -201,13 +203,13 @@ func (r *rig) send(method, path, contentType, body string) answered {
 
 // post posts what the page has. Where a phone number comes back it must be that
 // of the user who logged in.
-func (r *rig) post(tap wechat.Tap) answered {
+func (r *rig) post(tap wechattest.Tap) answered {
 	r.t.Helper()
 	return r.postOf(tap.Code, tap, true)
 }
 
 // postPhone is post for the other shape.
-func (r *rig) postPhone(tap wechat.PhoneTap) answered {
+func (r *rig) postPhone(tap wechattest.PhoneTap) answered {
 	r.t.Helper()
 	return r.postOf(tap.PhoneCode, tap, tap.Code != "")
 }
@@ -285,13 +287,13 @@ func (r *rig) wantFailure(name string, got answered, failure string, status int,
 }
 
 // wantPhone posts, and wants a phone number back.
-func (r *rig) wantPhone(name string, tap wechat.Tap) {
+func (r *rig) wantPhone(name string, tap wechattest.Tap) {
 	r.t.Helper()
 	r.want(name, r.post(tap), hostile.Want{})
 }
 
 // wantPhoneByCode is wantPhone for the other shape.
-func (r *rig) wantPhoneByCode(name string, tap wechat.PhoneTap) {
+func (r *rig) wantPhoneByCode(name string, tap wechattest.PhoneTap) {
 	r.t.Helper()
 	r.want(name, r.postPhone(tap), hostile.Want{})
 }
@@ -432,7 +434,7 @@ func runPanicking(where string) {
 	case "for the token":
 		h.tokens = panickingTokens{}
 	case "where many wait for the token":
-		h.tokens = weixin.NewTokens(nil, time.Now)
+		h.tokens = wechat.NewTokens(nil, time.Now)
 	case "once WeChat is asked":
 		h.wechat = panicking{}
 	}
@@ -443,32 +445,32 @@ type panicking struct{}
 
 const panicText = "text of a panic with a canary"
 
-func (panicking) Get(context.Context) (weixin.Credentials, error) { panic(panicText) }
+func (panicking) Get(context.Context) (wechat.Credentials, error) { panic(panicText) }
 
-func (panicking) Refresh(context.Context, weixin.Credentials) (weixin.Credentials, error) {
+func (panicking) Refresh(context.Context, wechat.Credentials) (wechat.Credentials, error) {
 	panic(panicText)
 }
 
-func (panicking) Code2Session(context.Context, weixin.Credentials, string) (weixin.Session, error) {
-	var sessions []weixin.Session
+func (panicking) Code2Session(context.Context, wechat.Credentials, string) (wechat.Session, error) {
+	var sessions []wechat.Session
 	return sessions[len(panicText)], nil
 }
 
-func (panicking) PhoneNumber(context.Context, weixin.AccessToken, string, string) (opendata.Phone, error) {
+func (panicking) PhoneNumber(context.Context, wechat.AccessToken, string, string) (opendata.Phone, error) {
 	panic(panicText)
 }
 
-func (panicking) CheckEncryptedMsg(context.Context, weixin.AccessToken, opendata.Sealed) error {
+func (panicking) CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error {
 	panic(panicText)
 }
 
 type panickingTokens struct{}
 
-func (panickingTokens) Get(context.Context, weixin.Credentials) (weixin.AccessToken, error) {
+func (panickingTokens) Get(context.Context, wechat.Credentials) (wechat.AccessToken, error) {
 	panic(panicText)
 }
 
-func (panickingTokens) Drop(weixin.AccessToken) { panic(panicText) }
+func (panickingTokens) Drop(wechat.AccessToken) { panic(panicText) }
 
 // discarded is for servers whose clients are meant to fail.
 var discarded = log.New(io.Discard, "", 0)

@@ -16,7 +16,7 @@ import (
 
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // What takes minutes, or measures: make soak. They are benchmarks so that go
@@ -282,17 +282,17 @@ func BenchmarkOracle(b *testing.B) {
 	text := fmt.Appendf(nil, `{"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":"86","watermark":{"timestamp":%d,"appid":%q}}`,
 		time.Now().Unix(), stage.AppID)
 	padding := byte(16 - len(text)%16)
-	tap := wechat.Seal(user.SessionKey, text)
-	pad := func(last byte) wechat.Tap {
+	tap := wechattest.Seal(user.SessionKey, text)
+	pad := func(last byte) wechattest.Tap {
 		data, err := base64.StdEncoding.DecodeString(tap.EncryptedData)
 		if err != nil {
 			b.Fatal(err)
 		}
 		data[len(data)-17] ^= padding ^ last
-		return wechat.Tap{EncryptedData: base64.StdEncoding.EncodeToString(data), IV: tap.IV}
+		return wechattest.Tap{EncryptedData: base64.StdEncoding.EncodeToString(data), IV: tap.IV}
 	}
 	kinds := []struct {
-		tap    wechat.Tap
+		tap    wechattest.Tap
 		reason string
 		took   []time.Duration
 	}{{tap: pad(17), reason: "padding"}, {tap: pad(1), reason: "json"}, {tap: pad(17), reason: "padding"}}

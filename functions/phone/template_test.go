@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // These tests hold template.yaml to the code, to samconfig.toml and to the
@@ -150,7 +150,7 @@ func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
 		variables := tm.deploy(t, map[string]string{test.parameter: test.value}).environment()
 		c, err := readConfig(func(name string) string { return variables[name] })
 		if err == nil {
-			_, err = weixin.New(c.apiBaseURL)
+			_, err = wechat.New(c.apiBaseURL)
 		}
 		if err != nil {
 			t.Errorf("%s %q: %v", test.parameter, test.value, err)

@@ -10,7 +10,7 @@ import (
 
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // The parts of TestNothingBreaksItAndNothingLeaksFromIt that are about access
@@ -19,7 +19,7 @@ import (
 // A failure is remembered for a second, and silence has two before: so many
 // functions go through the catalogue side by side. That they are well again is
 // seen when all are through, since endless answers to one slow the others down.
-func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answer, do func(r *rig, answer hostile.Answer, tap wechat.PhoneTap)) {
+func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answer, do func(r *rig, answer hostile.Answer, tap wechattest.PhoneTap)) {
 	rigs := make([]*rig, 8)
 	var all sync.WaitGroup
 	for n := range rigs {
@@ -27,7 +27,7 @@ func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answ
 		rigs[n] = r
 		all.Go(func() {
 			for i := n; i < len(answers); i += len(rigs) {
-				r.WeChat.Script(wechat.TokenPath, answers[i].Serve)
+				r.WeChat.Script(wechattest.TokenPath, answers[i].Serve)
 				tap := r.tapPhone(newUser())
 				if i%2 == 0 {
 					tap.Code = r.login(newUser())
@@ -45,21 +45,21 @@ func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answ
 	}
 	all.Wait()
 	for _, r := range rigs {
-		r.WeChat.Script(wechat.TokenPath, nil)
+		r.WeChat.Script(wechattest.TokenPath, nil)
 		r.wantPhoneByCode("after all", r.tapBoth(newUser()))
 	}
 }
 
 func testTokenRefusals(t *testing.T) {
 	t.Parallel()
-	throughFailures(t, 4*time.Second, hostile.TokenRefusals(), func(r *rig, answer hostile.Answer, tap wechat.PhoneTap) {
+	throughFailures(t, 4*time.Second, hostile.TokenRefusals(), func(r *rig, answer hostile.Answer, tap wechattest.PhoneTap) {
 		got := r.postPhone(tap)
 		failed := time.Now()
 		r.want(answer.Name, got, answer.Want)
 		r.wantRefused(answer, got, "stable_token")
-		calls := r.WeChat.Seen(wechat.TokenPath)
+		calls := r.WeChat.Seen(wechattest.TokenPath)
 		r.want(answer.Name+" again", r.postPhone(tap), answer.Want)
-		if more := r.WeChat.Seen(wechat.TokenPath) - calls; more != 0 && time.Since(failed) < 900*time.Millisecond {
+		if more := r.WeChat.Seen(wechattest.TokenPath) - calls; more != 0 && time.Since(failed) < 900*time.Millisecond {
 			t.Errorf("%s: %d more fetches within a second", answer.Name, more)
 		}
 	})
@@ -67,10 +67,10 @@ func testTokenRefusals(t *testing.T) {
 
 func testTokenAnswers(t *testing.T) {
 	t.Parallel()
-	throughFailures(t, shortTime, hostile.TokenAnswers(noServer), func(r *rig, answer hostile.Answer, tap wechat.PhoneTap) {
-		calls := r.WeChat.Seen(wechat.TokenPath)
+	throughFailures(t, shortTime, hostile.TokenAnswers(noServer), func(r *rig, answer hostile.Answer, tap wechattest.PhoneTap) {
+		calls := r.WeChat.Seen(wechattest.TokenPath)
 		r.wantInTime(answer, func() answered { return r.postPhone(tap) })
-		if calls = r.WeChat.Seen(wechat.TokenPath) - calls; calls != 1 {
+		if calls = r.WeChat.Seen(wechattest.TokenPath) - calls; calls != 1 {
 			t.Errorf("%s: %d fetches of the token", answer.Name, calls)
 		}
 	})
@@ -112,7 +112,7 @@ func testCheckRefusals(t *testing.T) {
 	r := raise(t, env(verifying))
 	for _, answer := range hostile.CheckRefusals() {
 		tap := r.newTap()
-		r.WeChat.Script(wechat.Hash(tap.EncryptedData), answer.Serve)
+		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer.Serve)
 		got := r.post(tap)
 		r.want(answer.Name, got, answer.Want)
 		if got.Error != "undecryptable" {
@@ -166,9 +166,9 @@ func testCheckAnswers(t *testing.T) {
 	r.sideBySide(4, len(hostile.CheckAnswers(noServer)), func(i int) {
 		answer := hostile.CheckAnswers(noServer)[i]
 		tap := r.newTap()
-		r.WeChat.Script(wechat.Hash(tap.EncryptedData), answer.Serve)
+		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer.Serve)
 		r.wantInTime(answer, func() answered { return r.post(tap) })
-		if seen := r.WeChat.Seen(wechat.Hash(tap.EncryptedData)); seen != 1 {
+		if seen := r.WeChat.Seen(wechattest.Hash(tap.EncryptedData)); seen != 1 {
 			t.Errorf("%s: WeChat was asked %d times", answer.Name, seen)
 		}
 		r.wantPhone("after "+answer.Name, r.newTap())
@@ -195,13 +195,13 @@ func (r *rig) sideBySide(some, many int, do func(i int)) {
 func testFreezeWithinAFetch(t *testing.T) {
 	t.Parallel()
 	r := raise(t, env("WECHAT_TIMEOUT=1s"))
-	r.WeChat.Script(wechat.TokenPath, hostile.Silence)
+	r.WeChat.Script(wechattest.TokenPath, hostile.Silence)
 	r.wantFailure("silence", r.postPhone(r.tapPhone(newUser())), "unavailable", 503, "retry")
 	r.freeze(func() {
-		r.WeChat.Script(wechat.TokenPath, nil)
+		r.WeChat.Script(wechattest.TokenPath, nil)
 		time.Sleep(3 * time.Second) // two until it has failed, and one for which that is remembered
 	}, true)
-	if calls := r.WeChat.Seen(wechat.TokenPath); calls != 2 {
+	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 2 {
 		t.Errorf("%d fetches of the token", calls)
 	}
 }
@@ -211,7 +211,7 @@ func testFreezeWithinAFetch(t *testing.T) {
 // token once at most.
 func testTokenExpiry(t *testing.T) {
 	t.Parallel()
-	server := wechat.New(stage.AppID, stage.AppSecret, time.Now)
+	server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
 	server.SetTokenLife(122*time.Second, 121*time.Second) // of which two minutes are not used
 	const processes, many = 2, 64
 	var all sync.WaitGroup
@@ -221,7 +221,7 @@ func testTokenExpiry(t *testing.T) {
 	for p := range processes {
 		w := newWeChat(t, "http")
 		w.serve(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
-			if q.URL.Path == wechat.TokenPath {
+			if q.URL.Path == wechattest.TokenPath {
 				fetches[p].Add(1)
 				time.Sleep(100 * time.Millisecond) // for many to wait
 			}
@@ -260,7 +260,7 @@ func testTokenExpiry(t *testing.T) {
 			t.Errorf("%d fetches of %d tokens by one process", calls, tokens)
 		}
 	}
-	t.Logf("%d requests, %d tokens, %d fetches", done.Load(), server.Tokens(), server.Seen(wechat.TokenPath))
+	t.Logf("%d requests, %d tokens, %d fetches", done.Load(), server.Tokens(), server.Seen(wechattest.TokenPath))
 }
 
 // All of 64 calls are under way when WeChat ends their token.
@@ -275,13 +275,13 @@ func testManyRejectedAtOnce(t *testing.T) {
 		phone, sealed := r.tapPhone(user), r.tap(user)
 		about, post := phone.PhoneCode, func() answered { return r.postPhone(phone) }
 		if i%2 == 0 {
-			about, post = wechat.Hash(sealed.EncryptedData), func() answered { return r.post(sealed) }
+			about, post = wechattest.Hash(sealed.EncryptedData), func() answered { return r.post(sealed) }
 		}
 		r.WeChat.Script(about, func(w http.ResponseWriter, q *http.Request) {
 			r.WeChat.Script(about, nil)
 			arrived <- true
 			<-release
-			wechat.Refuse(42001, "access_token expired")(w, q)
+			wechattest.Refuse(42001, "access_token expired")(w, q)
 		})
 		all.Go(func() { r.want("one of 64", post(), hostile.Want{}) })
 	}
@@ -291,7 +291,7 @@ func testManyRejectedAtOnce(t *testing.T) {
 	r.WeChat.EndToken()
 	close(release)
 	all.Wait()
-	if calls := r.WeChat.Seen(wechat.TokenPath); calls != 2 {
+	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 2 {
 		t.Errorf("%d fetches of the token, want one at start and one more", calls)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // Request is an HTTP request of a caller's.
@@ -21,7 +21,7 @@ type Request struct {
 	Names       string // what the message must name
 }
 
-// JSON is the body that a page posts: a wechat.Tap, or a wechat.PhoneTap.
+// JSON is the body that a page posts: a wechattest.Tap, or a wechattest.PhoneTap.
 func JSON(tap any) string {
 	text, err := json.Marshal(tap)
 	if err != nil {
@@ -50,7 +50,7 @@ const (
 
 // Requests are what is wrong in itself, made from a good tap. Most have one
 // thing wrong.
-func Requests(tap wechat.Tap) []Request {
+func Requests(tap wechattest.Tap) []Request {
 	good, form := JSON(tap), Form(tap)
 	edit := func(from, to string) string {
 		if !strings.Contains(good, from) {
@@ -136,7 +136,7 @@ func Requests(tap wechat.Tap) []Request {
 		post("iv with padding to spare", jsonType, edit(iv, `"`+tap.IV+`="`), invalidRequest, "iv"),
 	}
 	// The other shape, and mixtures of the two.
-	phone := wechat.PhoneTap{PhoneCode: PhoneCode(0), Code: tap.Code}
+	phone := wechattest.PhoneTap{PhoneCode: PhoneCode(0), Code: tap.Code}
 	newer := JSON(phone)
 	phoneCode := `"` + phone.PhoneCode + `"`
 	change := func(from, to string) string { return strings.Replace(newer, from, to, 1) }

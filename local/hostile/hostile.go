@@ -13,16 +13,16 @@ import (
 	"regexp"
 
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // mark is part of everything secret or personal but phone numbers.
 const mark = "canary"
 
 // User returns the n-th user. All that is the user's own is marked.
-func User(n int) wechat.User {
+func User(n int) wechattest.User {
 	number := fmt.Sprintf("1359999%04d", n%10000)
-	return wechat.User{
+	return wechattest.User{
 		SessionKey: fmt.Appendf(nil, "%s%010d", mark, n), OpenID: fmt.Sprintf("%s-openid-%d", mark, n),
 		Phone: number, PurePhone: number, CountryCode: "86",
 	}
@@ -37,7 +37,7 @@ func PhoneCode(n int) string { return fmt.Sprintf("%s-phone-code-%d", mark, n) }
 // leaks matches what must stand in no line and in no answer, but in the one
 // success that owns it: marks as they are, in hex and in base64; phone numbers;
 // the stage's app secret and access tokens; and any run that could be a payload.
-var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999\d{4}|` + stage.AppSecret + `|` + wechat.TokenMark +
+var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999\d{4}|` + stage.AppSecret + `|` + wechattest.TokenMark +
 	`|(?-i)` + base64.RawStdEncoding.EncodeToString([]byte(mark)) + `|[A-Za-z0-9+/]{60}`)
 
 // Leak returns what leaked into text, or "".

@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // Were Leak blind, all tests that ask it would pass.
 func TestLeakFindsWhateverIsNobodysBusiness(t *testing.T) {
 	user := User(7)
-	sealed := wechat.Seal(user.SessionKey, []byte("some text that is long enough for 60 characters of base64"))
+	sealed := wechattest.Seal(user.SessionKey, []byte("some text that is long enough for 60 characters of base64"))
 	for name, text := range map[string]string{
 		"session key":             string(user.SessionKey),
 		"session key in base64":   base64.StdEncoding.EncodeToString(user.SessionKey),
@@ -25,8 +25,8 @@ func TestLeakFindsWhateverIsNobodysBusiness(t *testing.T) {
 		"code in a URL":           "https://host/sns/jscode2session?js_code=" + Code(7),
 		"phone number as E.164":   `"e164":"+86` + user.Phone + `"`,
 		"phone code":              `{"code":"` + PhoneCode(7) + `"}`,
-		"access token":            "https://host/wxa/business/getuserphonenumber?access_token=" + wechat.TokenMark + "0123",
-		"hash of encryptedData":   wechat.Hash(sealed.EncryptedData),
+		"access token":            "https://host/wxa/business/getuserphonenumber?access_token=" + wechattest.TokenMark + "0123",
+		"hash of encryptedData":   wechattest.Hash(sealed.EncryptedData),
 		"encryptedData":           sealed.EncryptedData,
 		"app secret":              stage.AppSecret,
 		"secret of Readings":      Readings()[6].Text,

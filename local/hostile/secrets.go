@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"time"
 
-	"wechat-phone/local/secretsmanager"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/secretstest"
+	"wechat-phone/local/wechattest"
 )
 
-func sessionKey(u wechat.User) string { return base64.StdEncoding.EncodeToString(u.SessionKey) }
+func sessionKey(u wechattest.User) string { return base64.StdEncoding.EncodeToString(u.SessionKey) }
 
 // Reading is how Secrets Manager treats a request for the secret.
 type Reading struct {
@@ -23,7 +23,7 @@ type Reading struct {
 
 // Readings are those that give no credentials.
 func Readings() []Reading {
-	aws := func(status int, code string) http.HandlerFunc { return secretsmanager.Fault(status, code, mark) }
+	aws := func(status int, code string) http.HandlerFunc { return secretstest.Fault(status, code, mark) }
 	return []Reading{
 		{Name: "missing", Serve: aws(400, "ResourceNotFoundException"), Want: misconfigured},
 		{Name: "denied", Serve: aws(400, "AccessDeniedException"), Want: misconfigured},

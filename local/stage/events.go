@@ -1,6 +1,6 @@
 package stage
 
-import "wechat-phone/local/wechat"
+import "wechat-phone/local/wechattest"
 
 // The files in events/ were sealed once, for this user. Their codes can be used
 // again and again; all others work once.
@@ -10,7 +10,7 @@ const (
 	PhoneEventCode = "phone-code-of-events"
 )
 
-var eventUser = wechat.User{
+var eventUser = wechattest.User{
 	SessionKey: []byte("key-of-events-16"), OpenID: "o-openid-of-events",
 	Phone: "13500001234", PurePhone: "13500001234", CountryCode: "86",
 }

@@ -16,9 +16,9 @@ import (
 	"strconv"
 	"time"
 
-	"wechat-phone/local/lambda"
-	"wechat-phone/local/secretsmanager"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/lambdatest"
+	"wechat-phone/local/secretstest"
+	"wechat-phone/local/wechattest"
 )
 
 // What the stand-ins know. All of it is made up.
@@ -34,10 +34,10 @@ type Config struct {
 	Bootstrap   string        // path of the function's executable
 	Host        string        // to listen on; 127.0.0.1 where empty
 	Port        int           // the gateway's; WeChat's is one higher, Secrets Manager's two
-	Route       string        // see lambda.Gateway
+	Route       string        // see lambdatest.Gateway
 	Env         []string      // more variables for the function, as NAME=value
-	Timeout     time.Duration // see lambda.Config
-	Concurrency int           // see lambda.Config
+	Timeout     time.Duration // see lambdatest.Config
+	Concurrency int           // see lambdatest.Config
 	Logs        io.Writer     // gets what the function writes
 
 	WeChatURL string // instead of the stand-in, the WeChat to call
@@ -46,9 +46,9 @@ type Config struct {
 
 // Stage is a stage that has been raised.
 type Stage struct {
-	WeChat   *wechat.Server
-	Secrets  *secretsmanager.Server
-	Function *lambda.Function
+	WeChat   *wechattest.Server
+	Secrets  *secretstest.Server
+	Function *lambdatest.Function
 
 	URL        string // of the gateway
 	WeChatURL  string // of the WeChat stand-in
@@ -78,17 +78,17 @@ func Raise(config Config) (*Stage, error) {
 		config.Host = "127.0.0.1"
 	}
 	s := &Stage{
-		WeChat:  wechat.New(AppID, AppSecret, time.Now),
-		Secrets: &secretsmanager.Server{},
+		WeChat:  wechattest.New(AppID, AppSecret, time.Now),
+		Secrets: &secretstest.Server{},
 	}
 	s.WeChat.Know(EventCode, eventUser)
 	s.WeChat.KnowPhone(PhoneEventCode, eventUser)
-	s.WeChat.Script(UsedEventCode, wechat.Refuse(40163, "code been used"))
+	s.WeChat.Script(UsedEventCode, wechattest.Refuse(40163, "code been used"))
 	if config.Secret == "" {
 		config.Secret = Secret(AppID, AppSecret)
 	}
 	arn := s.Secrets.Put(SecretName, config.Secret)
-	gateway := &lambda.Gateway{Route: config.Route}
+	gateway := &lambdatest.Gateway{Route: config.Route}
 
 	var err error
 	if s.WeChatURL, err = s.serve(config, 1, s.WeChat); err != nil {
@@ -100,7 +100,7 @@ func Raise(config Config) (*Stage, error) {
 	if config.WeChatURL == "" {
 		config.WeChatURL = s.WeChatURL
 	}
-	s.Function, err = lambda.Start(lambda.Config{
+	s.Function, err = lambdatest.Start(lambdatest.Config{
 		Bootstrap: config.Bootstrap, Timeout: config.Timeout, Concurrency: config.Concurrency, Logs: config.Logs,
 		Env: append([]string{
 			"WECHAT_SECRET_ID=" + arn,

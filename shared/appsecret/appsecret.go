@@ -23,7 +23,7 @@ import (
 
 	"wechat-phone/shared/flight"
 	"wechat-phone/shared/redacted"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
 // A secret that is wrong in WeChat's eyes must not be read by every request.
@@ -52,10 +52,10 @@ type Store struct {
 	api    SecretsManager
 	id     string
 	clock  flight.Clock
-	source *flight.Source[string, weixin.Credentials] // by id
+	source *flight.Source[string, wechat.Credentials] // by id
 
 	mu       sync.Mutex
-	reread   *flight.Flight[string, weixin.Credentials] // the last one for Refresh
+	reread   *flight.Flight[string, wechat.Credentials] // the last one for Refresh
 	rereadAt time.Time
 }
 
@@ -69,12 +69,12 @@ func New(api SecretsManager, id string, now func() time.Time) *Store {
 
 // Load fetches the secret at start, ahead of the first request, and takes two
 // seconds at most. Its failure is not remembered: the first request tries again.
-func (s *Store) Load() (weixin.Credentials, error) { return s.source.Load(s.id) }
+func (s *Store) Load() (wechat.Credentials, error) { return s.source.Load(s.id) }
 
 // Get returns the credentials. Where there are none yet they are fetched, once
 // for however many callers wait, and not within a second of a failure.
-func (s *Store) Get(ctx context.Context) (weixin.Credentials, error) {
-	return s.source.Get(ctx, s.id, func(weixin.Credentials) bool { return true })
+func (s *Store) Get(ctx context.Context) (wechat.Credentials, error) {
+	return s.source.Get(ctx, s.id, func(wechat.Credentials) bool { return true })
 }
 
 // Refresh returns the credentials to use instead of those that WeChat has
@@ -82,7 +82,7 @@ func (s *Store) Get(ctx context.Context) (weixin.Credentials, error) {
 // secret again, at most once in 30 seconds for the whole process, and until
 // then answers with what that reading gave: the same credentials, where the
 // secret has not changed, or its failure.
-func (s *Store) Refresh(ctx context.Context, rejected weixin.Credentials) (weixin.Credentials, error) {
+func (s *Store) Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error) {
 	if current, ok := s.source.Current(); ok && !current.Equal(rejected) {
 		return current, nil
 	}
@@ -96,17 +96,17 @@ func (s *Store) Refresh(ctx context.Context, rejected weixin.Credentials) (weixi
 }
 
 // read fetches the secret. Every error is an *Error.
-func (s *Store) read(ctx context.Context, id string) (weixin.Credentials, error) {
+func (s *Store) read(ctx context.Context, id string) (wechat.Credentials, error) {
 	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
 	if err != nil {
-		return weixin.Credentials{}, classify(ctx, err)
+		return wechat.Credentials{}, classify(ctx, err)
 	}
 	if out.SecretString == nil { // a binary secret
-		return weixin.Credentials{}, &Error{Reason: "malformed"}
+		return wechat.Credentials{}, &Error{Reason: "malformed"}
 	}
 	credentials, ok := parse(*out.SecretString)
 	if !ok {
-		return weixin.Credentials{}, &Error{Reason: "malformed"}
+		return wechat.Credentials{}, &Error{Reason: "malformed"}
 	}
 	return credentials, nil
 }
@@ -148,16 +148,16 @@ func throttling(code string) bool {
 
 // parse reads the secret's text. What copying and pasting leaves around it and
 // around its values is removed: white space, byte order marks.
-func parse(text string) (_ weixin.Credentials, ok bool) {
+func parse(text string) (_ wechat.Credentials, ok bool) {
 	var secret struct {
 		AppID  string `json:"appid"`
 		Secret string `json:"secret"`
 	}
 	if json.Unmarshal([]byte(trim(text)), &secret) != nil {
-		return weixin.Credentials{}, false
+		return wechat.Credentials{}, false
 	}
 	appID, appSecret := trim(secret.AppID), trim(secret.Secret)
-	return weixin.Credentials{AppID: appID, Secret: weixin.AppSecret{Value: redacted.New(appSecret)}}, appID != "" && appSecret != ""
+	return wechat.Credentials{AppID: appID, Secret: wechat.AppSecret{Value: redacted.New(appSecret)}}, appID != "" && appSecret != ""
 }
 
 func trim(text string) string {

@@ -17,14 +17,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
-	standin "wechat-phone/local/secretsmanager"
+	standin "wechat-phone/local/secretstest"
 	"wechat-phone/shared/flight"
 	"wechat-phone/shared/redacted"
-	"wechat-phone/shared/weixin"
+	"wechat-phone/shared/wechat"
 )
 
-func credentials(appID, secret string) weixin.Credentials {
-	return weixin.Credentials{AppID: appID, Secret: weixin.AppSecret{Value: redacted.New(secret)}}
+func credentials(appID, secret string) wechat.Credentials {
+	return wechat.Credentials{AppID: appID, Secret: wechat.AppSecret{Value: redacted.New(secret)}}
 }
 
 // fake answers with text, or fails where err is set, after a while.
@@ -260,7 +260,7 @@ func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
 		if _, err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
-		refresh := func(rejected, want weixin.Credentials, calls int32) {
+		refresh := func(rejected, want wechat.Credentials, calls int32) {
 			t.Helper()
 			got, err := store.Refresh(t.Context(), rejected)
 			if err != nil || !got.Equal(want) || api.calls.Load() != calls {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"wechat-phone/local/sides"
+	"wechat-phone/tools/bench/sides"
 )
 
 // payload is sealed phone data as a page sends it.

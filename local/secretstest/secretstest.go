@@ -1,8 +1,8 @@
-// Package secretsmanager stands in for AWS Secrets Manager: GetSecretValue and
+// Package secretstest stands in for AWS Secrets Manager: GetSecretValue and
 // PutSecretValue, over the AWS JSON 1.1 protocol, for secrets held in memory.
 //
 // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
-package secretsmanager
+package secretstest
 
 import (
 	"encoding/json/v2"

@@ -1,4 +1,4 @@
-package wechat
+package wechattest
 
 import (
 	"net/http/httptest"

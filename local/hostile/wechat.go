@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // Answer is how WeChat treats a call.
@@ -35,7 +35,7 @@ func refusals(of []refusal) (all []Answer) {
 	for _, r := range of {
 		all = append(all, Answer{
 			Name: fmt.Sprint("errcode ", r.errcode), ErrCode: r.errcode, Want: r.want,
-			Serve: wechat.Refuse(r.errcode, "text of "+mark+", 192.0.2.1"),
+			Serve: wechattest.Refuse(r.errcode, "text of "+mark+", 192.0.2.1"),
 		})
 	}
 	return all
@@ -121,7 +121,7 @@ func reset(c net.Conn) {
 
 // Answers are answers that are no use, or none at all, to the exchange of a
 // login code of user's. elsewhere is a URL that nothing may follow a redirect to.
-func Answers(user wechat.User, elsewhere string) []Answer {
+func Answers(user wechattest.User, elsewhere string) []Answer {
 	key := `"session_key":"` + sessionKey(user) + `"`
 	good := `{` + key + `,"openid":"` + user.OpenID + `"}`
 	return answers("/sns/jscode2session", good, elsewhere, upstreamError, timeout, []texts{
@@ -144,8 +144,8 @@ func Answers(user wechat.User, elsewhere string) []Answer {
 // TokenAnswers are such answers to a request for an access token. Nothing of a
 // user's is spent so.
 func TokenAnswers(elsewhere string) []Answer {
-	token := `"access_token":"` + wechat.TokenMark + `0"`
-	return answers(wechat.TokenPath, `{`+token+`,"expires_in":7200}`, elsewhere, unavailable, unavailable, []texts{
+	token := `"access_token":"` + wechattest.TokenMark + `0"`
+	return answers(wechattest.TokenPath, `{`+token+`,"expires_in":7200}`, elsewhere, unavailable, unavailable, []texts{
 		{"token missing", `{"expires_in":7200}`},
 		{"token empty", `{"access_token":"","expires_in":7200}`},
 		{"token null", `{"access_token":null,"expires_in":7200}`},
@@ -160,7 +160,7 @@ func TokenAnswers(elsewhere string) []Answer {
 }
 
 // PhoneAnswers are such answers to the exchange of a phone code of user's.
-func PhoneAnswers(user wechat.User, elsewhere string) []Answer {
+func PhoneAnswers(user wechattest.User, elsewhere string) []Answer {
 	const numbers = `"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":86`
 	info := func(numbers, watermark string) string {
 		return `{"errcode":0,"errmsg":"ok","phone_info":{` + numbers + `,"watermark":{"timestamp":1700000000,` + watermark + `}}}`
@@ -205,7 +205,7 @@ type texts struct{ name, text string }
 // answers are those that are no use to a call of path, whose good answer is
 // good: those that more has, and those that are none to any call.
 func answers(path, good, elsewhere string, wantUseless, wantLate Want, more []texts) (all []Answer) {
-	text := func(body string) http.HandlerFunc { return wechat.Answer(body) }
+	text := func(body string) http.HandlerFunc { return wechattest.Answer(body) }
 	status := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
@@ -292,8 +292,8 @@ func answers(path, good, elsewhere string, wantUseless, wantLate Want, more []te
 
 // Surplus are good answers with bytes behind them that nobody asked for. The
 // exchange succeeds, and so does the next one, on whatever connection.
-func Surplus(user wechat.User, other wechat.User) []Answer {
-	answer := func(u wechat.User) string {
+func Surplus(user wechattest.User, other wechattest.User) []Answer {
+	answer := func(u wechattest.User) string {
 		body := `{"session_key":"` + sessionKey(u) + `","openid":"` + u.OpenID + `"}`
 		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", ok, len(body), body)
 	}
@@ -330,27 +330,29 @@ var bomb = sync.OnceValue(func() []byte {
 
 // Undecryptable are taps of user's whose data does not open, each for another
 // reason. other is another user.
-func Undecryptable(user, other wechat.User, now time.Time) map[string]wechat.Tap {
+func Undecryptable(user, other wechattest.User, now time.Time) map[string]wechattest.Tap {
 	const phone = `"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":"86"`
 	text := func(fields string, at time.Time, appID string) []byte {
 		return fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`, fields, at.Unix(), appID)
 	}
-	seal := func(fields string) wechat.Tap { return wechat.Seal(user.SessionKey, text(fields, now, stage.AppID)) }
-	with := func(from, to string) wechat.Tap {
+	seal := func(fields string) wechattest.Tap {
+		return wechattest.Seal(user.SessionKey, text(fields, now, stage.AppID))
+	}
+	with := func(from, to string) wechattest.Tap {
 		if !strings.Contains(phone, from) {
 			panic("hostile: no " + from + " in the phone")
 		}
 		return seal(strings.Replace(phone, from, to, 1))
 	}
-	padded := func(last ...byte) wechat.Tap {
+	padded := func(last ...byte) wechattest.Tap {
 		whole := text(phone, now, stage.AppID)
 		whole = append(whole, bytes.Repeat([]byte(" "), 16-(len(whole)+len(last))%16)...)
-		return wechat.SealPadded(user.SessionKey, append(whole, last...))
+		return wechattest.SealPadded(user.SessionKey, append(whole, last...))
 	}
 	cut := seal(phone)
 	cut.EncryptedData = cut.EncryptedData[:64] // 48 bytes of it
-	return map[string]wechat.Tap{
-		"another user's key":        wechat.Seal(other.SessionKey, text(phone, now, stage.AppID)),
+	return map[string]wechattest.Tap{
+		"another user's key":        wechattest.Seal(other.SessionKey, text(phone, now, stage.AppID)),
 		"cut at a block":            cut,
 		"no padding":                padded(' '),
 		"padding of 0":              padded(0),
@@ -359,13 +361,13 @@ func Undecryptable(user, other wechat.User, now time.Time) map[string]wechat.Tap
 		"a pad byte wrong":          padded(3, 2, 3, 3),
 		"the first pad byte wrong":  padded(append([]byte{0}, bytes.Repeat([]byte{16}, 15)...)...),
 		"a pad byte missing":        padded('x', 4, 4, 4),
-		"nothing but padding":       wechat.SealPadded(user.SessionKey, bytes.Repeat([]byte{16}, 32)),
+		"nothing but padding":       wechattest.SealPadded(user.SessionKey, bytes.Repeat([]byte{16}, 32)),
 		"no UTF-8":                  with("1111", "111\xff"),
 		"half a surrogate pair":     with("1111", `111\udc00`),
-		"no JSON":                   wechat.Seal(user.SessionKey, []byte(strings.Repeat("x", 150))),
-		"half of JSON":              wechat.Seal(user.SessionKey, []byte(`{`+phone)),
-		"an array":                  wechat.Seal(user.SessionKey, []byte(`[{`+phone+`}]`)),
-		"null":                      wechat.Seal(user.SessionKey, []byte("null"+strings.Repeat(" ", 40))),
+		"no JSON":                   wechattest.Seal(user.SessionKey, []byte(strings.Repeat("x", 150))),
+		"half of JSON":              wechattest.Seal(user.SessionKey, []byte(`{`+phone)),
+		"an array":                  wechattest.Seal(user.SessionKey, []byte(`[{`+phone+`}]`)),
+		"null":                      wechattest.Seal(user.SessionKey, []byte("null"+strings.Repeat(" ", 40))),
 		"a name twice":              with(`"countryCode"`, `"countryCode":"86","countryCode"`),
 		"phone a number":            with(`"phoneNumber":"13599991111"`, `"phoneNumber":13599991111`),
 		"phone an object":           with(`"phoneNumber":"13599991111"`, `"phoneNumber":{}`),
@@ -380,13 +382,13 @@ func Undecryptable(user, other wechat.User, now time.Time) map[string]wechat.Tap
 		"inconsistent":              with("1111", "1112"),
 		"another country before it": with(`"phoneNumber":"`, `"phoneNumber":"+87`),
 		"letters before it":         with(`"phoneNumber":"`, `"phoneNumber":"tel:`),
-		"another app":               wechat.Seal(user.SessionKey, text(phone, now, "wx1111111111111111")),
-		"stale":                     wechat.Seal(user.SessionKey, text(phone, now.Add(-10*time.Minute-5*time.Second), stage.AppID)),
-		"ahead":                     wechat.Seal(user.SessionKey, text(phone, now.Add(2*time.Minute+30*time.Second), stage.AppID)),
-		"the end of time":           wechat.Seal(user.SessionKey, text(phone, time.Unix(1<<62, 0), stage.AppID)),
-		"watermark missing":         wechat.Seal(user.SessionKey, []byte("{"+phone+"}")),
-		"watermark an array":        wechat.Seal(user.SessionKey, []byte("{"+phone+`,"watermark":[]}`)),
-		"watermark without time":    wechat.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"appid":%q}}`, phone, stage.AppID)),
-		"timestamp a string":        wechat.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"appid":%q,"timestamp":"%d"}}`, phone, stage.AppID, now.Unix())),
+		"another app":               wechattest.Seal(user.SessionKey, text(phone, now, "wx1111111111111111")),
+		"stale":                     wechattest.Seal(user.SessionKey, text(phone, now.Add(-10*time.Minute-5*time.Second), stage.AppID)),
+		"ahead":                     wechattest.Seal(user.SessionKey, text(phone, now.Add(2*time.Minute+30*time.Second), stage.AppID)),
+		"the end of time":           wechattest.Seal(user.SessionKey, text(phone, time.Unix(1<<62, 0), stage.AppID)),
+		"watermark missing":         wechattest.Seal(user.SessionKey, []byte("{"+phone+"}")),
+		"watermark an array":        wechattest.Seal(user.SessionKey, []byte("{"+phone+`,"watermark":[]}`)),
+		"watermark without time":    wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"appid":%q}}`, phone, stage.AppID)),
+		"timestamp a string":        wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"appid":%q,"timestamp":"%d"}}`, phone, stage.AppID, now.Unix())),
 	}
 }

@@ -1,4 +1,4 @@
-// Package weixin is a client of WeChat's server API, api.weixin.qq.com.
+// Package wechat is a client of WeChat's server API, api.weixin.qq.com.
 //
 // Make one Client per process and call Code2Session with a login code, or
 // PhoneNumber with the code of a tap. Codes work once, so the client's promise
@@ -7,7 +7,7 @@
 //
 // All but Code2Session want an access token: make one Tokens per process, which
 // gets them with StableToken and keeps them.
-package weixin
+package wechat
 
 import (
 	"context"
@@ -104,9 +104,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Kind == Refused {
-		return fmt.Sprintf("weixin: %s refused with errcode %d, rid %q", e.API, e.ErrCode, e.RID)
+		return fmt.Sprintf("wechat: %s refused with errcode %d, rid %q", e.API, e.ErrCode, e.RID)
 	}
-	return fmt.Sprintf("weixin: %s %s: %s", e.API, e.Kind, e.Reason)
+	return fmt.Sprintf("wechat: %s %s: %s", e.API, e.Kind, e.Reason)
 }
 
 // RejectsCredentials reports whether err is WeChat's refusal of the appid or of

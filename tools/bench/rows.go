@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"wechat-phone/local/lambda"
+	"wechat-phone/local/lambdatest"
 )
 
 // This file has the rows of the table.
@@ -50,10 +50,10 @@ func ratio(what string, limit float64, ours, reference sample, unit, named strin
 }
 
 // timeStart is the time from exec to the first next, in ms.
-func (b *bench) timeStart(bootstrap string, weixin, secrets *httptest.Server, env ...string) func() (float64, error) {
+func (b *bench) timeStart(bootstrap string, wechat, secrets *httptest.Server, env ...string) func() (float64, error) {
 	return func() (float64, error) {
 		began := time.Now()
-		f, err := b.run(bootstrap, weixin, secrets, 1, env...)
+		f, err := b.run(bootstrap, wechat, secrets, 1, env...)
 		took := time.Since(began)
 		if err != nil {
 			return 0, err
@@ -111,7 +111,7 @@ func (b *bench) firstRequest() ([]row, error) {
 	return []row{ratio("first request after a cold start, WeChat 50 ms away over TLS", 1.1, got[0], tenths, "ms", "the tenth")}, nil
 }
 
-// microBenchmark runs a Go benchmark that compares sides (see local/sides), once
+// microBenchmark runs a Go benchmark that compares sides (see tools/bench/sides), once
 // in each round and in a process of its own, and returns its metrics. Its lines
 // are printed as they are, for benchstat. One processor, as the function has,
 // measures work, and not how soon another processor wakes.
@@ -204,7 +204,7 @@ func (b *bench) warm() ([]row, error) {
 		return nil, err
 	}
 	sides := []struct {
-		f     *lambda.Function
+		f     *lambdatest.Function
 		event []byte
 		cpu   sample
 	}{{f: phone, event: b.event}, {f: hello, event: b.event}, {f: phone, event: b.phoneEvent}}

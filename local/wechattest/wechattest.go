@@ -1,8 +1,8 @@
-// Package wechat stands in for WeChat: its server API, and, under /tap, the
+// Package wechattest stands in for WeChat: its server API, and, under /tap, the
 // phone of a user who logs in and taps the getPhoneNumber button.
 //
 // It seals with code of its own, so that it also checks the code that opens.
-package wechat
+package wechattest
 
 import (
 	"crypto/aes"

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wechat-phone/local/secretsmanager"
+	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
 )
 
@@ -101,9 +101,9 @@ const (
 )
 
 // manager is a Secrets Manager with a secret that has one value.
-func manager(t *testing.T) (s *secretsmanager.Server, url, arn string) {
+func manager(t *testing.T) (s *secretstest.Server, url, arn string) {
 	t.Helper()
-	s = &secretsmanager.Server{}
+	s = &secretstest.Server{}
 	arn = s.Put("of-the-stack", "as it was")
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
@@ -248,7 +248,7 @@ func TestRefusalsOfAWSAreNamedByTheirCode(t *testing.T) {
 		edit func(*exec.Cmd)
 		says string
 	}{
-		{"denied", func(*exec.Cmd) { s.Fail(secretsmanager.Fault(400, "AccessDeniedException", canary)) }, "AccessDeniedException"},
+		{"denied", func(*exec.Cmd) { s.Fail(secretstest.Fault(400, "AccessDeniedException", canary)) }, "AccessDeniedException"},
 		{"out of reach", func(c *exec.Cmd) { c.Env = append(c.Env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1") }, "not reached"},
 		{"no SAM CLI", func(c *exec.Cmd) { c.Env = append(c.Env, "PATH=/nowhere") }, "sam list stack-outputs"},
 		{"no such stack", func(c *exec.Cmd) { c.Args[2] = "dev" }, "sam list stack-outputs"},

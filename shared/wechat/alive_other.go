@@ -1,6 +1,6 @@
 //go:build !linux
 
-package weixin
+package wechat
 
 import "net"
 

@@ -14,10 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"wechat-phone/local/lambda"
-	"wechat-phone/local/secretsmanager"
+	"wechat-phone/local/lambdatest"
+	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
-	"wechat-phone/local/wechat"
+	"wechat-phone/local/wechattest"
 )
 
 // bench has what the rows need: the executables, and the stand-ins, each of them
@@ -38,7 +38,7 @@ type bench struct {
 
 	event      []byte // sealed data and a login code
 	phoneEvent []byte // a phone code and a login code
-	functions  []*lambda.Function
+	functions  []*lambdatest.Function
 }
 
 func newBench(dir string, env []string, short bool) (*bench, error) {
@@ -50,22 +50,22 @@ func newBench(dir string, env []string, short bool) (*bench, error) {
 	if b.dir, err = os.MkdirTemp("", "wechat-phone-bench-"); err != nil {
 		return nil, err
 	}
-	store := &secretsmanager.Server{}
+	store := &secretstest.Server{}
 	b.secretARN = store.Put(stage.SecretName, stage.Secret(stage.AppID, stage.AppSecret))
 
-	w := wechat.New(stage.AppID, stage.AppSecret, time.Now)
+	w := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
 	user := w.NewUser()
 	const code, phoneCode = "code-of-the-bench", "phone-code-of-the-bench"
 	w.KnowPhone(phoneCode, user)
 	answers := http.NewServeMux()
-	answers.HandleFunc("GET /sns/jscode2session", wechat.Accept(user)) // as cheap as an answer can be
+	answers.HandleFunc("GET /sns/jscode2session", wechattest.Accept(user)) // as cheap as an answer can be
 	answers.Handle("/", w)
 	tap := w.SealPhone(user)
 	tap.Code = code
 	if b.event, err = event(tap); err != nil {
 		return nil, err
 	}
-	if b.phoneEvent, err = event(wechat.PhoneTap{PhoneCode: phoneCode, Code: code}); err != nil {
+	if b.phoneEvent, err = event(wechattest.PhoneTap{PhoneCode: phoneCode, Code: code}); err != nil {
 		return nil, err
 	}
 
@@ -90,7 +90,7 @@ func event(tap any) ([]byte, error) {
 	r := httptest.NewRequest(http.MethodPost, "/phone", nil)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "MicroMessenger")
-	return json.Marshal(lambda.NewEvent(r, body))
+	return json.Marshal(lambdatest.NewEvent(r, body))
 }
 
 func (b *bench) close() {
@@ -109,21 +109,21 @@ func (b *bench) closeFunctions() {
 }
 
 // run starts a function beside a WeChat and waits for its first next.
-func (b *bench) run(bootstrap string, weixin, secrets *httptest.Server, concurrency int, env ...string) (*lambda.Function, error) {
-	return lambda.Start(lambda.Config{
+func (b *bench) run(bootstrap string, wechat, secrets *httptest.Server, concurrency int, env ...string) (*lambdatest.Function, error) {
+	return lambdatest.Start(lambdatest.Config{
 		Bootstrap: bootstrap, Concurrency: concurrency, Logs: io.Discard,
 		Env: append([]string{
 			"WECHAT_SECRET_ID=" + b.secretARN,
-			"WECHAT_API_BASE_URL=" + weixin.URL,
+			"WECHAT_API_BASE_URL=" + wechat.URL,
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + secrets.URL,
-			"URL=" + weixin.URL + "/sns/jscode2session",
+			"URL=" + wechat.URL + "/sns/jscode2session",
 		}, env...),
 	})
 }
 
 // keep is run for a function that stays until the end, near everything, in the
 // template's environment.
-func (b *bench) keep(bootstrap string) (*lambda.Function, error) {
+func (b *bench) keep(bootstrap string) (*lambdatest.Function, error) {
 	f, err := b.run(bootstrap, b.wechat, b.secrets, 1, b.env...)
 	if err == nil {
 		b.functions = append(b.functions, f)
@@ -132,7 +132,7 @@ func (b *bench) keep(bootstrap string) (*lambda.Function, error) {
 }
 
 // send sends an event, and wants a success.
-func send(f *lambda.Function, event []byte) (time.Duration, error) {
+func send(f *lambdatest.Function, event []byte) (time.Duration, error) {
 	began := time.Now()
 	answer, err := f.Invoke(context.Background(), event)
 	took := time.Since(began)
@@ -147,7 +147,7 @@ func send(f *lambda.Function, event []byte) (time.Duration, error) {
 
 // sendMany sends an event n times, one after the other, and returns the median
 // time and the CPU time of one.
-func sendMany(f *lambda.Function, event []byte, n int) (took, cpu float64, _ error) {
+func sendMany(f *lambdatest.Function, event []byte, n int) (took, cpu float64, _ error) {
 	times := make([]float64, n)
 	before, err := cpuTime(f.PID())
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package lambda stands in for AWS Lambda and for the HTTP API in front of it.
+// Package lambdatest stands in for AWS Lambda and for the HTTP API in front of it.
 // A Function runs a bootstrap, the real one, and speaks the Runtime API to it;
 // a Gateway turns HTTP requests into its events, and its answers back.
 //
 // https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
-package lambda
+package lambdatest
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package wechat
+package wechattest
 
 import (
 	"crypto/sha256"

@@ -1,4 +1,4 @@
-package secretsmanager
+package secretstest
 
 import (
 	"net/http/httptest"
