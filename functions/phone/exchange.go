@@ -5,80 +5,73 @@ import (
 	"errors"
 	"time"
 
+	"wechat-phone/functions/phone/failure"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/wechat"
 )
 
-// exchange is what one request has to do with WeChat.
+// exchange makes one request's calls of WeChat. It replaces credentials and
+// access tokens that WeChat rejects, and records how far each code has got.
 type exchange struct {
-	*handler
+	secrets secretStore
+	tokens  tokenCache
+	wechat  wechatAPI
+
 	app   wechat.Credentials // the last that WeChat was asked with
-	token wechat.AccessToken // that mini-program's, once there is one
-	trail *trail
+	token wechat.AccessToken // that mini-program's, once it is fetched
+	rec   *record
 }
 
-// getToken gets the access token. What needs one does so before it sends any
-// code, which else would be spent in vain, and keeps it for as long as WeChat
-// takes it.
-func (x *exchange) getToken(ctx context.Context) error {
-	return x.withCredentials(ctx, func() error { return x.fetchToken(ctx) })
+// fetchToken fetches the access token. Call it before sending a code: a code
+// sent without a token is wasted. The request keeps the token for as long as
+// WeChat accepts it.
+func (x *exchange) fetchToken(ctx context.Context) error {
+	return x.withCredentials(ctx, func() error { return x.getToken(ctx) })
 }
 
-func (x *exchange) fetchToken(ctx context.Context) (err error) {
+func (x *exchange) getToken(ctx context.Context) (err error) {
 	x.token, err = x.tokens.Get(ctx, x.app)
 	return err
 }
 
-// session gives the login code to WeChat for the user's session.
-func (x *exchange) session(ctx context.Context, code string) (session wechat.Session, err error) {
+// login exchanges the login code for the user's session.
+func (x *exchange) login(ctx context.Context, code string) (session wechat.Session, err error) {
 	err = x.withCredentials(ctx, func() (err error) {
-		x.trail.codeSent = true
+		x.rec.progress.LoginCode = failure.Sent
 		session, err = x.wechat.Code2Session(ctx, x.app, code)
 		return err
 	})
-	x.trail.loggedIn = err == nil
+	if err == nil {
+		x.rec.progress.LoginCode = failure.Accepted
+	}
 	return session, err
 }
 
-// phoneNumber gives the phone code to WeChat for the phone number. Where openID
-// is not empty, it must be that user's.
-func (x *exchange) phoneNumber(ctx context.Context, code, openID string) (phone opendata.Phone, err error) {
+// exchangePhoneCode exchanges the phone code for the phone number. If openID is
+// not empty, the code must be that user's.
+func (x *exchange) exchangePhoneCode(ctx context.Context, code, openID string) (phone opendata.Phone, err error) {
 	err = x.withToken(ctx, func() (err error) {
-		x.trail.phoneSent = true
+		x.rec.progress.PhoneCode = failure.Sent
 		phone, err = x.wechat.PhoneNumber(ctx, x.token, code, openID)
 		return err
 	})
+	if err == nil {
+		x.rec.progress.PhoneCode = failure.Accepted
+	}
 	return phone, err
 }
 
-// unverifiedError is that WeChat gave no verdict on sealed data, whatever kept it
-// from that.
-type unverifiedError struct{ error }
-
-func (e unverifiedError) Unwrap() error { return e.error }
-
-// open opens the sealed data. Where the function is to verify it, WeChat must
-// know it too, and nothing but WeChat's verdict tells whether it is good.
-func (x *exchange) open(ctx context.Context, sealed opendata.Sealed, key opendata.SessionKey) (opendata.Phone, error) {
-	phone, err := opendata.OpenPhone(sealed, key, opendata.Rule{AppID: x.app.AppID, MaxAge: x.maxAge, Now: x.now()})
-	if err != nil || !x.verify {
-		return phone, err
-	}
-	err = x.withToken(ctx, func() error { return x.wechat.CheckEncryptedMsg(ctx, x.token, sealed) })
-	switch {
-	case wechat.Disowns(err):
-		return phone, &opendata.OpenError{Reason: opendata.Unverified}
-	case err != nil:
-		return phone, unverifiedError{err}
-	}
-	return phone, nil
+// verify asks WeChat whether it sealed the data.
+func (x *exchange) verify(ctx context.Context, sealed opendata.Sealed) error {
+	return x.withToken(ctx, func() error { return x.wechat.CheckEncryptedMsg(ctx, x.token, sealed) })
 }
 
-// withCredentials makes a call with the app secret. Where WeChat rejects the
-// credentials it makes it once more, with those that the secret holds now, and
-// where these are another mini-program's not without its token.
+// withCredentials makes a call with the app secret. If WeChat rejects the
+// credentials, it makes the call once more with those that the secret holds now.
+// If these are another mini-program's and the request has a token, it fetches
+// that mini-program's token first.
 func (x *exchange) withCredentials(ctx context.Context, call func() error) error {
-	err := x.noted(call)
+	err := x.measure(call)
 	if !wechat.RejectsCredentials(err) {
 		return err
 	}
@@ -90,26 +83,26 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 		return err
 	}
 	x.app = fresh
-	if old := x.token.AppID; old != "" && old != fresh.AppID { // it needs one
-		if err := x.noted(func() error { return x.fetchToken(ctx) }); err != nil {
+	if old := x.token.AppID; old != "" && old != fresh.AppID {
+		if err := x.measure(func() error { return x.getToken(ctx) }); err != nil {
 			return err
 		}
 	}
-	return x.noted(call)
+	return x.measure(call)
 }
 
-// withToken makes a call with the access token. Where WeChat rejects the token
-// it makes it once more, with another. Where WeChat rejects the mini-program,
-// the secret is read again, for the next request alone: whether this one's phone
-// code is spent nobody knows.
+// withToken makes a call with the access token. If WeChat rejects the token, it
+// makes the call once more with another. If WeChat rejects the mini-program, it
+// rereads the secret, for the next request only: this one's phone code may be
+// spent.
 func (x *exchange) withToken(ctx context.Context, call func() error) error {
-	err := x.noted(call)
+	err := x.measure(call)
 	if wechat.RejectsToken(err) {
 		x.tokens.Drop(x.token)
-		if err := x.getToken(ctx); err != nil {
+		if err := x.fetchToken(ctx); err != nil {
 			return err
 		}
-		err = x.noted(call)
+		err = x.measure(call)
 	}
 	if wechat.RejectsCredentials(err) {
 		_, _ = x.secrets.Refresh(ctx, x.app)
@@ -117,14 +110,14 @@ func (x *exchange) withToken(ctx context.Context, call func() error) error {
 	return err
 }
 
-// noted makes a call, and notes what the request's log line tells of it.
-func (x *exchange) noted(call func() error) error {
+// measure makes a call, and records its time and WeChat's errcode.
+func (x *exchange) measure(call func() error) error {
 	began := time.Now()
 	err := call()
-	x.trail.wechatTime += time.Since(began)
-	x.trail.errcode, x.trail.rid = 0, ""
+	x.rec.wechatTime += time.Since(began)
+	x.rec.errcode, x.rec.rid = 0, ""
 	if refusal, ok := errors.AsType[*wechat.Error](err); ok {
-		x.trail.errcode, x.trail.rid = refusal.ErrCode, refusal.RID
+		x.rec.errcode, x.rec.rid = refusal.ErrCode, refusal.RID
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"wechat-phone/functions/phone/failure"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
 )
@@ -183,7 +184,7 @@ func TestAlarmsWatchMetricsThatExist(t *testing.T) {
 			if expected, ok := known[id]; !ok || names != expected {
 				t.Errorf("%s: %s watches %s by %q", name, alarm, id, names)
 			}
-			if outcome := dimensions["outcome"]; names == "outcome" && answers[kind(outcome)].status == 0 {
+			if outcome := dimensions["outcome"]; names == "outcome" && failure.Kind(outcome).Status() == 0 {
 				t.Errorf("%s: %s watches the outcome %q, which is none", name, alarm, outcome)
 			}
 		}
@@ -300,7 +301,7 @@ func TestDashboardShowsWhatExists(t *testing.T) {
 	if want := slices.Sorted(maps.Keys(s.of("AWS::CloudWatch::Alarm"))); !slices.Equal(alarms, want) {
 		t.Errorf("alarms shown: %v, want %v", alarms, want)
 	}
-	for _, word := range []kind{misconfigured, internal, unavailable, upstreamError, upstreamTimeout, rateLimited, codeRejected, undecryptable} {
+	for _, word := range []failure.Kind{failure.Misconfigured, failure.Internal, failure.Unavailable, failure.UpstreamError, failure.UpstreamTimeout, failure.RateLimited, failure.CodeRejected, failure.Undecryptable} {
 		if !strings.Contains(widgets[0].Properties.Markdown, "**"+string(word)+"**") {
 			t.Errorf("the text does not speak of %s", word)
 		}
@@ -371,7 +372,7 @@ func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
 		}
 	}
 	errors := []string{}
-	for name := range answers {
+	for _, name := range failure.Kinds() {
 		errors = append(errors, string(name))
 	}
 	for section, want := range map[string][]string{"Alarms": readTemplate(t).deploy(t, nil).alarmNames(), "Errors": errors} {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"wechat-phone/functions/phone/failure"
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/lambdatest"
 	"wechat-phone/local/stage"
@@ -115,10 +116,6 @@ func FuzzEvent(f *testing.F) {
 		f.Add(event)
 	}
 
-	statuses := map[kind]int{}
-	for kind, answer := range answers {
-		statuses[kind] = answer.status
-	}
 	ctx := lambdacontext.NewContext(context.Background(), &lambdacontext.LambdaContext{AwsRequestID: "8f50b6a1-0000-4000-8000-000000000000"})
 	f.Fuzz(func(t *testing.T, event []byte) {
 		var line bytes.Buffer
@@ -138,13 +135,13 @@ func FuzzEvent(f *testing.F) {
 			t.Errorf("headers %v", got.Headers)
 		}
 		var body struct {
-			Error       kind   `json:"error"`
-			Message     string `json:"message"`
-			Action      string `json:"action"`
-			RequestID   string `json:"requestId"`
-			PhoneNumber string `json:"phoneNumber"`
-			E164        string `json:"e164"`
-			OpenID      string `json:"openid"`
+			Error       failure.Kind   `json:"error"`
+			Message     string         `json:"message"`
+			Action      failure.Action `json:"action"`
+			RequestID   string         `json:"requestId"`
+			PhoneNumber string         `json:"phoneNumber"`
+			E164        string         `json:"e164"`
+			OpenID      string         `json:"openid"`
 		}
 		if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
 			t.Fatalf("the body is no JSON: %v", err)
@@ -153,13 +150,13 @@ func FuzzEvent(f *testing.F) {
 			if body.Error != "" || body.PhoneNumber == "" || body.E164 != "+86"+user.Phone || body.OpenID != user.OpenID && body.OpenID != "" {
 				t.Errorf("a success of %s", got.Body)
 			}
-		} else if statuses[body.Error] != got.StatusCode || body.Message == "" || body.RequestID == "" ||
-			!slices.Contains([]string{actionLogin, actionTap, actionRetry, actionWait, actionFix, actionNone}, body.Action) {
+		} else if body.Error.Status() != got.StatusCode || body.Message == "" || body.RequestID == "" ||
+			!slices.Contains(failure.Actions(), body.Action) {
 			t.Errorf("a failure of %d %s", got.StatusCode, got.Body)
 		} else if leak := hostile.Leak(got.Body); leak != "" {
 			t.Errorf("%q leaked into %s", leak, got.Body)
 		}
-		if body.Error == internal {
+		if body.Error == failure.Internal {
 			t.Errorf("a panic: %s", line.String())
 		}
 		if leak := hostile.Leak(line.String()); leak != "" || bytes.Count(line.Bytes(), []byte("\n")) != 1 {
@@ -184,19 +181,19 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, contentType, body string, encoded bool) {
 		var e event
-		e.RawPath, e.RequestContext.HTTP.Method = phonePath, "POST"
+		e.RawPath, e.RequestContext.HTTP.Method = "/phone", "POST"
 		e.Headers = map[string]string{"content-type": contentType}
 		e.Body, e.IsBase64Encoded = body, encoded
 		if encoded {
 			e.Body = base64.StdEncoding.EncodeToString([]byte(body))
 		}
-		r, err := readRequest(e)
+		r, err := readPhoneRequest(e)
 		if err != nil {
-			wrong, ok := errors.AsType[*requestError](err)
-			if !ok || answers[wrong.kind].action != actionFix {
+			wrong, ok := errors.AsType[*failure.Error](err)
+			if !ok || wrong.Kind.Action() != failure.Fix {
 				t.Errorf("an undocumented error: %T", err)
-			} else if leak := hostile.Leak(wrong.message); leak != "" {
-				t.Errorf("%q leaked into %s", leak, wrong.message)
+			} else if leak := hostile.Leak(wrong.Message); leak != "" {
+				t.Errorf("%q leaked into %s", leak, wrong.Message)
 			}
 			return
 		}

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"wechat-phone/functions/phone/failure"
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
@@ -710,8 +711,8 @@ func TestPanicIsInternalWhereverItHappens(t *testing.T) {
 		defer panics.Recover(&err)
 		panic(panicText)
 	}()
-	f := failureOf(unverifiedError{panicked})
-	if action := f.action(trail{codeSent: true, loggedIn: true}); f.kind != internal || action != actionLogin || !strings.Contains(f.reason, "TestPanicIsInternal") {
+	f := failure.Of(&failure.NoVerdict{Err: panicked})
+	if action := f.Action(failure.Progress{LoginCode: failure.Accepted}); f.Kind != failure.Internal || action != failure.Login || !strings.Contains(f.Reason, "TestPanicIsInternal") {
 		t.Errorf("%+v, %s", f, action)
 	}
 }

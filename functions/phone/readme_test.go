@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"wechat-phone/functions/phone/failure"
 )
 
 var readmes = []string{"README.md", "README.zh-CN.md"}
@@ -41,17 +43,17 @@ func TestReadmesTablesAreTheCodes(t *testing.T) {
 		text := readFile(t, name)
 		errors := rows(text, "[a-z_]+")
 		maps.DeleteFunc(errors, func(name string, _ []string) bool { return name == "error" || name == "code" || name == "iv" }) // of other tables
-		for kind, row := range answers {
+		for _, kind := range failure.Kinds() {
 			cells := errors[string(kind)]
-			if len(cells) != 3 || cells[0] != fmt.Sprint(row.status) || !strings.HasPrefix(cells[2], "`"+row.action+"`") {
-				t.Errorf("%s says of %s %v, and it is %d %s", name, kind, cells, row.status, row.action)
+			if len(cells) != 3 || cells[0] != fmt.Sprint(kind.Status()) || !strings.HasPrefix(cells[2], "`"+string(kind.Action())+"`") {
+				t.Errorf("%s says of %s %v, and it is %d %s", name, kind, cells, kind.Status(), kind.Action())
 			}
 		}
-		if len(errors) != len(answers) {
+		if len(errors) != len(failure.Kinds()) {
 			t.Errorf("%s has the errors %v", name, slices.Sorted(maps.Keys(errors)))
 		}
-		for _, action := range []string{actionLogin, actionTap, actionRetry, actionWait, actionFix, actionNone} {
-			if !regexp.MustCompile("`" + action + "`(（| \\()").MatchString(text) {
+		for _, action := range failure.Actions() {
+			if !regexp.MustCompile("`" + string(action) + "`(（| \\()").MatchString(text) {
 				t.Errorf("%s does not say what %s means", name, action)
 			}
 		}

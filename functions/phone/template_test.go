@@ -174,7 +174,7 @@ func TestRouteHandlerRuntimeAndBuildAgree(t *testing.T) {
 	}
 	events := function["Events"].(map[string]any)
 	route := events["Phone"].(map[string]any)["Properties"].(map[string]any)
-	if len(events) != 1 || route["Method"] != "POST" || route["Path"] != phonePath {
+	if len(events) != 1 || route["Method"] != "POST" || route["Path"] != "/phone" {
 		t.Errorf("routes: %v", events)
 	}
 	for _, architecture := range tm.section(t, "Parameters", "Architecture")["AllowedValues"].([]any) {
@@ -492,7 +492,7 @@ func checkTranslation(t *testing.T, name string, resources map[string]map[string
 
 // The stage and the deployed gateway have the same one route.
 func TestMakeStartHasTheDeployedRoute(t *testing.T) {
-	if start := dryRun(t, "start"); !strings.Contains(start, `-route "POST `+phonePath+`"`) {
+	if start := dryRun(t, "start"); !strings.Contains(start, `-route "POST /phone"`) {
 		t.Errorf("make start: %s", start)
 	}
 }

@@ -1,0 +1,100 @@
+// Package failure decides how failures are answered. Call [Of] with any error;
+// the [Failure] that it returns has the answer's status, action and message,
+// which depend on how far the request got ([Progress]). It does no I/O.
+package failure
+
+import (
+	"errors"
+
+	"wechat-phone/shared/appsecret"
+	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/panics"
+	"wechat-phone/shared/wechat"
+)
+
+// Error is a request that is wrong in itself. Its message is for the caller, and
+// repeats nothing of the request.
+type Error struct {
+	Kind    Kind
+	Message string // if empty, the kind's own
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Invalid returns an [*Error] of kind [InvalidRequest].
+func Invalid(message string) error { return &Error{InvalidRequest, message} }
+
+// NoVerdict wraps an error that kept WeChat from saying whether it sealed the
+// data. The failure is [Unavailable], whatever the error is.
+type NoVerdict struct{ Err error }
+
+func (e *NoVerdict) Error() string { return "no verdict: " + e.Err.Error() }
+
+// Unwrap returns the error that it wraps.
+func (e *NoVerdict) Unwrap() error { return e.Err }
+
+// Failure is a failed request.
+type Failure struct {
+	Kind    Kind
+	Reason  string // for the log only
+	message string // if empty, the kind's own
+}
+
+// Of returns the failure that err means. It knows the errors of every package
+// that a request goes through; any other is [Internal].
+func Of(err error) Failure {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return Failure{e.Kind, e.Message, e.Message}
+	}
+	if e, ok := errors.AsType[*panics.Error](err); ok {
+		return Failure{Kind: Internal, Reason: e.Error()}
+	}
+	if e, ok := errors.AsType[*NoVerdict](err); ok {
+		return Failure{Kind: Unavailable, Reason: Of(e.Err).Reason}
+	}
+	if e, ok := errors.AsType[*appsecret.Error](err); ok {
+		if e.Temporary {
+			return Failure{Kind: Unavailable, Reason: e.Error()}
+		}
+		return Failure{Kind: Misconfigured, Reason: e.Error()}
+	}
+	if e, ok := errors.AsType[*wechat.Error](err); ok {
+		kind := kindOfCall(e)
+		return Failure{kind, e.Error(), messages[e.API][kind]}
+	}
+	if e, ok := errors.AsType[*opendata.OpenError](err); ok {
+		return Failure{Kind: Undecryptable, Reason: string(e.Reason)}
+	}
+	return Failure{Kind: Internal, Reason: "an error of no known type"}
+}
+
+// Action returns what the mini-program should do. A code that was sent may be
+// spent, and one that WeChat has accepted is: no request with it may be sent
+// again.
+func (f Failure) Action(p Progress) Action {
+	if row := table[f.Kind]; !row.spent(p) {
+		return row.action
+	}
+	return p.startAgain()
+}
+
+// RetryAfter returns the seconds after which the same request may be sent again,
+// or "" if it may not.
+func (f Failure) RetryAfter(p Progress) string {
+	row := table[f.Kind]
+	if row.spent(p) {
+		return ""
+	}
+	return row.retryAfter
+}
+
+// Message returns the message for the mini-program's developer.
+func (f Failure) Message(p Progress) string {
+	switch {
+	case f.message != "":
+		return f.message
+	case f.Kind == Unavailable:
+		return table[f.Kind].message + "; " + p.used()
+	}
+	return table[f.Kind].message
+}

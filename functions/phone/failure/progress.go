@@ -1,0 +1,45 @@
+package failure
+
+// State says how far a code has got.
+type State int
+
+// The states, in order.
+const (
+	Absent   State = iota // the request has no such code
+	Unsent                // WeChat has not seen it
+	Sent                  // WeChat may have seen it, so it may be spent
+	Accepted              // WeChat has accepted it, so it is spent
+)
+
+// Progress says how far a request has got with WeChat.
+type Progress struct {
+	LoginCode State
+	PhoneCode State
+}
+
+func never(Progress) bool { return false }
+
+func loginAccepted(p Progress) bool { return p.LoginCode == Accepted }
+
+func phoneCodeSent(p Progress) bool { return p.PhoneCode >= Sent }
+
+func anyCodeSent(p Progress) bool { return p.LoginCode >= Sent || p.PhoneCode >= Sent }
+
+// startAgain returns the action that gets new codes.
+func (p Progress) startAgain() Action {
+	if p.PhoneCode == Absent {
+		return Login
+	}
+	return Tap
+}
+
+// used says which code is used, for a message.
+func (p Progress) used() string {
+	switch {
+	case loginAccepted(p):
+		return "the login code is used"
+	case p.PhoneCode == Absent:
+		return "the login code is not used"
+	}
+	return "no code is used"
+}

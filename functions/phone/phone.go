@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+
+	"wechat-phone/functions/phone/failure"
+	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/wechat"
+)
+
+// phoneRequest is the body of POST /phone, well formed, in one of two shapes: a
+// login code and sealed data, or a phone code with or without a login code.
+type phoneRequest struct {
+	code      string          // may be empty if there is a phoneCode
+	sealed    opendata.Sealed // if phoneCode is empty
+	phoneCode string
+}
+
+// readPhoneRequest checks everything that can be checked before anybody is
+// asked. Every error is a [*failure.Error].
+func readPhoneRequest(e event) (phoneRequest, error) {
+	f, err := readFields(e)
+	if err != nil {
+		return phoneRequest{}, err
+	}
+	sealed := f.EncryptedData.present || f.IV.present
+	if f.PhoneCode.present == sealed {
+		return phoneRequest{}, failure.Invalid("there must be either code, encryptedData and iv, or phoneCode, with or without code")
+	}
+	r := phoneRequest{code: f.Code.text, phoneCode: f.PhoneCode.text}
+	if sealed || f.Code.present {
+		if err := checkCode("code", r.code); err != nil {
+			return phoneRequest{}, err
+		}
+	}
+	if sealed {
+		r.sealed, err = opendata.Parse(f.EncryptedData.text, f.IV.text)
+		if err != nil {
+			return phoneRequest{}, failure.Invalid(err.Error())
+		}
+		return r, nil
+	}
+	return r, checkCode("phoneCode", r.phoneCode)
+}
+
+// progress returns where a request begins: it has sent none of its codes.
+func (r phoneRequest) progress() (p failure.Progress) {
+	if r.code != "" {
+		p.LoginCode = failure.Unsent
+	}
+	if r.phoneCode != "" {
+		p.PhoneCode = failure.Unsent
+	}
+	return p
+}
+
+// phoneAnswer is the body of a success.
+type phoneAnswer struct {
+	Phone   opendata.Phone `json:",embed"`
+	E164    string         `json:"e164"`
+	OpenID  string         `json:"openid,omitempty"` // if there was a login code
+	UnionID string         `json:"unionid,omitempty"`
+}
+
+// servePhone exchanges what the button gave for a verified phone number.
+func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, error) {
+	r, err := readPhoneRequest(e)
+	if err != nil {
+		return nil, err
+	}
+	rec.progress = r.progress()
+	app, err := h.secrets.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	x := &exchange{secrets: h.secrets, tokens: h.tokens, wechat: h.wechat, app: app, rec: rec}
+	if r.phoneCode != "" || h.verify {
+		if err := x.fetchToken(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var session wechat.Session
+	if r.code != "" {
+		if session, err = x.login(ctx, r.code); err != nil {
+			return nil, err
+		}
+	}
+	var phone opendata.Phone
+	if r.phoneCode != "" {
+		phone, err = x.exchangePhoneCode(ctx, r.phoneCode, session.OpenID)
+	} else {
+		phone, err = h.open(ctx, x, r.sealed, session.Key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return phoneAnswer{phone, phone.E164(), session.OpenID, session.UnionID}, nil
+}
+
+// open opens sealed data. If the function verifies, WeChat must confirm that it
+// sealed the data; no other failure says anything about the data.
+func (h *handler) open(ctx context.Context, x *exchange, sealed opendata.Sealed, key opendata.SessionKey) (opendata.Phone, error) {
+	rule := opendata.Rule{AppID: x.app.AppID, MaxAge: h.maxAge, Now: h.now()}
+	phone, err := opendata.OpenPhone(sealed, key, rule)
+	if err != nil || !h.verify {
+		return phone, err
+	}
+	err = x.verify(ctx, sealed)
+	switch {
+	case wechat.Disowns(err):
+		return phone, &opendata.OpenError{Reason: opendata.Unverified}
+	case err != nil:
+		return phone, &failure.NoVerdict{Err: err}
+	}
+	return phone, nil
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"wechat-phone/functions/phone/failure"
+	"wechat-phone/shared/panics"
+)
+
+// noStore is the cache-control of every answer that is for one caller.
+const noStore = "no-store"
+
+// route is what the function does at a path.
+type route struct {
+	method       string
+	cacheControl string // of its successes
+	serve        func(*handler, context.Context, event, *record) (any, error)
+}
+
+// routes has the function's routes, by path.
+var routes = map[string]route{
+	"/phone": {http.MethodPost, noStore, (*handler).servePhone},
+}
+
+// findRoute returns the route that e asks for. If the method is wrong, the
+// route comes with the error. Every error is a [*failure.Error].
+func findRoute(e event) (route, error) {
+	r, ok := routes[e.path()]
+	if !ok {
+		return r, &failure.Error{Kind: failure.NotFound}
+	}
+	if e.method() != r.method {
+		return r, &failure.Error{Kind: failure.MethodNotAllowed}
+	}
+	return r, nil
+}
+
+// dispatch serves an event of any kind and returns the answer's body. It turns a
+// panic into an error: otherwise the runtime would log the panic value and exit.
+func (h *handler) dispatch(ctx context.Context, raw []byte, rec *record) (body any, err error) {
+	defer panics.Recover(&err)
+	e, err := readEvent(raw)
+	if err != nil {
+		return nil, err
+	}
+	rec.route, err = findRoute(e)
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-margin))
+		defer cancel()
+	}
+	return rec.route.serve(h, ctx, e, rec)
+}
