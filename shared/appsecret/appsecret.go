@@ -46,24 +46,32 @@ type Error struct {
 
 func (e *Error) Error() string { return "appsecret: " + e.Reason }
 
-// Store holds the credentials of one secret. It is safe for concurrent use. Every
-// error that it returns is an *Error, but a panic's.
+// Store caches the credentials that a secret holds. It is safe for concurrent
+// use. Every error that it returns is an [*Error] unless it is a panic's.
 type Store struct {
 	api    SecretsManager
-	id     string
+	id     secretID
 	clock  flight.Clock
-	source *flight.Source[string, wechat.Credentials] // by id
+	source *flight.Source[secretID, wechat.Credentials]
 
 	mu       sync.Mutex
-	reread   *flight.Flight[string, wechat.Credentials] // the last one for Refresh
+	reread   *flight.Flight[secretID, wechat.Credentials] // the last one for Refresh
 	rereadAt time.Time
 }
 
+// secretID is the secret's name or ARN.
+type secretID string
+
+// Key implements [flight.Arg].
+func (id secretID) Key() string { return string(id) }
+
+// Equal implements [flight.Arg].
+func (id secretID) Equal(other secretID) bool { return id == other }
+
 // New returns a Store of the secret with that name or ARN. It does no I/O.
 func New(api SecretsManager, id string, now func() time.Time) *Store {
-	s := &Store{api: api, id: id, clock: now}
-	oneID := func(string, string) bool { return true }
-	s.source = flight.New(s.read, oneID, &Error{Temporary: true, Reason: "timeout"}, now)
+	s := &Store{api: api, id: secretID(id), clock: now}
+	s.source = flight.New(s.read, s.clock)
 	return s
 }
 
@@ -71,19 +79,20 @@ func New(api SecretsManager, id string, now func() time.Time) *Store {
 // seconds at most. Its failure is not remembered: the first request tries again.
 func (s *Store) Load() (wechat.Credentials, error) { return s.source.Load(s.id) }
 
-// Get returns the credentials. Where there are none yet they are fetched, once
-// for however many callers wait, and not within a second of a failure.
+// Get returns the credentials. If there are none yet it fetches them, but not
+// within a second of a failure. Concurrent callers share one fetch.
 func (s *Store) Get(ctx context.Context) (wechat.Credentials, error) {
-	return s.source.Get(ctx, s.id, func(wechat.Credentials) bool { return true })
+	got, err := s.source.Get(ctx, s.id, func(wechat.Credentials) bool { return true })
+	return got, timeout(ctx, err)
 }
 
 // Refresh returns the credentials to use instead of those that WeChat has
-// rejected. Where the Store has others by now, it gives them. Else it reads the
-// secret again, at most once in 30 seconds for the whole process, and until
-// then answers with what that reading gave: the same credentials, where the
-// secret has not changed, or its failure.
+// rejected. If the Store has others by now, it returns them. Otherwise it rereads
+// the secret, at most once in 30 seconds for the whole process. Until then it
+// returns what that reading gave: the same credentials, if the secret has not
+// changed, or its failure.
 func (s *Store) Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error) {
-	if current, ok := s.source.Current(); ok && !current.Equal(rejected) {
+	if current, ok := s.source.Current(s.id.Key()); ok && !current.Equal(rejected) {
 		return current, nil
 	}
 	s.mu.Lock()
@@ -92,11 +101,21 @@ func (s *Store) Refresh(ctx context.Context, rejected wechat.Credentials) (wecha
 	}
 	f := s.reread
 	s.mu.Unlock()
-	return f.Wait(ctx)
+	got, err := f.Wait(ctx)
+	return got, timeout(ctx, err)
+}
+
+// timeout returns err as an [*Error] if it is ctx's.
+func timeout(ctx context.Context, err error) error {
+	if err != nil && errors.Is(err, ctx.Err()) {
+		return &Error{Temporary: true, Reason: "timeout"}
+	}
+	return err
 }
 
 // read fetches the secret. Every error is an *Error.
-func (s *Store) read(ctx context.Context, id string) (wechat.Credentials, error) {
+func (s *Store) read(ctx context.Context, secret secretID) (wechat.Credentials, error) {
+	id := string(secret)
 	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
 	if err != nil {
 		return wechat.Credentials{}, classify(ctx, err)

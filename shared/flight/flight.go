@@ -1,5 +1,7 @@
-// Package flight fetches what many wait for: once, however many they are, and
-// in a process that Lambda may freeze at any moment.
+// Package flight caches values that are expensive to fetch, by key. Make a
+// [Source] and call [Source.Get]: concurrent callers share one fetch, a failure is
+// remembered for a second, and all of it holds in a process that Lambda may
+// freeze at any moment.
 package flight
 
 import (
@@ -14,15 +16,15 @@ const (
 	// Timeout bounds every fetch, and so every wait for one.
 	Timeout = 2 * time.Second
 
-	// What fails must not be asked for by every request.
+	// Without it, every request would repeat a fetch that fails.
 	failureKept = time.Second
 )
 
 // Clock tells the time. A monotonic reading may stand still while Lambda has
-// the process frozen, so only its wall time counts.
+// the process frozen, so only the wall time counts.
 type Clock func() time.Time
 
-// Now is the wall time.
+// Now returns the wall time.
 func (c Clock) Now() time.Time { return c().Round(0) }
 
 // Within reports whether less than d has passed since start.
@@ -31,139 +33,165 @@ func (c Clock) Within(start time.Time, d time.Duration) bool {
 	return elapsed >= 0 && elapsed < d
 }
 
-// Source gives values that a fetch by key gave. It keeps the last one, whatever
-// its key: callers that use several keys must know whose a value is. It is safe
-// for concurrent use.
-type Source[K, V any] struct {
-	fetch func(context.Context, K) (V, error)
-	same  func(K, K) bool
-	late  error
+// Arg is what a fetch is given. There is one value for each Key, so a key should
+// be small and should not change when credentials do. Args that are Equal share a
+// running fetch and a remembered failure.
+type Arg[A any] interface {
+	Key() string
+	Equal(A) bool
+}
+
+// Source fetches values and keeps the last one of each key. It is safe for
+// concurrent use.
+type Source[A Arg[A], V any] struct {
+	fetch func(context.Context, A) (V, error)
 	clock Clock
 
-	mu       sync.Mutex
-	current  *V            // nil until the first fetch that succeeded
-	running  *Flight[K, V] // nil while none runs
-	failed   *Flight[K, V] // the last one, where it failed
+	mu    sync.Mutex
+	slots map[string]*slot[A, V]
+}
+
+// slot is what a Source holds for one key.
+type slot[A, V any] struct {
+	value    *V            // nil until a fetch has succeeded
+	running  *Flight[A, V] // nil if none runs
+	failed   *Flight[A, V] // the last fetch, if it failed
 	failedAt time.Time
 }
 
-// Flight is one fetch, shared by all who wait for it.
-type Flight[K, V any] struct {
-	key   K
-	late  error
+// Flight is one fetch, shared by everyone who waits for it.
+type Flight[A, V any] struct {
+	arg   A
 	began time.Time
-	done  chan struct{} // closed when the two below stand
+	done  chan struct{} // closed when value and err are set
 	value V
 	err   error
 }
 
-// New returns a Source over fetch, which is given two seconds. same says which
-// keys are one; late is the error of those who gave up waiting.
-func New[K, V any](fetch func(context.Context, K) (V, error), same func(K, K) bool, late error, clock Clock) *Source[K, V] {
-	return &Source[K, V]{fetch: fetch, same: same, late: late, clock: clock}
+// New returns a Source that calls fetch with a deadline of [Timeout].
+func New[A Arg[A], V any](fetch func(context.Context, A) (V, error), clock Clock) *Source[A, V] {
+	return &Source[A, V]{fetch: fetch, clock: clock, slots: map[string]*slot[A, V]{}}
 }
 
-// Current returns the value that is kept.
-func (s *Source[K, V]) Current() (value V, ok bool) {
+// slot returns the slot of a key. The caller holds mu.
+func (s *Source[A, V]) slot(key string) *slot[A, V] {
+	if s.slots[key] == nil {
+		s.slots[key] = &slot[A, V]{}
+	}
+	return s.slots[key]
+}
+
+// Current returns the value that is kept for key.
+func (s *Source[A, V]) Current(key string) (value V, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current == nil {
-		return value, false
+	if kept := s.slot(key).value; kept != nil {
+		return *kept, true
 	}
-	return *s.current, true
+	return value, false
 }
 
-// Drop forgets the value that is kept, where it is one of those meant.
-func (s *Source[K, V]) Drop(meant func(V) bool) {
+// Drop forgets the value that is kept for key, if match reports true.
+func (s *Source[A, V]) Drop(key string, match func(V) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current != nil && meant(*s.current) {
-		s.current = nil
+	if one := s.slot(key); one.value != nil && match(*one.value) {
+		one.value = nil
 	}
 }
 
-// Get returns the value that is kept, where it is good. Else it fetches one,
-// once for however many callers wait, and not within a second of a failure.
-func (s *Source[K, V]) Get(ctx context.Context, key K, good func(V) bool) (V, error) {
+// Get returns the value that is kept for arg's key, if it is good. Otherwise it
+// fetches one, but not within a second of a failure with an equal arg. If ctx
+// ends first, it returns ctx.Err() and the fetch goes on.
+func (s *Source[A, V]) Get(ctx context.Context, arg A, good func(V) bool) (V, error) {
 	s.mu.Lock()
-	if s.current != nil && good(*s.current) {
+	one := s.slot(arg.Key())
+	if one.value != nil && good(*one.value) {
 		defer s.mu.Unlock()
-		return *s.current, nil
+		return *one.value, nil
 	}
-	if f := s.failed; f != nil && s.same(f.key, key) && s.clock.Within(s.failedAt, failureKept) {
+	if f := one.failed; f != nil && f.arg.Equal(arg) && s.clock.Within(one.failedAt, failureKept) {
 		defer s.mu.Unlock()
 		return f.value, f.err
 	}
-	f := s.join(key)
+	f := s.join(one, arg)
 	s.mu.Unlock()
 	return f.Wait(ctx)
 }
 
-// Load fetches ahead of the first request. Its failure is not remembered: the
+// Load fetches ahead of the first request. Its failure is not remembered, so the
 // first request tries again.
-func (s *Source[K, V]) Load(key K) (V, error) {
-	value, err := s.Fetch(key).Wait(context.Background()) // to its end, which else would be remembered
+func (s *Source[A, V]) Load(arg A) (V, error) {
+	// It waits until the fetch ends: an end after this would be remembered.
+	value, err := s.Fetch(arg).Wait(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = nil
+	s.slot(arg.Key()).failed = nil
 	return value, err
 }
 
-// Fetch joins the fetch that runs, or starts one.
-func (s *Source[K, V]) Fetch(key K) *Flight[K, V] {
+// Fetch joins the running fetch, or starts one.
+func (s *Source[A, V]) Fetch(arg A) *Flight[A, V] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.join(key)
+	return s.join(s.slot(arg.Key()), arg)
 }
 
 // join is Fetch for callers that hold mu.
 //
-// A fetch runs on its own time, not on that of the request that began it, since
-// others may wait for it too. So Lambda may freeze the process while one runs:
-// what is past its time then is left to itself, and its end says nothing of now.
-func (s *Source[K, V]) join(key K) *Flight[K, V] {
-	if f := s.running; f != nil && s.same(f.key, key) && s.clock.Within(f.began, Timeout) {
+// A fetch has its own deadline, not that of the request that started it, because
+// other requests may wait for it too. So Lambda may freeze the process while one
+// runs. A fetch past its deadline is no longer joined, and if it fails, that says
+// nothing about now.
+func (s *Source[A, V]) join(one *slot[A, V], arg A) *Flight[A, V] {
+	if f := one.running; f != nil && f.arg.Equal(arg) && s.clock.Within(f.began, Timeout) {
 		return f
 	}
-	f := &Flight[K, V]{key: key, late: s.late, began: s.clock.Now(), done: make(chan struct{})}
-	s.running = f
+	f := &Flight[A, V]{arg: arg, began: s.clock.Now(), done: make(chan struct{})}
+	one.running = f
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 		defer cancel()
-		f.value, f.err = s.recovered(ctx, key)
-
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if f.err == nil && (s.running == f || s.current == nil) {
-			s.current = &f.value
-		}
-		if s.running == f {
-			s.running, s.failed = nil, nil
-			if f.err != nil {
-				s.failed, s.failedAt = f, s.clock.Now()
-				if latest := f.began.Add(Timeout); s.failedAt.After(latest) {
-					s.failedAt = latest
-				}
-			}
-		}
-		close(f.done)
+		f.value, f.err = s.call(ctx, arg)
+		s.land(one, f)
 	}()
 	return f
 }
 
-// recovered is fetch with a panic turned into a *panics.Error: it would end the
-// process, since nobody else can recover it here.
-func (s *Source[K, V]) recovered(ctx context.Context, key K) (_ V, err error) {
+// call is fetch with a panic turned into a [*panics.Error]. Nobody else could
+// recover it here, and it would end the process.
+func (s *Source[A, V]) call(ctx context.Context, arg A) (_ V, err error) {
 	defer panics.Recover(&err)
-	return s.fetch(ctx, key)
+	return s.fetch(ctx, arg)
 }
 
-// Wait returns what the fetch gave, as soon as it has ended.
-func (f *Flight[K, V]) Wait(ctx context.Context) (value V, err error) {
+// land keeps what a fetch gave and wakes those who wait for it.
+func (s *Source[A, V]) land(one *slot[A, V], f *Flight[A, V]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer close(f.done)
+	latest := one.running == f
+	if f.err == nil && (latest || one.value == nil) {
+		one.value = &f.value
+	}
+	if !latest {
+		return
+	}
+	one.running, one.failed = nil, nil
+	if f.err != nil {
+		one.failed, one.failedAt = f, s.clock.Now()
+		if deadline := f.began.Add(Timeout); one.failedAt.After(deadline) {
+			one.failedAt = deadline
+		}
+	}
+}
+
+// Wait returns what the fetch gave. If ctx ends first, it returns ctx.Err().
+func (f *Flight[A, V]) Wait(ctx context.Context) (value V, err error) {
 	select {
 	case <-f.done:
 		return f.value, f.err
 	case <-ctx.Done():
-		return value, f.late
+		return value, ctx.Err()
 	}
 }

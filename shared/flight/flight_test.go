@@ -13,23 +13,33 @@ import (
 	"wechat-phone/shared/panics"
 )
 
-var (
-	errLate   = errors.New("late")
-	errBroken = errors.New("broken")
-)
+var errBroken = errors.New("broken")
 
-// server gives the values of its keys, or fails where it has none, after a while.
+// app is an Arg as a mini-program's credentials are: a secret that may change,
+// and a key that stays.
+type app struct{ id, secret string }
+
+func (a app) Key() string { return a.id }
+
+func (a app) Equal(other app) bool { return strings.EqualFold(a.id+a.secret, other.id+other.secret) }
+
+// server gives a value for each secret that it knows, after a while.
 type server struct {
 	values map[string]string
 	after  time.Duration
+	slow   string // a secret that takes twice as long
 	calls  atomic.Int32
 }
 
-func (s *server) fetch(ctx context.Context, key string) (string, error) {
+func (s *server) fetch(ctx context.Context, arg app) (string, error) {
 	s.calls.Add(1)
-	value, ok := s.values[key]
+	value, ok := s.values[arg.secret]
+	after := s.after
+	if arg.secret == s.slow {
+		after *= 2
+	}
 	select {
-	case <-time.After(s.after):
+	case <-time.After(after):
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
@@ -41,155 +51,203 @@ func (s *server) fetch(ctx context.Context, key string) (string, error) {
 
 func is(want string) func(string) bool { return func(value string) bool { return value == want } }
 
-func TestClockIsOfTheWall(t *testing.T) {
+// checkGet calls Get and compares its value and the number of fetches so far.
+func checkGet(t *testing.T, s *Source[app, string], api *server, arg app, good, want string, calls int32) {
+	t.Helper()
+	got, err := s.Get(t.Context(), arg, is(good))
+	if err != nil || got != want || api.calls.Load() != calls {
+		t.Errorf("Get(%v) = %q, %v after %d fetches, want %q after %d", arg, got, err, api.calls.Load(), want, calls)
+	}
+}
+
+// checkFailure calls Get, wants errBroken, and compares the number of fetches.
+func checkFailure(t *testing.T, s *Source[app, string], api *server, arg app, calls int32) {
+	t.Helper()
+	_, err := s.Get(t.Context(), arg, is(""))
+	if !errors.Is(err, errBroken) || api.calls.Load() != calls {
+		t.Errorf("Get(%v) = %v after %d fetches, want %v after %d", arg, err, api.calls.Load(), errBroken, calls)
+	}
+}
+
+func TestClockHasNoMonotonicReading(t *testing.T) {
 	if now := Clock(time.Now).Now().String(); strings.Contains(now, "m=") {
-		t.Errorf("%s has a monotonic part, which a freeze may stop", now)
+		t.Errorf("Now() = %s has a monotonic reading, which a freeze may stop", now)
 	}
 	now := time.Unix(1700000000, 0)
 	clock := Clock(func() time.Time { return now })
 	for passed, want := range map[time.Duration]bool{0: true, time.Second - 1: true, time.Second: false, -1: false} {
 		if got := clock.Within(now.Add(-passed), time.Second); got != want {
-			t.Errorf("%v of a second have passed: within is %v", passed, got)
+			t.Errorf("Within(1s) after %v = %v, want %v", passed, got, want)
 		}
 	}
 }
 
 func TestValueThatIsNotGoodIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := &server{values: map[string]string{"a": "1"}}
-		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
-		get := func(good, want string, calls int32) {
-			t.Helper()
-			if got, err := source.Get(t.Context(), "a", is(good)); err != nil || got != want || api.calls.Load() != calls {
-				t.Errorf("%q, %v, %d fetches, want %q, %d", got, err, api.calls.Load(), want, calls)
-			}
+		api := &server{values: map[string]string{"s": "1"}}
+		source, a := New(api.fetch, time.Now), app{"a", "s"}
+		checkGet(t, source, api, a, "1", "1", 1)
+		checkGet(t, source, api, a, "1", "1", 1)
+		checkGet(t, source, api, a, "2", "1", 2) // the best there is
+		api.values["s"] = "2"
+		checkGet(t, source, api, a, "2", "2", 3)
+		checkGet(t, source, api, a, "2", "2", 3)
+		source.Drop("a", is("1")) // not the value that is kept
+		source.Drop("b", is("2")) // not its key
+		checkGet(t, source, api, a, "2", "2", 3)
+		source.Drop("a", is("2"))
+		if kept, ok := source.Current("a"); ok {
+			t.Errorf("Current = %q after it was dropped, want none", kept)
 		}
-		get("1", "1", 1)
-		get("1", "1", 1)
-		get("2", "1", 2) // the best there is
-		api.values["a"] = "2"
-		get("2", "2", 3)
-		get("2", "2", 3)
-		source.Drop(is("1")) // which is not the one that is kept
-		get("2", "2", 3)
-		source.Drop(is("2"))
-		if _, ok := source.Current(); ok {
-			t.Error("a value that was dropped is kept")
-		}
-		get("2", "2", 4)
+		checkGet(t, source, api, a, "2", "2", 4)
 	})
 }
 
-// One who asks by another key must not get what came of the first: a fetch
-// under way, or its failure.
-func TestKeysShareNoFetchAndNoFailure(t *testing.T) {
+// Two mini-programs are asked for in turn. Neither may push the other's value
+// out, or hide its failure.
+func TestInterleavedKeysKeepTheirValuesAndFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &server{values: map[string]string{"s": "1", "t": "2"}}
+		source := New(api.fetch, time.Now)
+		good, other, bad := app{"a", "s"}, app{"b", "t"}, app{"c", "unknown"}
+		checkGet(t, source, api, good, "1", "1", 1)
+		checkGet(t, source, api, other, "2", "2", 2)
+		checkFailure(t, source, api, bad, 3)
+		for range 3 {
+			checkGet(t, source, api, good, "1", "1", 3)
+			checkGet(t, source, api, other, "2", "2", 3)
+			checkFailure(t, source, api, bad, 3)
+		}
+		for key, want := range map[string]string{"a": "1", "b": "2"} {
+			if kept, ok := source.Current(key); !ok || kept != want {
+				t.Errorf("Current(%s) = %q, %v, want %q", key, kept, ok, want)
+			}
+		}
+		if kept, ok := source.Current("c"); ok {
+			t.Errorf("Current of the key that fails = %q, want none", kept)
+		}
+	})
+}
+
+// Rotated credentials have the same key. They must not get what became of the
+// old ones: a running fetch, or its failure.
+func TestUnequalArgsShareNoFetchAndNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"good": "1"}, after: time.Second}
-		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
+		source := New(api.fetch, time.Now)
+		old, rotated := app{"a", "bad"}, app{"a", "good"}
 		var all sync.WaitGroup
 		for i := range 10 {
 			all.Go(func() {
-				if _, err := source.Get(t.Context(), []string{"bad", "BAD"}[i%2], is("1")); !errors.Is(err, errBroken) {
-					t.Errorf("by the bad key: %v", err)
+				arg := []app{old, {"a", "BAD"}}[i%2]
+				if _, err := source.Get(t.Context(), arg, is("1")); !errors.Is(err, errBroken) {
+					t.Errorf("Get with the old secret = %v, want %v", err, errBroken)
 				}
 			})
 		}
 		synctest.Wait()
 		for range 10 {
 			all.Go(func() {
-				if got, err := source.Get(t.Context(), "good", is("1")); err != nil || got != "1" {
-					t.Errorf("by the good key: %q, %v", got, err)
+				if got, err := source.Get(t.Context(), rotated, is("1")); err != nil || got != "1" {
+					t.Errorf("Get with the rotated secret = %q, %v, want 1", got, err)
 				}
 			})
 		}
 		all.Wait()
 		if calls := api.calls.Load(); calls != 2 {
-			t.Errorf("%d fetches", calls)
+			t.Errorf("%d fetches, want 2", calls)
 		}
-		source.Drop(is("1"))
-		if _, err := source.Get(t.Context(), "bad", is("1")); err == nil || api.calls.Load() != 3 {
-			t.Errorf("by the bad key: %d fetches, %v", api.calls.Load(), err)
-		}
-		if got, err := source.Get(t.Context(), "good", is("1")); err != nil || got != "1" || api.calls.Load() != 4 {
-			t.Errorf("right after the failure of the bad key: %q, %v, %d fetches", got, err, api.calls.Load())
-		}
+		source.Drop("a", is("1"))
+		checkFailure(t, source, api, old, 3)
+		checkGet(t, source, api, rotated, "1", "1", 4)
 	})
 }
 
-func TestOneWhoGivesUpIsLateAndTheFetchGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := &server{values: map[string]string{"a": "1"}, after: time.Second}
-		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		defer cancel()
-		if _, err := source.Get(ctx, "a", is("1")); !errors.Is(err, errLate) {
-			t.Errorf("after 300 ms: %v", err)
-		}
-		if got, err := source.Get(t.Context(), "a", is("1")); err != nil || got != "1" || api.calls.Load() != 1 {
-			t.Errorf("the next: %q, %v, %d fetches", got, err, api.calls.Load())
-		}
-	})
-}
-
-func TestFailureOfALoadIsNotRemembered(t *testing.T) {
+func TestFailureIsRememberedForOneSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{}}
-		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
-		if _, err := source.Load("a"); !errors.Is(err, errBroken) {
-			t.Error(err)
-		}
-		api.values["a"] = "1"
-		if got, err := source.Get(t.Context(), "a", is("1")); err != nil || got != "1" {
-			t.Errorf("right after: %q, %v", got, err)
-		}
+		source, a := New(api.fetch, time.Now), app{"a", "s"}
+		checkFailure(t, source, api, a, 1)
+		time.Sleep(failureKept - 1)
+		checkFailure(t, source, api, a, 1)
+		time.Sleep(1)
+		checkFailure(t, source, api, a, 2)
 	})
 }
 
-func TestFetchThatAnotherHasOvertakenIsKeptWhereNothingElseIs(t *testing.T) {
+func TestCallerThatGivesUpLeavesTheFetchRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := &server{values: map[string]string{"a": "1"}, after: time.Second}
-		source := New(api.fetch, strings.EqualFold, errLate, time.Now)
-		first := source.Fetch("a")
-		time.Sleep(500 * time.Millisecond)
-		second := source.Fetch("bad")
-		if got, err := first.Wait(t.Context()); err != nil || got != "1" {
-			t.Errorf("the first: %q, %v", got, err)
+		api := &server{values: map[string]string{"s": "1"}, after: time.Second}
+		source, a := New(api.fetch, time.Now), app{"a", "s"}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if _, err := source.Get(ctx, a, is("1")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Get with 300 ms = %v, want %v", err, context.DeadlineExceeded)
 		}
-		if _, err := second.Wait(t.Context()); !errors.Is(err, errBroken) {
-			t.Errorf("the second: %v", err)
+		checkGet(t, source, api, a, "1", "1", 1)
+	})
+}
+
+func TestFailureOfLoadIsNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &server{values: map[string]string{}}
+		source, a := New(api.fetch, time.Now), app{"a", "s"}
+		if _, err := source.Load(a); !errors.Is(err, errBroken) {
+			t.Errorf("Load = %v, want %v", err, errBroken)
 		}
-		if kept, ok := source.Current(); !ok || kept != "1" {
-			t.Errorf("kept is %q, %v", kept, ok)
+		api.values["s"] = "1"
+		checkGet(t, source, api, a, "1", "1", 2)
+	})
+}
+
+func TestOvertakenFetchIsKeptOnlyIfNothingElseIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for secondSecret, want := range map[string]string{"bad": "1", "new": "2"} {
+			api := &server{values: map[string]string{"old": "1", "new": "2"}, after: 500 * time.Millisecond, slow: "old"}
+			source := New(api.fetch, time.Now)
+			first := source.Fetch(app{"a", "old"})
+			time.Sleep(100 * time.Millisecond)
+			second := source.Fetch(app{"a", secondSecret})
+			if _, err := second.Wait(t.Context()); (err == nil) != (secondSecret == "new") {
+				t.Errorf("the second fetch, with %s: %v", secondSecret, err)
+			}
+			if got, err := first.Wait(t.Context()); err != nil || got != "1" {
+				t.Errorf("the first fetch = %q, %v, want 1", got, err)
+			}
+			if kept, ok := source.Current("a"); !ok || kept != want {
+				t.Errorf("Current = %q, %v after a second fetch with %s, want %q", kept, ok, secondSecret, want)
+			}
 		}
 	})
 }
 
-// A panic in a fetch is nobody's to recover: it would end the process, and with
-// it what the others do.
+// Nobody else could recover a panic in a fetch: it would end the process.
 func TestPanicInAFetchIsTheErrorOfAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panicking := true
-		source := New(func(context.Context, string) (string, error) {
+		source := New(func(context.Context, app) (string, error) {
 			time.Sleep(time.Second)
 			if panicking {
 				panic("canary")
 			}
 			return "1", nil
-		}, strings.EqualFold, errLate, time.Now)
+		}, time.Now)
+		a := app{"a", "s"}
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
-				_, err := source.Get(t.Context(), "a", is("1"))
-				if _, ok := errors.AsType[*panics.Error](err); !ok || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "flight.TestPanicInAFetch") {
-					t.Errorf("a panic gave %v", err)
+				_, err := source.Get(t.Context(), a, is("1"))
+				_, ok := errors.AsType[*panics.Error](err)
+				if !ok || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "flight.TestPanicInAFetch") {
+					t.Errorf("Get = %v, want a panics.Error that names this test and not the panic's text", err)
 				}
 			})
 		}
 		all.Wait()
 		panicking = false
 		time.Sleep(failureKept)
-		if got, err := source.Get(t.Context(), "a", is("1")); got != "1" || err != nil {
-			t.Errorf("after a panic: %q, %v", got, err)
+		if got, err := source.Get(t.Context(), a, is("1")); got != "1" || err != nil {
+			t.Errorf("Get after the panic = %q, %v, want 1", got, err)
 		}
 	})
 }

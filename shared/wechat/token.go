@@ -2,6 +2,7 @@ package wechat
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"wechat-phone/shared/flight"
@@ -50,13 +51,12 @@ func (a tokenAnswer) token(appID string) (AccessToken, time.Duration, error) {
 	return AccessToken{redacted.New(a.AccessToken), appID}, life, nil
 }
 
-// spare is the last part of a token's life, in which it is no longer used: for
-// clocks, and for calls that are on their way.
+// spare is the last part of a token's life, in which it is no longer used. It
+// allows for clocks that differ and for calls that are under way.
 const spare = 2 * time.Minute
 
-// Tokens is where a process has its access token from. It keeps one for as long
-// as it works, and fetches it once however many wait. It is safe for concurrent
-// use.
+// Tokens caches the access token of each mini-program. Concurrent callers share
+// one fetch. It is safe for concurrent use.
 type Tokens struct {
 	client *Client
 	clock  flight.Clock
@@ -71,7 +71,7 @@ type token struct {
 // NewTokens returns a Tokens. It does no I/O.
 func NewTokens(c *Client, now func() time.Time) *Tokens {
 	t := &Tokens{client: c, clock: now}
-	t.source = flight.New(t.fetch, Credentials.Equal, &Error{API: TokenAPI, Kind: TimedOut, Reason: "timeout"}, now)
+	t.source = flight.New(t.fetch, t.clock)
 	return t
 }
 
@@ -82,25 +82,25 @@ func (t *Tokens) fetch(ctx context.Context, app Credentials) (token, error) {
 }
 
 // Load fetches the token at start, ahead of the first request, and takes two
-// seconds at most. Its failure is not remembered. Every error is an *Error, but
-// a panic's.
+// seconds at most. Its failure is not remembered. Every error is an [*Error]
+// unless it is a panic's.
 func (t *Tokens) Load(app Credentials) error {
 	_, err := t.source.Load(app)
 	return err
 }
 
-// Get returns the token of the mini-program that app is for. Where none is kept
-// it is fetched, once for however many callers wait, and not within a second of
-// a failure with the same credentials. Every error is an *Error, but a panic's.
+// Get returns the token of app's mini-program. If none is cached it fetches one,
+// but not within a second of a failure with the same credentials. Every error is
+// an [*Error] unless it is a panic's.
 func (t *Tokens) Get(ctx context.Context, app Credentials) (AccessToken, error) {
-	got, err := t.source.Get(ctx, app, func(kept token) bool {
-		return kept.AppID == app.AppID && t.clock.Now().Before(kept.until)
-	})
+	got, err := t.source.Get(ctx, app, func(kept token) bool { return t.clock.Now().Before(kept.until) })
+	if err != nil && errors.Is(err, ctx.Err()) {
+		err = &Error{API: TokenAPI, Kind: TimedOut, Reason: "timeout"}
+	}
 	return got.AccessToken, err
 }
 
-// Drop forgets a token that WeChat has rejected. One that has been fetched
-// since is kept.
+// Drop forgets a token that WeChat has rejected. A newer one is kept.
 func (t *Tokens) Drop(rejected AccessToken) {
-	t.source.Drop(func(kept token) bool { return kept.Equal(rejected.Value) })
+	t.source.Drop(rejected.AppID, func(kept token) bool { return kept.Equal(rejected.Value) })
 }

@@ -32,6 +32,9 @@ type Credentials struct {
 	Secret AppSecret
 }
 
+// Key returns the appid, which stays when the secret is rotated.
+func (c Credentials) Key() string { return c.AppID }
+
 // Equal reports whether both are the same.
 func (c Credentials) Equal(other Credentials) bool {
 	return c.AppID == other.AppID && c.Secret.Equal(other.Secret.Value)
