@@ -9,6 +9,7 @@ type settings struct {
 	timeout         time.Duration // WECHAT_TIMEOUT
 	watermarkMaxAge time.Duration // WATERMARK_MAX_AGE
 	verify          bool          // VERIFY_ENCRYPTED_DATA
+	requireLogin    bool          // REQUIRE_LOGIN_CODE
 }
 
 // variableError names a variable that is wrong. It does not repeat the value.
@@ -45,12 +46,21 @@ func readConfig(getenv func(string) string) (settings, error) {
 		}
 		c.watermarkMaxAge = age
 	}
-	switch getenv("VERIFY_ENCRYPTED_DATA") {
-	case "", "off":
-	case "on":
-		c.verify = true
-	default:
-		return c, &variableError{"VERIFY_ENCRYPTED_DATA", "must be on or off"}
+	var err error
+	if c.verify, err = readSwitch(getenv, "VERIFY_ENCRYPTED_DATA"); err != nil {
+		return c, err
 	}
-	return c, nil
+	c.requireLogin, err = readSwitch(getenv, "REQUIRE_LOGIN_CODE")
+	return c, err
+}
+
+// readSwitch reads a variable that is on or off. The default is off.
+func readSwitch(getenv func(string) string, name string) (on bool, _ error) {
+	switch getenv(name) {
+	case "", "off":
+		return false, nil
+	case "on":
+		return true, nil
+	}
+	return false, &variableError{name, "must be on or off"}
 }

@@ -25,8 +25,11 @@ type handler struct {
 	timeout time.Duration // of an exchange with WeChat
 	maxAge  time.Duration // of a watermark; 0 for any
 	verify  bool          // ask WeChat whether it sealed what was opened
-	now     func() time.Time
-	log     *slog.Logger
+
+	requireLogin bool // refuse a phone code without a login code
+
+	now func() time.Time
+	log *slog.Logger
 
 	warm atomic.Bool // the process has served a request
 }

@@ -85,7 +85,8 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	}
 	return &handler{
 		secrets: store, tokens: tokens, wechat: client,
-		timeout: c.timeout, maxAge: c.watermarkMaxAge, verify: c.verify, now: time.Now, log: logger,
+		timeout: c.timeout, maxAge: c.watermarkMaxAge, verify: c.verify, requireLogin: c.requireLogin,
+		now: time.Now, log: logger,
 	}, nil
 }
 

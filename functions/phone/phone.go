@@ -17,17 +17,22 @@ type phoneRequest struct {
 }
 
 // readPhoneRequest checks everything that can be checked before anybody is
-// asked. Every error is a [*failure.Error].
-func readPhoneRequest(e event) (phoneRequest, error) {
+// asked. If requireLogin is true, a phone code alone is refused. Every error is a
+// [*failure.Error].
+func readPhoneRequest(e event, requireLogin bool) (phoneRequest, error) {
 	f, err := readFields(e)
 	if err != nil {
 		return phoneRequest{}, err
 	}
 	sealed := f.EncryptedData.present || f.IV.present
 	if f.PhoneCode.present == sealed {
-		return phoneRequest{}, failure.Invalid("there must be either code, encryptedData and iv, or phoneCode, with or without code")
+		return phoneRequest{}, failure.Invalid(
+			"the body must have either code, encryptedData and iv, or phoneCode with or without code")
 	}
 	r := phoneRequest{code: f.Code.text, phoneCode: f.PhoneCode.text}
+	if requireLogin && !f.Code.present {
+		return phoneRequest{}, failure.Invalid("code is missing: this function accepts a phoneCode only with a login code")
+	}
 	if sealed || f.Code.present {
 		if err := checkCode("code", r.code); err != nil {
 			return phoneRequest{}, err
@@ -57,14 +62,14 @@ func (r phoneRequest) progress() (p failure.Progress) {
 // phoneAnswer is the body of a success.
 type phoneAnswer struct {
 	Phone   opendata.Phone `json:",embed"`
-	E164    string         `json:"e164"`
+	E164    string         `json:"e164,omitempty"`   // if it is certain
 	OpenID  string         `json:"openid,omitempty"` // if there was a login code
 	UnionID string         `json:"unionid,omitempty"`
 }
 
 // servePhone exchanges what the button gave for a verified phone number.
 func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, error) {
-	r, err := readPhoneRequest(e)
+	r, err := readPhoneRequest(e, h.requireLogin)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +106,9 @@ func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, er
 
 // open opens sealed data. If the function verifies, WeChat must confirm that it
 // sealed the data; no other failure says anything about the data.
-func (h *handler) open(ctx context.Context, x *exchange, sealed opendata.Sealed, key opendata.SessionKey) (opendata.Phone, error) {
+func (h *handler) open(
+	ctx context.Context, x *exchange, sealed opendata.Sealed, key opendata.SessionKey,
+) (opendata.Phone, error) {
 	rule := opendata.Rule{AppID: x.app.AppID, MaxAge: h.maxAge, Now: h.now()}
 	phone, err := opendata.OpenPhone(sealed, key, rule)
 	if err != nil || !h.verify {

@@ -85,11 +85,11 @@ var errReference = errors.New("refused")
 // with the same code; but names that occur twice version 1 of encoding/json has no
 // way to refuse.
 func reference(p payload, key []byte) (n numbers, _ error) {
-	data, err := decodeBase64(nil, p.data)
+	data, err := decodeBase64(nil, p.data, dataSize)
 	if err != nil || len(data) < minSealed || len(data) > maxSealed || len(data)%blockSize != 0 {
 		return n, errReference
 	}
-	vector, err := decodeBase64(nil, p.iv)
+	vector, err := decodeBase64(nil, p.iv, ivSize)
 	if err != nil || len(vector) != blockSize {
 		return n, errReference
 	}

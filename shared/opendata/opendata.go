@@ -74,28 +74,33 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 
 // Parse reads encryptedData (base64 of 32 to 4096 bytes, a multiple of 16) and
-// iv (base64 of exactly 16 bytes). Every error is a *FieldError.
+// iv (base64 of exactly 16 bytes). It undoes accidents of transport that leave
+// one reading only. Every error is a [*FieldError].
 func Parse(encryptedData, iv string) (Sealed, error) {
 	var s Sealed
-	data, err := decodeBase64(nil, encryptedData)
+	data, err := decodeBase64(nil, encryptedData, dataSize)
 	if err != nil {
 		return s, &FieldError{"encryptedData", err.Error()}
 	}
-	if len(data) < minSealed || len(data) > maxSealed || len(data)%blockSize != 0 {
+	if !dataSize(len(data)) {
 		return s, &FieldError{"encryptedData", "must be base64 of 32 to 4096 bytes, a multiple of 16"}
 	}
 	var room [blockSize]byte
-	vector, err := decodeBase64(room[:0], iv)
+	vector, err := decodeBase64(room[:0], iv, ivSize)
 	if err != nil {
 		return s, &FieldError{"iv", err.Error()}
 	}
-	if len(vector) != blockSize {
+	if !ivSize(len(vector)) {
 		return s, &FieldError{"iv", "must be base64 of exactly 16 bytes"}
 	}
 	s.data = data
 	copy(s.iv[:], vector)
 	return s, nil
 }
+
+func dataSize(n int) bool { return n >= minSealed && n <= maxSealed && n%blockSize == 0 }
+
+func ivSize(n int) bool { return n == blockSize }
 
 // Hash is what WeChat knows the data by: the SHA-256 in hex of its base64 text,
 // and not of its bytes. WeChat's page says "SHA-256 of the encrypted data" only;
@@ -110,19 +115,40 @@ func (s Sealed) Hash() string {
 var (
 	errBase64    = errors.New("is not base64 of the standard alphabet")
 	strictBase64 = base64.RawStdEncoding.Strict()
+
+	// What encodeURIComponent and line breaks do to base64.
+	repairs = strings.NewReplacer("%2B", "+", "%2b", "+", "%2F", "/", "%2f", "/", "%3D", "=", "%3d", "=",
+		"\r", "", "\n", "", "\t", "")
 )
 
-// decodeBase64 appends what text stands for. It is strict but for the two
-// accidents of transport that leave one reading only: a form or query decoder
-// made spaces of plus signs, and padding got lost.
-func decodeBase64(to []byte, text string) ([]byte, error) {
+// decodeBase64 appends what text stands for. A space is a plus sign that a form
+// or query decoder replaced, unless only the text without its outer spaces has a
+// permitted size.
+func decodeBase64(to []byte, text string, permitted func(int) bool) ([]byte, error) {
 	if text == "" {
 		return nil, errors.New("is missing or empty")
 	}
-	text = strings.ReplaceAll(text, " ", "+")
+	if strings.ContainsAny(text, "%\r\n\t") {
+		text = repairs.Replace(text)
+	}
+	data, err := decodeStrictly(to, strings.ReplaceAll(text, " ", "+"))
+	if err == nil && permitted(len(data)) {
+		return data, nil
+	}
+	if inner := strings.Trim(text, " "); inner != text {
+		bare, err := decodeStrictly(to, strings.ReplaceAll(inner, " ", "+"))
+		if err == nil && permitted(len(bare)) {
+			return bare, nil
+		}
+	}
+	return data, err
+}
+
+// decodeStrictly appends what base64 stands for. Its padding may be missing, but
+// not be too much, and the unused bits must be zero.
+func decodeStrictly(to []byte, text string) ([]byte, error) {
 	bare := strings.TrimRight(text, "=")
-	// The decoder skips line ends, and without padding it cannot count it.
-	if strings.Contains(bare, "\r") || strings.Contains(bare, "\n") || len(text)-len(bare) > (4-len(bare)%4)%4 {
+	if len(text)-len(bare) > (4-len(bare)%4)%4 {
 		return nil, errBase64
 	}
 	data, err := strictBase64.AppendDecode(to, []byte(bare))

@@ -8,6 +8,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -63,20 +64,46 @@ func reason(err error) Reason {
 	return ""
 }
 
-func TestParseTakesBase64AndRepairsTwoAccidentsOfTransport(t *testing.T) {
-	// 0xfb gives plus signs; 32, 48 and 64 bytes give two, none and one of the padding.
+func TestParseRepairsAccidentsOfTransport(t *testing.T) {
+	// 0xfb and 0xff give plus signs and slashes; 32, 48 and 64 bytes give two, none
+	// and one of the padding.
 	for _, size := range []int{32, 48, 64, 160, 4096} {
-		text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb}, size))
+		text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb, 0xff}, size/2))
+		bare := strings.TrimRight(text, "=")
 		for name, sent := range map[string]string{
-			"standard":            text,
-			"spaces for pluses":   strings.ReplaceAll(text, "+", " "),
-			"without padding":     strings.TrimRight(text, "="),
-			"half of the padding": strings.TrimSuffix(text, "="),
+			"standard":                    text,
+			"spaces for pluses":           strings.ReplaceAll(text, "+", " "),
+			"without padding":             bare,
+			"half of the padding":         strings.TrimSuffix(text, "="),
+			"percent-encoded":             url.QueryEscape(text),
+			"percent-encoded, lower case": strings.NewReplacer("+", "%2b", "/", "%2f", "=", "%3d").Replace(text),
+			"only its pluses encoded":     strings.ReplaceAll(text, "+", "%2B"),
+			"lines of 76":                 text[:40] + "\r\n" + text[40:] + "\n",
+			"tabs":                        "\t" + text[:40] + "\t" + text[40:],
+			"a space before it":           " " + text,
+			"a space after it":            text + " ",
+			"spaces around it":            "  " + bare + " ",
 		} {
 			s, err := Parse(sent, base64.StdEncoding.EncodeToString(iv))
 			if err != nil || len(s.data) != size || s.data[0] != 0xfb || !bytes.Equal(s.iv[:], iv) {
-				t.Errorf("%d bytes, %s: %d bytes, %v", size, name, len(s.data), err)
+				t.Errorf("%d bytes, %s: got %d bytes, %v", size, name, len(s.data), err)
 			}
+		}
+	}
+}
+
+// A form turns a plus sign into a space, so an outer space is one if the value
+// has a permitted length with it.
+func TestOuterSpaceIsAPlusSignIfTheLengthSaysSo(t *testing.T) {
+	for _, raw := range [][]byte{
+		append([]byte{0xf8}, bytes.Repeat([]byte{7}, 15)...), // its base64 begins with a plus sign
+		append(bytes.Repeat([]byte{7}, 47), 0xfe)[32:],
+	} {
+		text := base64.StdEncoding.EncodeToString(raw)
+		data := base64.StdEncoding.EncodeToString(append(make([]byte, 45), 0, 0, 0x3e)) // ends in a plus sign
+		s, err := Parse(strings.ReplaceAll(data, "+", " "), strings.ReplaceAll(text, "+", " "))
+		if err != nil || s.data[47] != 0x3e || !bytes.Equal(s.iv[:], raw) {
+			t.Errorf("iv %q, data %q: got %v, %x, %x", text, data, err, s.iv, s.data)
 		}
 	}
 }
@@ -92,8 +119,14 @@ func refusedFields() []refusedField {
 		{"33 bytes", encode(33), goodIV, "encryptedData"},
 		{"4112 bytes", encode(4112), goodIV, "encryptedData"},
 		{"URL alphabet", strings.ReplaceAll(good, "+", "-"), goodIV, "encryptedData"},
-		{"a line end", good[:76] + "\n" + good[76:], goodIV, "encryptedData"},
-		{"a carriage return at the end", good + "\r", goodIV, "encryptedData"},
+		{"percent-encoded twice", strings.ReplaceAll(good, "+", "%252B"), goodIV, "encryptedData"},
+		{"another character percent-encoded", strings.Replace(good, "v", "%76", 1), goodIV, "encryptedData"},
+		{"a percent sign alone", good[:10] + "%" + good[10:], goodIV, "encryptedData"},
+		{"a form feed", good[:10] + "\f" + good[10:], goodIV, "encryptedData"},
+		{"a no-break space", good + "\u00a0", goodIV, "encryptedData"},
+		{"two outer spaces, one of them a plus sign", " " + good[1:] + " ", goodIV, "encryptedData"},
+		{"line breaks only", "\r\n", goodIV, "encryptedData"},
+		{"spaces only", "   ", goodIV, "encryptedData"},
 		{"too much padding", encode(48) + "=", goodIV, "encryptedData"},
 		{"three equals signs", strings.TrimRight(good, "=") + "===", goodIV, "encryptedData"},
 		{"padding in the middle", encode(32) + encode(32), goodIV, "encryptedData"},
@@ -194,18 +227,43 @@ func TestOpenPhoneGivesWhatWeChatSealed(t *testing.T) {
 	}
 }
 
-func TestE164IsInDigitsAlone(t *testing.T) {
-	for _, test := range []struct {
+func TestE164IsGivenOnlyIfCertain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
 		phone Phone
 		want  string
 	}{
-		{Phone{"13580006666", "13580006666", "86"}, "+8613580006666"},
-		{Phone{"+85291234567", "91234567", "852"}, "+85291234567"},
-		{Phone{"+852 9123-4567", "9123-4567", "852"}, "+85291234567"},
-		{Phone{"+1 202 555 0100", "202 555 0100", "1"}, "+12025550100"},
+		{"mainland", Phone{"13580006666", "13580006666", "86"}, "+8613580006666"},
+		{"mainland with its country code", Phone{"+8613580006666", "13580006666", "86"}, "+8613580006666"},
+		{"abroad", Phone{"+85291234567", "91234567", "852"}, "+85291234567"},
+		{"abroad without the plus sign", Phone{"85291234567", "91234567", "852"}, "+85291234567"},
+		{"hyphens", Phone{"+852 9123-4567", "9123-4567", "852"}, "+85291234567"},
+		{"spaces", Phone{"+1 202 555 0100", "202 555 0100", "1"}, "+12025550100"},
+		{"fifteen digits", Phone{"+852123456789012", "123456789012", "852"}, "+852123456789012"},
+
+		{"sixteen digits", Phone{"+8521234567890123", "1234567890123", "852"}, ""},
+		{"a bare mainland number with another country", Phone{"13580006666", "13580006666", "852"}, ""},
+		{"a bare number abroad", Phone{"91234567", "91234567", "852"}, ""},
+		{"two zeros before the country code", Phone{"0085291234567", "91234567", "852"}, ""},
+		{"the country code in the pure number", Phone{"+85291234567", "85291234567", "852"}, ""},
+		{"a plus sign in the country code", Phone{"+85291234567", "91234567", "+852"}, ""},
+		{"a country code that begins with 0", Phone{"01291234567", "91234567", "012"}, ""},
+		{"a country code of four digits", Phone{"123491234567", "91234567", "1234"}, ""},
+		{"a country code with a fraction", Phone{"86.513580006666", "13580006666", "86.5"}, ""},
+		{"no country code", Phone{"13580006666", "13580006666", ""}, ""},
+		{"no number", Phone{"", "", "86"}, ""},
+		{"no pure number", Phone{"13580006666", "", "86"}, ""},
+		{"only a country code", Phone{"86", "", "86"}, ""},
+		{"no full number", Phone{"", "13580006666", "86"}, ""},
+		{"two numbers", Phone{"13580006666", "13580006667", "86"}, ""},
+		{"a mainland landline", Phone{"01012345678", "01012345678", "86"}, ""},
+		{"twelve digits for the mainland", Phone{"135800066661", "135800066661", "86"}, ""},
+		{"ten digits for the mainland", Phone{"1358000666", "1358000666", "86"}, ""},
+		{"two plus signs", Phone{"++85291234567", "91234567", "852"}, ""},
+		{"letters", Phone{"1358000666x", "1358000666x", "86"}, ""},
 	} {
-		if got := test.phone.E164(); got != test.want || test.phone.Check() != nil {
-			t.Errorf("%+v: %s, want %s", test.phone, got, test.want)
+		if got := tt.phone.E164(); got != tt.want {
+			t.Errorf("%s: E164 of %+v = %q, want %q", tt.name, tt.phone, got, tt.want)
 		}
 	}
 }
@@ -374,10 +432,14 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		// What is taken has one reading: it is what the standard encoder writes, but for the two repairs.
+		// What is taken has one reading: except for the repairs, it is what the
+		// standard encoder writes.
 		want := strings.TrimRight(base64.StdEncoding.EncodeToString(s.data), "=")
-		if strings.TrimRight(strings.ReplaceAll(data, " ", "+"), "=") != want {
-			t.Errorf("%q was read as %q", data, want)
+		repaired := repairs.Replace(data)
+		inner := strings.Trim(repaired, " ")
+		got := strings.TrimRight(strings.ReplaceAll(repaired, " ", "+"), "=")
+		if got != want && strings.TrimRight(strings.ReplaceAll(inner, " ", "+"), "=") != want {
+			t.Errorf("Parse(%q) read %q", data, want)
 		}
 	})
 }

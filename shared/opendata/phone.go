@@ -58,10 +58,10 @@ func OpenPhone(s Sealed, key SessionKey, rule Rule) (Phone, error) {
 	return phone, nil
 }
 
-// Check uses the redundancy of the three fields, the only integrity check
-// beside the watermark: the digits of phoneNumber are those of
-// purePhoneNumber, with the country code or nothing before them. Every error is an
-// *OpenError.
+// Check uses the redundancy of the three fields, which is the only integrity
+// check beside the watermark: the digits of phoneNumber are those of
+// purePhoneNumber, after the country code or nothing. Every error is an
+// [*OpenError].
 func (p Phone) Check() error {
 	if p.PhoneNumber == "" || p.PurePhoneNumber == "" || p.CountryCode == "" {
 		return &OpenError{PhoneMissing}
@@ -74,9 +74,23 @@ func (p Phone) Check() error {
 	return nil
 }
 
-// E164 writes a number that Check has found sound as ITU-T E.164 has it: a plus
-// sign, the country code and the number, in digits alone.
-func (p Phone) E164() string { return "+" + string(p.CountryCode) + digits(p.PurePhoneNumber) }
+// maxDigits is how many digits a number has at most (ITU-T E.164, section 6).
+const maxDigits = 15
+
+// E164 returns the number as ITU-T E.164 writes it, a plus sign and digits, or ""
+// if the three fields leave a doubt. Mainland China's numbers are the only ones
+// that WeChat gives without their country code.
+func (p Phone) E164() string {
+	country, pure, full := string(p.CountryCode), digits(p.PurePhoneNumber), digits(p.PhoneNumber)
+	if country == "" || len(country) > 3 || country[0] == '0' || !onlyDigits(country) {
+		return ""
+	}
+	mainland := country == "86" && full == pure && len(pure) == 11 && pure[0] == '1'
+	if pure == "" || len(country)+len(pure) > maxDigits || full != country+pure && !mainland {
+		return ""
+	}
+	return "+" + country + pure
+}
 
 func onlyDigits(text string) bool {
 	for _, c := range []byte(text) {
@@ -89,8 +103,8 @@ func onlyDigits(text string) bool {
 
 var separators = strings.NewReplacer(" ", "", "-", "")
 
-// digits returns the digits of a phone number, or "" where it holds anything
-// but digits, spaces and hyphens behind at most one plus sign.
+// digits returns the digits of a phone number, or "" if it holds anything
+// but digits, spaces and hyphens after at most one plus sign.
 func digits(number string) string {
 	number = strings.TrimPrefix(number, "+")
 	if onlyDigits(number) { // as nearly all are

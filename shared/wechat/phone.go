@@ -36,18 +36,23 @@ type phoneAnswer struct {
 	} `json:"phone_info"`
 }
 
-// phone checks what is checked of sealed numbers too. Here it came from WeChat
-// itself, so what is wrong is WeChat's answer.
+// phone checks that the answer is this request's: a number, and a watermark of
+// this mini-program. It returns the number as WeChat sent it even if its fields
+// disagree, because the tap has been paid for.
 func (a phoneAnswer) phone(appID string) (opendata.Phone, error) {
-	err := a.Info.Phone.Check()
-	if err == nil && a.Info.Watermark.AppID != appID {
-		err = &opendata.OpenError{Reason: opendata.WatermarkForeign}
-	}
-	if err != nil {
-		wrong, _ := errors.AsType[*opendata.OpenError](err) // Check has no other
-		return opendata.Phone{}, &Error{API: PhoneAPI, Kind: Malformed, Reason: string(wrong.Reason)}
+	switch {
+	case a.Info.Watermark.AppID == "":
+		return opendata.Phone{}, malformedPhone(opendata.WatermarkMissing)
+	case a.Info.Watermark.AppID != appID:
+		return opendata.Phone{}, malformedPhone(opendata.WatermarkForeign)
+	case a.Info.Phone.PhoneNumber == "" && a.Info.Phone.PurePhoneNumber == "":
+		return opendata.Phone{}, malformedPhone(opendata.PhoneMissing)
 	}
 	return a.Info.Phone, nil
+}
+
+func malformedPhone(reason opendata.Reason) error {
+	return &Error{API: PhoneAPI, Kind: Malformed, Reason: string(reason)}
 }
 
 // CheckEncryptedMsg asks WeChat whether it sealed the data itself, for this

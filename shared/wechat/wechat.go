@@ -49,23 +49,33 @@ type Session struct {
 	UnionID string
 }
 
-// WeChat's errcodes that have a meaning here. Each API's documentation lists its
-// own (see the functions).
+// WeChat's errcodes that have a meaning here. Each API's page lists its own (see
+// the functions).
 const (
 	Busy             = -1
-	InvalidToken     = 40001 // or, where a token is asked for, an invalid app secret
-	InvalidAppID     = 40013
+	InvalidToken     = 40001 // or, if a token is asked for, an invalid app secret
+	InvalidOpenID    = 40003
+	InvalidAppID     = 40013 // or, from getuserphonenumber, another mini-program's code
 	MalformedToken   = 40014
 	InvalidCode      = 40029 // expired, or never given to this mini-program
 	InvalidAppSecret = 40125
 	CodeUsed         = 40163
 	AddressRefused   = 40164 // the caller is not on the IP whitelist
-	UserBlocked      = 40226 // as a high risk
+	UserBlocked      = 40226 // as high-risk
 	AppSecretFrozen  = 40243
 	AppIDMissing     = 41002
 	AppSecretMissing = 41004
 	TokenExpired     = 42001
+	QuotaExhausted   = 45009 // for today
 	TooManyCalls     = 45011 // in this minute
+
+	// The mini-program may not call the API.
+	APIUnauthorized      = 48001
+	TokenUnfit           = 61024 // its access token may not be used for this API
+	AddressPending       = 89501 // an administrator must confirm the caller's address
+	CallPending          = 89503 // an administrator must confirm the call
+	AddressDeniedForDay  = 89506 // an administrator has refused the address
+	AddressDeniedForHour = 89507
 
 	unknownData = 1 // of CheckEncryptedMsg
 )
@@ -113,10 +123,21 @@ func (e *Error) Error() string {
 }
 
 // RejectsCredentials reports whether err is WeChat's refusal of the appid or of
-// the app secret, which other credentials may cure.
+// the app secret, which other credentials may cure. A refusal of a phone code by
+// [InvalidAppID] is not: the code is another mini-program's, and a stranger could
+// send it.
 func RejectsCredentials(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.ErrCode == InvalidAppID || e.ErrCode == InvalidAppSecret || e.ErrCode == InvalidToken && e.API == TokenAPI)
+	if !ok {
+		return false
+	}
+	switch e.ErrCode {
+	case InvalidAppID:
+		return e.API != PhoneAPI
+	case InvalidToken:
+		return e.API == TokenAPI
+	}
+	return e.ErrCode == InvalidAppSecret
 }
 
 // RejectsToken reports whether err is WeChat's refusal of an access token, which

@@ -25,7 +25,8 @@ func (e *Error) Error() string { return e.Message }
 func Invalid(message string) error { return &Error{InvalidRequest, message} }
 
 // NoVerdict wraps an error that kept WeChat from saying whether it sealed the
-// data. The failure is [Unavailable], whatever the error is.
+// data. The failure is [Unavailable], unless the error is the same for every
+// user.
 type NoVerdict struct{ Err error }
 
 func (e *NoVerdict) Error() string { return "no verdict: " + e.Err.Error() }
@@ -50,7 +51,7 @@ func Of(err error) Failure {
 		return Failure{Kind: Internal, Reason: e.Error()}
 	}
 	if e, ok := errors.AsType[*NoVerdict](err); ok {
-		return Failure{Kind: Unavailable, Reason: Of(e.Err).Reason}
+		return ofNoVerdict(e.Err)
 	}
 	if e, ok := errors.AsType[*appsecret.Error](err); ok {
 		if e.Temporary {

@@ -19,6 +19,7 @@ const (
 	Undecryptable        Kind = "undecryptable"
 	UserBlocked          Kind = "user_blocked"
 	RateLimited          Kind = "rate_limited"
+	QuotaExhausted       Kind = "quota_exhausted"
 	Misconfigured        Kind = "misconfigured"
 	Internal             Kind = "internal"
 	UpstreamError        Kind = "upstream_error"
@@ -54,20 +55,37 @@ type row struct {
 // table has a row for each kind. No status is 401, which some WeChat clients
 // report as a network failure.
 var table = map[Kind]row{
-	InvalidRequest:       {400, Fix, never, "", "the request is malformed"},
-	NotFound:             {404, Fix, never, "", "there is nothing at this path: POST to /phone"},
-	MethodNotAllowed:     {405, Fix, never, "", "the method must be POST"},
-	PayloadTooLarge:      {413, Fix, never, "", "the body is over 16 KiB"},
-	UnsupportedMediaType: {415, Fix, never, "", "the content type must be application/json or application/x-www-form-urlencoded"},
-	CodeRejected:         {400, Login, phoneCodeSent, "", "WeChat refused the login code: it is expired, used, or not of this mini-program"},
-	Undecryptable:        {422, Login, phoneCodeSent, "", "encryptedData cannot be opened with this login: call wx.login() before the user taps, never after"},
-	UserBlocked:          {403, None, never, "", "WeChat blocks this user as a high risk"},
-	RateLimited:          {429, Wait, loginAccepted, "60", "WeChat takes no more logins of this mini-program or user in this minute"},
-	Misconfigured:        {500, None, never, "", "the function is not set up right: its log says what is wrong"},
-	Internal:             {500, Retry, anyCodeSent, "", "the function failed"},
-	UpstreamError:        {502, Login, phoneCodeSent, "", "WeChat's answer was lost or is not understood; the login code may be used"},
-	Unavailable:          {503, Retry, loginAccepted, "1", "WeChat or AWS cannot be reached or is busy"},
-	UpstreamTimeout:      {504, Login, phoneCodeSent, "", "WeChat did not answer in time; the login code may be used"},
+	InvalidRequest: {400, Fix, never, "",
+		"the request is malformed"},
+	NotFound: {404, Fix, never, "",
+		"there is nothing at this path: POST to /phone"},
+	MethodNotAllowed: {405, Fix, never, "",
+		"the method must be POST"},
+	PayloadTooLarge: {413, Fix, never, "",
+		"the body is over 16 KiB"},
+	UnsupportedMediaType: {415, Fix, never, "",
+		"the content type must be application/json or application/x-www-form-urlencoded"},
+	CodeRejected: {400, Login, phoneCodeSent, "",
+		"WeChat refused the login code: it is expired, used, of another mini-program, or not from wx.login() " +
+			"(the button's code belongs into phoneCode)"},
+	Undecryptable: {422, Login, phoneCodeSent, "",
+		"encryptedData cannot be opened with this login: call wx.login() before the user taps, never after"},
+	UserBlocked: {403, None, never, "",
+		"WeChat blocks this user as high-risk"},
+	RateLimited: {429, Wait, loginAccepted, "60",
+		"WeChat's per-minute limit for this mini-program or user is reached"},
+	QuotaExhausted: {503, None, never, "",
+		"the mini-program's daily WeChat quota is used up"},
+	Misconfigured: {500, None, never, "",
+		"the function is not set up correctly: its log says what is wrong"},
+	Internal: {500, Retry, anyCodeSent, "",
+		"the function failed"},
+	UpstreamError: {502, Login, phoneCodeSent, "",
+		"WeChat's answer was lost or is not understood; the login code may be used up"},
+	Unavailable: {503, Retry, loginAccepted, "1",
+		"WeChat or AWS is busy or cannot be reached"},
+	UpstreamTimeout: {504, Login, phoneCodeSent, "",
+		"WeChat did not answer in time; the login code may be used up"},
 }
 
 // Kinds returns every kind, sorted.

@@ -1,27 +1,102 @@
 package failure
 
-import "wechat-phone/shared/wechat"
+import (
+	"errors"
+
+	"wechat-phone/shared/wechat"
+)
 
 // messages replace a kind's own, which speaks of the login code, if an API other
 // than jscode2session failed.
 var messages = map[wechat.API]map[Kind]string{
 	wechat.TokenAPI: {
-		RateLimited:   "WeChat gives this mini-program no more access tokens for now",
-		UpstreamError: "WeChat gives no access token, for a reason that is not known here",
+		RateLimited:   "WeChat's per-minute limit for access tokens is reached",
+		UpstreamError: "WeChat gives no access token, for an unknown reason",
 	},
 	wechat.PhoneAPI: {
-		CodeRejected:    "WeChat refused the phone code: it is expired, used, or not of this mini-program or user",
-		RateLimited:     "WeChat gives no more phone numbers to this mini-program for now",
-		UpstreamError:   "WeChat's answer was lost or is not understood; the phone code may be used",
-		UpstreamTimeout: "WeChat did not answer in time; the phone code may be used",
+		CodeRejected: "WeChat refused the phone code: it is expired, used, of another mini-program or user, " +
+			"or not from the button (the code of wx.login() belongs into code)",
+		RateLimited:     "WeChat's per-minute limit for phone numbers is reached",
+		UpstreamError:   "WeChat's answer was lost or is not understood; the phone code may be used up",
+		UpstreamTimeout: "WeChat did not answer in time; the phone code may be used up",
 	},
+}
+
+// Refusal says what an errcode means.
+type Refusal struct {
+	API     wechat.API // empty for every API that has no row of its own
+	ErrCode int
+	Kind    Kind
+
+	// ByCaller is true if one request of a stranger can provoke the errcode for
+	// a mini-program that is set up correctly. Such a row must be neither
+	// Misconfigured nor Internal: alarms count these, and deployments stop on them.
+	ByCaller bool
+
+	// Lasting is true if the errcode is the same for every user until somebody
+	// acts or the day ends. It then keeps its kind even if only a verdict on
+	// sealed data was asked for.
+	Lasting bool
+}
+
+// Refusals has every errcode that is understood. A row with an API goes before
+// one without. Any other errcode is UpstreamError.
+//
+// They are the errcodes on the pages of the four APIs (see shared/wechat), and in
+// the list of global errcodes:
+// https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html
+func Refusals() []Refusal {
+	return []Refusal{
+		{"", wechat.Busy, Unavailable, true, false},
+		{"", wechat.TooManyCalls, RateLimited, true, false},
+		{"", wechat.QuotaExhausted, QuotaExhausted, true, true},
+
+		{wechat.LoginAPI, wechat.InvalidCode, CodeRejected, true, false},
+		{wechat.LoginAPI, wechat.CodeUsed, CodeRejected, true, false},
+		{wechat.LoginAPI, wechat.UserBlocked, UserBlocked, true, false},
+		{wechat.PhoneAPI, wechat.InvalidCode, CodeRejected, true, false},
+		{wechat.PhoneAPI, wechat.CodeUsed, CodeRejected, true, false},
+		{wechat.PhoneAPI, wechat.UserBlocked, UserBlocked, true, false},
+		{wechat.PhoneAPI, wechat.InvalidAppID, CodeRejected, true, false},  // another mini-program's code
+		{wechat.PhoneAPI, wechat.InvalidOpenID, CodeRejected, true, false}, // another user's code
+
+		{wechat.TokenAPI, wechat.InvalidToken, Misconfigured, false, false}, // here, a wrong app secret
+		{"", wechat.InvalidAppID, Misconfigured, false, false},
+		{"", wechat.InvalidAppSecret, Misconfigured, false, false},
+		{"", wechat.AppIDMissing, Misconfigured, false, false},
+		{"", wechat.AppSecretMissing, Misconfigured, false, false},
+		{"", wechat.AddressRefused, Misconfigured, false, false},
+		{"", wechat.AppSecretFrozen, Misconfigured, false, false},
+
+		// The mini-program may not call the API.
+		{"", wechat.APIUnauthorized, Misconfigured, false, true},
+		{"", wechat.TokenUnfit, Misconfigured, false, true},
+		{"", wechat.AddressPending, Misconfigured, false, true},
+		{"", wechat.CallPending, Misconfigured, false, true},
+		{"", wechat.AddressDeniedForDay, Misconfigured, false, true},
+		{"", wechat.AddressDeniedForHour, Misconfigured, false, true},
+	}
+}
+
+// refusal returns the row of an API's errcode.
+func refusal(api wechat.API, errcode int) Refusal {
+	found := Refusal{API: api, ErrCode: errcode, Kind: UpstreamError}
+	for _, r := range Refusals() {
+		if r.ErrCode == errcode && r.API == api {
+			return r
+		}
+		if r.ErrCode == errcode && r.API == "" {
+			found = r
+		}
+	}
+	return found
 }
 
 // kindOfCall returns the kind of a failed call.
 func kindOfCall(e *wechat.Error) Kind {
 	switch {
 	case e.Kind == wechat.Refused:
-		return kindOfRefusal(e)
+		return refusal(e.API, e.ErrCode).Kind
 	case e.Kind == wechat.Unreachable, e.API == wechat.TokenAPI: // no code was sent
 		return Unavailable
 	case e.Kind == wechat.TimedOut:
@@ -30,27 +105,11 @@ func kindOfCall(e *wechat.Error) Kind {
 	return UpstreamError
 }
 
-// kindOfRefusal returns the kind of an errcode.
-func kindOfRefusal(e *wechat.Error) Kind {
-	if wechat.RejectsCredentials(e) {
-		return Misconfigured
+// ofNoVerdict returns the failure of a question to WeChat that got no verdict.
+func ofNoVerdict(err error) Failure {
+	f := Of(err)
+	if e, ok := errors.AsType[*wechat.Error](err); ok && e.Kind == wechat.Refused && refusal(e.API, e.ErrCode).Lasting {
+		return f
 	}
-	switch e.ErrCode {
-	case wechat.Busy:
-		return Unavailable
-	case wechat.TooManyCalls:
-		return RateLimited
-	case wechat.AppIDMissing, wechat.AppSecretMissing, wechat.AddressRefused, wechat.AppSecretFrozen:
-		return Misconfigured
-	}
-	if e.API == wechat.TokenAPI { // it gets no code and knows no user
-		return UpstreamError
-	}
-	switch e.ErrCode {
-	case wechat.InvalidCode, wechat.CodeUsed:
-		return CodeRejected
-	case wechat.UserBlocked:
-		return UserBlocked
-	}
-	return UpstreamError
+	return Failure{Kind: Unavailable, Reason: f.Reason}
 }
