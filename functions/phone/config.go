@@ -1,6 +1,14 @@
 package main
 
-import "time"
+import (
+	"errors"
+	"io/fs"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+)
 
 // settings are what the environment says.
 type settings struct {
@@ -64,3 +72,22 @@ func readSwitch(getenv func(string) string, name string) (on bool, _ error) {
 	}
 	return false, &variableError{name, "must be on or off"}
 }
+
+// sdkError names the variable that kept the AWS SDK from loading its
+// configuration. The SDK names some itself, but with their values.
+func sdkError(err error, getenv func(string) string) error {
+	const problem = "cannot be used by the AWS SDK"
+	if name := sdkVariable.FindString(err.Error()); name != "" {
+		return &variableError{name, problem}
+	}
+	if _, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
+		return &variableError{"AWS_PROFILE", "names a profile that does not exist"}
+	}
+	_, unreadable := errors.AsType[*fs.PathError](err)
+	if getenv("AWS_CA_BUNDLE") != "" && (unreadable || strings.Contains(err.Error(), "CA bundle")) {
+		return &variableError{"AWS_CA_BUNDLE", "must name a readable file of PEM certificates"}
+	}
+	return err
+}
+
+var sdkVariable = regexp.MustCompile(`AWS_[A-Z_]+`)

@@ -12,17 +12,27 @@ import (
 // maxBody bounds a request's body. Real ones have about 500 bytes.
 const maxBody = 16 << 10
 
-// event is what the function reads of an API Gateway HTTP API event, payload
-// format 2.0.
+// event is what the function reads of a proxy event: of an HTTP API or a function
+// URL (payload format 2.0), of an HTTP API with payload format 1.0, or of a REST
+// API, which has that format without a version.
+//
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 type event struct {
 	Version        string            `json:"version"`
-	RawPath        string            `json:"rawPath"`
+	RouteKey       string            `json:"routeKey"` // 2.0
+	RawPath        string            `json:"rawPath"`  // 2.0
+	Resource       string            `json:"resource"`
+	Path           string            `json:"path"`
+	HTTPMethod     string            `json:"httpMethod"`
+	PathParameters map[string]string `json:"pathParameters"`
 	Headers        map[string]string `json:"headers"`
 	RequestContext struct {
 		Stage string `json:"stage"`
 		HTTP  struct {
-			Method string `json:"method"`
+			Method string `json:"method"` // 2.0
 		} `json:"http"`
+		ELB any `json:"elb"` // a load balancer's event looks like a REST API's but for this
 	} `json:"requestContext"`
 	Body            string `json:"body"`
 	IsBase64Encoded bool   `json:"isBase64Encoded"`
@@ -31,27 +41,59 @@ type event struct {
 // readEvent decodes a gateway's event. Every error is a [*failure.Error].
 func readEvent(raw []byte) (event, error) {
 	var e event
-	if json.Unmarshal(raw, &e) != nil || e.Version != "2.0" || e.RawPath == "" || e.RequestContext.HTTP.Method == "" {
-		return e, failure.Invalid("the event is not one of an API Gateway HTTP API with payload format 2.0")
+	err := json.Unmarshal(raw, &e)
+	known := e.Version == "" || e.Version == "1.0" || e.Version == "2.0"
+	if err != nil || !known || e.RequestContext.ELB != nil || e.method() == "" || e.path() == "" {
+		return e, failure.Invalid("the event is not a proxy event of API Gateway or a function URL")
 	}
 	return e, nil
 }
 
-func (e event) method() string { return e.RequestContext.HTTP.Method }
+func (e event) method() string {
+	if e.Version == "2.0" {
+		return e.RequestContext.HTTP.Method
+	}
+	return e.HTTPMethod
+}
 
-// path returns the path without the stage, which the gateway puts before it
-// unless the stage is the default one.
+// path returns the path of the route that the gateway chose, since the request's
+// own path may begin with a base path. If the route does not fix the path, it is
+// the request's own.
 func (e event) path() string {
+	route, own := e.Resource, e.Path
+	if e.Version == "2.0" {
+		_, route, _ = strings.Cut(e.RouteKey, " ") // "$default" has no path
+		own = e.RawPath
+	}
+	if name, ok := greedyVariable(route); ok {
+		return "/" + e.PathParameters[name]
+	}
+	if route == "" || route == "$default" || strings.Contains(route, "{") {
+		return e.withoutStage(own)
+	}
+	return e.withoutStage(route)
+}
+
+// greedyVariable returns the name of the variable that route ends in, as in
+// "/shop/{proxy+}".
+func greedyVariable(route string) (name string, ok bool) {
+	rest, ok := strings.CutSuffix(route, "+}")
+	return rest[strings.LastIndexByte(rest, '{')+1:], ok
+}
+
+// withoutStage removes the stage, which the gateway puts before the path unless
+// the stage is the default one.
+func (e event) withoutStage(path string) string {
 	if stage := e.RequestContext.Stage; stage != "" && stage != "$default" {
-		if rest, ok := strings.CutPrefix(e.RawPath, "/"+stage); ok && strings.HasPrefix(rest, "/") {
+		if rest, ok := strings.CutPrefix(path, "/"+stage); ok && strings.HasPrefix(rest, "/") {
 			return rest
 		}
 	}
-	return e.RawPath
+	return path
 }
 
-// contentType finds the header in any spelling: the gateway lower-cases its
-// name, sam local start-api does not.
+// contentType finds the header in any spelling: HTTP APIs lower-case names with
+// payload format 2.0 only, and sam local start-api never does.
 func (e event) contentType() string {
 	for name, value := range e.Headers {
 		if strings.EqualFold(name, "content-type") {
@@ -79,7 +121,7 @@ func (e event) body() ([]byte, error) {
 	return body, nil
 }
 
-// response is the function's answer to the gateway, payload format 2.0.
+// response is the function's answer, in the form that all gateways accept.
 type response struct {
 	StatusCode int     `json:"statusCode"`
 	Headers    headers `json:"headers"`
@@ -91,14 +133,16 @@ type headers struct {
 	ContentType  string `json:"content-type"`
 	CacheControl string `json:"cache-control"`
 	TypeOptions  string `json:"x-content-type-options"`
+	RequestID    string `json:"x-request-id"`
 	RetryAfter   string `json:"retry-after,omitempty"`
 	Allow        string `json:"allow,omitempty"`
 }
 
 // respond returns an answer with body as its JSON.
-func respond(status int, cacheControl string, body any) response {
+func respond(status int, cacheControl, requestID string, body any) response {
 	return response{status, headers{
-		ContentType: "application/json; charset=utf-8", CacheControl: cacheControl, TypeOptions: "nosniff",
+		ContentType: "application/json; charset=utf-8", CacheControl: cacheControl,
+		TypeOptions: "nosniff", RequestID: requestID,
 	}, string(encode(body))}
 }
 

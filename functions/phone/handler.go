@@ -55,7 +55,7 @@ type wechatAPI interface {
 
 // record is what a request leaves for its answer and its log line.
 type record struct {
-	route    route // the zero route until it is found
+	route    route
 	progress failure.Progress
 
 	wechatTime time.Duration
@@ -80,13 +80,13 @@ func (h *handler) respondTo(ctx context.Context, event []byte) response {
 		requestID = lc.AwsRequestID
 	}
 
-	var rec record
+	rec := record{route: noRoute}
 	var answer response
 	outcome := "ok"
-	attrs := make([]slog.Attr, 0, 9)
+	attrs := make([]slog.Attr, 0, 10)
 	body, err := h.dispatch(ctx, event, &rec)
 	if err == nil {
-		answer = respond(http.StatusOK, rec.route.cacheControl, body)
+		answer = respond(http.StatusOK, rec.route.cacheControl, requestID, body)
 	} else {
 		f := failure.Of(err)
 		answer = respondFailure(f, requestID, rec)
@@ -98,6 +98,7 @@ func (h *handler) respondTo(ctx context.Context, event []byte) response {
 	total := time.Since(began)
 	attrs = append(attrs,
 		slog.String("outcome", outcome),
+		slog.String("route", rec.route.name),
 		slog.Int("status", answer.StatusCode),
 		slog.Float64("wechatMs", milliseconds(rec.wechatTime)),
 		slog.Float64("ownMs", milliseconds(total-rec.wechatTime)),
@@ -115,7 +116,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // respondFailure answers a request that failed.
 func respondFailure(f failure.Failure, requestID string, rec record) response {
-	r := respond(f.Kind.Status(), noStore, struct {
+	r := respond(f.Kind.Status(), noStore, requestID, struct {
 		Error     failure.Kind   `json:"error"`
 		Message   string         `json:"message"`
 		Action    failure.Action `json:"action"`

@@ -1,9 +1,10 @@
-// Command phone is the Lambda function: it turns what the getPhoneNumber button
-// of a WeChat mini-program hands over, sealed data and a login code or a phone
-// code, into a verified phone number.
+// Command phone is the Lambda function. A WeChat mini-program posts what its
+// getPhoneNumber button gave, a phone code or sealed data with a login code, and
+// gets a verified phone number.
 package main
 
 import (
+	"bytes"
 	"context"
 	"log"
 	"log/slog"
@@ -20,8 +21,8 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// startTimeout bounds the connecting to WeChat before the first request, as
-// appsecret bounds the reading of the secret. Lambda gives 10 s.
+// startTimeout bounds connecting to WeChat before the first request, as appsecret
+// bounds reading the secret. Lambda allows 10 s for both.
 const startTimeout = 2 * time.Second
 
 func main() {
@@ -42,11 +43,10 @@ func newLogger() *slog.Logger {
 	return logger
 }
 
-// start wires the function together, and does what would otherwise make the
-// first user wait: it reads the secret and opens the connection to WeChat, side
-// by side, and then fetches the access token where every request will need it.
-// Where one of them fails the function starts all the same, and the first
-// request tries again.
+// start wires the function together and does what the first user would otherwise
+// wait for: it reads the secret and opens the connection to WeChat, side by side,
+// and then fetches the access token if every request needs it. If one of these
+// fails the function starts all the same, and the first request tries again.
 func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	c, err := readConfig(getenv)
 	if err != nil {
@@ -57,11 +57,16 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 		return nil, &variableError{"WECHAT_API_BASE_URL", err.Error()}
 	}
 
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		if getenv(name) != "" {
+			logger.Warn("calls to WeChat do not use the proxy, calls to Secrets Manager do", "variable", name)
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	sdk, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
-		return nil, err // it names the variable that the SDK cannot read
+		return nil, sdkError(err, getenv)
 	}
 	sdk.Logger = nil // the SDK's own lines would be no JSON
 
@@ -90,11 +95,16 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	}, nil
 }
 
-// withheld is where the standard log package writes. The standard library and
-// the Lambda runtime log through it what may hold data, and not as JSON.
+// withheld replaces the lines that the standard library and the Lambda runtime
+// library log: they may hold data, and are not JSON.
 type withheld struct{ *slog.Logger }
 
+// Write logs a fixed line instead of p.
 func (w withheld) Write(p []byte) (int, error) {
-	w.Error("a library logged a line, which is withheld because it may hold data")
+	if bytes.Contains(p, []byte("/runtime/invocation/next")) { // as when an emulator ends
+		w.Warn("the Lambda runtime API is gone, so the process ends")
+	} else {
+		w.Error("a library logged a line, which is withheld because it may hold data")
+	}
 	return len(p), nil
 }

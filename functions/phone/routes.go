@@ -13,6 +13,7 @@ const noStore = "no-store"
 
 // route is what the function does at a path.
 type route struct {
+	name         string // in the log
 	method       string
 	cacheControl string // of its successes
 	serve        func(*handler, context.Context, event, *record) (any, error)
@@ -20,15 +21,18 @@ type route struct {
 
 // routes has the function's routes, by path.
 var routes = map[string]route{
-	"/phone": {http.MethodPost, noStore, (*handler).servePhone},
+	"/phone": {"/phone", http.MethodPost, noStore, (*handler).servePhone},
 }
 
-// findRoute returns the route that e asks for. If the method is wrong, the
+// noRoute is the route of an event that has none.
+var noRoute = route{name: "none"}
+
+// findRoute returns the route that e asks for. If only the method is wrong, the
 // route comes with the error. Every error is a [*failure.Error].
 func findRoute(e event) (route, error) {
 	r, ok := routes[e.path()]
 	if !ok {
-		return r, &failure.Error{Kind: failure.NotFound}
+		return noRoute, &failure.Error{Kind: failure.NotFound}
 	}
 	if e.method() != r.method {
 		return r, &failure.Error{Kind: failure.MethodNotAllowed}

@@ -19,9 +19,9 @@ import (
 type Gateway struct {
 	Invoke func(ctx context.Context, event []byte) ([]byte, error)
 
-	// Route, as in "POST /phone", is the only one that reaches the function;
-	// the gateway answers others with its own 404. Empty lets every request
-	// through, which no deployed API does, to show the function's own answers.
+	// Route is the API's one route, as in "POST /phone". The gateway answers
+	// other requests with its own 404. Empty means "$default", the route of an API
+	// or a function URL that passes every request on.
 	Route string
 }
 
@@ -86,7 +86,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		say(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
 		return
 	}
-	event, err := json.Marshal(NewEvent(r, body), jsontext.AllowInvalidUTF8(true))
+	e := NewEvent(r, body)
+	if g.Route != "" {
+		e.RouteKey, e.RequestContext.RouteKey = g.Route, g.Route
+	}
+	event, err := json.Marshal(e, jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		say(w, http.StatusBadRequest, "Bad Request")
 		return
@@ -104,17 +108,17 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// NewEvent is the event that the gateway makes of a request.
+// NewEvent returns the event that the route "$default" makes of a request.
 func NewEvent(r *http.Request, body []byte) Event {
 	source, _, _ := net.SplitHostPort(r.RemoteAddr)
 	now := time.Now()
 	e := Event{
-		Version: "2.0", RouteKey: "POST /phone", RawPath: r.URL.EscapedPath(), RawQueryString: r.URL.RawQuery,
+		Version: "2.0", RouteKey: "$default", RawPath: r.URL.EscapedPath(), RawQueryString: r.URL.RawQuery,
 		Headers: map[string]string{"host": r.Host},
 		RequestContext: RequestContext{
 			AccountID: "123456789012", APIID: "local", DomainName: r.Host, DomainPrefix: "local",
 			HTTP:      HTTPContext{r.Method, r.URL.Path, r.Proto, source, r.UserAgent()},
-			RequestID: newID(), RouteKey: "POST /phone", Stage: "$default",
+			RequestID: newID(), RouteKey: "$default", Stage: "$default",
 			Time: now.UTC().Format("02/Jan/2006:15:04:05 -0700"), TimeEpoch: now.UnixMilli(),
 		},
 	}
