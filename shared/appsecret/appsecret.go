@@ -1,5 +1,5 @@
-// Package appsecret keeps the mini-program's credentials: read from Secrets
-// Manager once, served from memory, and read again when WeChat rejects them.
+// Package appsecret caches the mini-program's credentials. It reads them from
+// Secrets Manager once, and again when WeChat rejects them.
 //
 // The secret is a JSON object in WeChat's own words, as the form for key/value
 // pairs in the Secrets Manager console also makes it:
@@ -9,11 +9,14 @@ package appsecret
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"wechat-phone/shared/flight"
+	"wechat-phone/shared/neterror"
 	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/wechat"
 )
@@ -31,7 +35,9 @@ const rereadEvery = 30 * time.Second
 
 // SecretsManager is the one call that a Store makes.
 type SecretsManager interface {
-	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
+	GetSecretValue(
+		context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options),
+	) (*secretsmanager.GetSecretValueOutput, error)
 }
 
 // Error says why there are no credentials. It holds nothing of the secret, and
@@ -40,7 +46,8 @@ type Error struct {
 	// Temporary failures pass by themselves: Secrets Manager throttled, failed
 	// or was not reached. The others need somebody to act.
 	Temporary bool
-	// Reason is a class: an error code of AWS's, "malformed", "network" or "timeout".
+	// Reason is a class: AWS's error code, "malformed: " and how, or what went
+	// wrong on the network, such as "timeout", "dns" or "connection refused".
 	Reason string
 }
 
@@ -113,48 +120,87 @@ func timeout(ctx context.Context, err error) error {
 	return err
 }
 
-// read fetches the secret. Every error is an *Error.
+// read fetches the secret. Every error is an [*Error].
 func (s *Store) read(ctx context.Context, secret secretID) (wechat.Credentials, error) {
 	id := string(secret)
-	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
+	var sent sentWith
+	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id}, sent.option)
 	if err != nil {
-		return wechat.Credentials{}, classify(ctx, err)
+		return wechat.Credentials{}, classify(ctx, err, sent.err)
 	}
-	if out.SecretString == nil { // a binary secret
-		return wechat.Credentials{}, &Error{Reason: "malformed"}
+	if out.SecretString == nil {
+		return wechat.Credentials{}, &Error{Reason: "malformed: binary"}
 	}
-	credentials, ok := parse(*out.SecretString)
-	if !ok {
-		return wechat.Credentials{}, &Error{Reason: "malformed"}
+	credentials, problem := parse(*out.SecretString)
+	if problem != "" {
+		return wechat.Credentials{}, &Error{Reason: "malformed: " + problem}
 	}
 	return credentials, nil
 }
 
-// classify takes for temporary what is no answer, a 5xx, or throttling. All
-// other answers (missing, denied, to be deleted, key disabled) stay as they are
-// until somebody acts.
-func classify(ctx context.Context, err error) *Error {
+// sentWith is an HTTP client that remembers how its last request failed. The SDK
+// retries until the deadline and then says only that the deadline has passed.
+type sentWith struct {
+	secretsmanager.HTTPClient
+	err error
+}
+
+// option makes the SDK send through w.
+func (w *sentWith) option(o *secretsmanager.Options) { w.HTTPClient, o.HTTPClient = o.HTTPClient, w }
+
+// Do implements [secretsmanager.HTTPClient].
+func (w *sentWith) Do(r *http.Request) (*http.Response, error) {
+	answer, err := w.HTTPClient.Do(r)
+	w.err = err
+	return answer, err
+}
+
+// classify takes for temporary what is no answer, a 5xx, or throttling. All other
+// answers (missing, denied, to be deleted, key disabled) stay as they are until
+// somebody acts. sending is the last failure to send a request, if there was one.
+func classify(ctx context.Context, err, sending error) *Error {
 	// Interfaces, rather than the SDK's types, save two modules for two methods.
 	answer, answered := errors.AsType[interface {
 		error
 		HTTPStatusCode() int
 	}](err)
-	coded, hasCode := errors.AsType[interface {
+	_, broken := errors.AsType[net.Error](err)
+	broken = broken || errors.Is(err, io.ErrUnexpectedEOF) // half an answer
+	switch {
+	case sending != nil:
+		return &Error{Temporary: true, Reason: networkClass(sending)}
+	case ctx.Err() != nil:
+		return &Error{Temporary: true, Reason: "timeout"}
+	case broken:
+		return &Error{Temporary: true, Reason: networkClass(err)}
+	case !answered, answer.HTTPStatusCode() == 0:
+		return &Error{Temporary: true, Reason: "network"}
+	}
+	status, code := answer.HTTPStatusCode(), errorCode(err)
+	return &Error{Temporary: status >= 500 || status == http.StatusTooManyRequests || throttling(code), Reason: code}
+}
+
+// networkClass is [neterror.Class], which says "tls: " before failures of TLS.
+func networkClass(err error) string {
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	class := neterror.Class(err)
+	if class == "certificate" || record || alert {
+		return "tls: " + class
+	}
+	return class
+}
+
+// errorCode returns AWS's code, if it looks like one.
+func errorCode(err error) string {
+	coded, ok := errors.AsType[interface {
 		error
 		ErrorCode() string
 	}](err)
-	_, broken := errors.AsType[net.Error](err)
-	switch {
-	case ctx.Err() != nil:
-		return &Error{Temporary: true, Reason: "timeout"}
-	case !answered, answer.HTTPStatusCode() == 0, broken, errors.Is(err, io.ErrUnexpectedEOF): // nothing came back, or half of it
-		return &Error{Temporary: true, Reason: "network"}
+	if !ok || len(coded.ErrorCode()) > 64 || strings.Trim(coded.ErrorCode(), codeLetters) != "" {
+		return "unknown"
 	}
-	status, code := answer.HTTPStatusCode(), "unknown"
-	if hasCode && len(coded.ErrorCode()) <= 64 && strings.Trim(coded.ErrorCode(), codeLetters) == "" {
-		code = coded.ErrorCode()
-	}
-	return &Error{Temporary: status >= 500 || status == http.StatusTooManyRequests || throttling(code), Reason: code}
+	return coded.ErrorCode()
 }
 
 const codeLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:#"
@@ -165,18 +211,44 @@ func throttling(code string) bool {
 		strings.Contains(code, "LimitExceeded") || code == "SlowDown"
 }
 
-// parse reads the secret's text. What copying and pasting leaves around it and
-// around its values is removed: white space, byte order marks.
-func parse(text string) (_ wechat.Credentials, ok bool) {
-	var secret struct {
-		AppID  string `json:"appid"`
-		Secret string `json:"secret"`
+// parse reads the secret's text. It removes what copying and pasting leaves around
+// the text and its values: white space, byte order marks. The problem, if there is
+// one, repeats nothing of the secret.
+func parse(text string) (_ wechat.Credentials, problem string) {
+	var fields map[string]jsontext.Value
+	if json.Unmarshal([]byte(trim(text)), &fields) != nil || fields == nil {
+		return wechat.Credentials{}, "not a JSON object"
 	}
-	if json.Unmarshal([]byte(trim(text)), &secret) != nil {
-		return wechat.Credentials{}, false
+	appID, problem := value(fields, "appid")
+	if problem != "" {
+		return wechat.Credentials{}, problem
 	}
-	appID, appSecret := trim(secret.AppID), trim(secret.Secret)
-	return wechat.Credentials{AppID: appID, Secret: wechat.AppSecret{Value: redacted.New(appSecret)}}, appID != "" && appSecret != ""
+	appSecret, problem := value(fields, "secret", "appsecret")
+	if problem != "" {
+		return wechat.Credentials{}, problem
+	}
+	return wechat.Credentials{AppID: appID, Secret: wechat.AppSecret{Value: redacted.New(appSecret)}}, ""
+}
+
+// value returns a field's value. If there is no such field, but one whose name
+// differs in case or is another in use, the problem says so.
+func value(fields map[string]jsontext.Value, name string, others ...string) (text, problem string) {
+	raw, ok := fields[name]
+	if !ok {
+		for written := range fields {
+			if slices.ContainsFunc(append(others, name), func(n string) bool { return strings.EqualFold(n, written) }) {
+				return "", "the name " + name + " is spelled in another way"
+			}
+		}
+		return "", name + " is missing"
+	}
+	if raw.Kind() != jsontext.KindString || json.Unmarshal(raw, &text) != nil {
+		return "", name + " is not a string"
+	}
+	if text = trim(text); text == "" {
+		return "", name + " is empty"
+	}
+	return text, ""
 }
 
 func trim(text string) string {

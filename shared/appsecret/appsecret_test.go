@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -68,19 +70,34 @@ func TestSecretIsReadAsPeopleWriteIt(t *testing.T) {
 		"byte order mark":         "\ufeff" + `{"appid":"wx1","secret":"s1"}`,
 		"byte order marks within": `{"appid":"\ufeffwx1","secret":" \ufeff s1 \ufeff"}`,
 	} {
-		if got, ok := parse(text); !ok || !got.Equal(app1) {
-			t.Errorf("%s: %v, appid %q", name, ok, got.AppID)
+		if got, problem := parse(text); problem != "" || !got.Equal(app1) {
+			t.Errorf("%s: appid %q, problem %q, want none", name, got.AppID, problem)
 		}
 	}
-	for name, text := range map[string]string{
-		"empty": "", "no JSON": "wx1:s1", "null": "null", "an array": `[{"appid":"wx1","secret":"s1"}]`, "a string": `"s1"`,
-		"no appid": `{"secret":"s1"}`, "no secret": `{"appid":"wx1"}`, "empty secret": `{"appid":"wx1","secret":""}`,
-		"blank appid": `{"appid":" \ufeff ","secret":"s1"}`, "a number": `{"appid":"wx1","secret":1}`, "null secret": `{"appid":"wx1","secret":null}`,
-		"other names": `{"AppID":"wx1","AppSecret":"s1"}`, "twice": `{"appid":"wx1","secret":"s1","secret":"s2"}`,
-		"text after it": `{"appid":"wx1","secret":"s1"}}`, "cut short": `{"appid":"wx1","secret":"s1"`,
+}
+
+func TestMalformedSecretIsToldApart(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"empty", "", "not a JSON object"},
+		{"no JSON", "wx1:s1", "not a JSON object"},
+		{"null", "null", "not a JSON object"},
+		{"an array", `[{"appid":"wx1","secret":"s1"}]`, "not a JSON object"},
+		{"a string", `"s1"`, "not a JSON object"},
+		{"a name twice", `{"appid":"wx1","secret":"s1","secret":"s2"}`, "not a JSON object"},
+		{"text after it", `{"appid":"wx1","secret":"s1"}}`, "not a JSON object"},
+		{"cut short", `{"appid":"wx1","secret":"s1"`, "not a JSON object"},
+		{"no appid", `{"secret":"s1"}`, "appid is missing"},
+		{"no secret", `{"appid":"wx1"}`, "secret is missing"},
+		{"appId", `{"appId":"wx1","secret":"s1"}`, "the name appid is spelled in another way"},
+		{"AppSecret", `{"appid":"wx1","AppSecret":"s1"}`, "the name secret is spelled in another way"},
+		{"SECRET", `{"appid":"wx1","SECRET":"s1"}`, "the name secret is spelled in another way"},
+		{"empty secret", `{"appid":"wx1","secret":""}`, "secret is empty"},
+		{"blank appid", `{"appid":" \ufeff ","secret":"s1"}`, "appid is empty"},
+		{"a number", `{"appid":"wx1","secret":1}`, "secret is not a string"},
+		{"null secret", `{"appid":"wx1","secret":null}`, "secret is not a string"},
 	} {
-		if _, ok := parse(text); ok {
-			t.Errorf("%s: was taken", name)
+		if _, problem := parse(tt.text); problem != tt.want {
+			t.Errorf("%s: problem %q, want %q", tt.name, problem, tt.want)
 		}
 	}
 }
@@ -362,8 +379,8 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 		{"by name", "name", nil, Error{}},
 		{"by ARN", arn, nil, Error{}},
 		{"missing", "other", nil, Error{Reason: "ResourceNotFoundException"}},
-		{"binary", "binary", nil, Error{Reason: "malformed"}},
-		{"malformed", "malformed", nil, Error{Reason: "malformed"}},
+		{"binary", "binary", nil, Error{Reason: "malformed: binary"}},
+		{"malformed", "malformed", nil, Error{Reason: "malformed: not a JSON object"}},
 		{"denied", "name", aws(400, "AccessDeniedException"), Error{Reason: "AccessDeniedException"}},
 		{"to be deleted", "name", aws(400, "InvalidRequestException"), Error{Reason: "InvalidRequestException"}},
 		{"key disabled", "name", aws(400, "DecryptionFailure"), Error{Reason: "DecryptionFailure"}},
@@ -378,11 +395,11 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 		{"status 429", "name", aws(429, "Slow"), Error{true, "Slow"}},
 		{"failing", "name", aws(500, "InternalServiceError"), Error{true, "InternalServiceError"}},
 		{"overloaded", "name", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, Error{true, "UnknownError"}},
-		{"hanging up", "name", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, Error{true, "network"}},
+		{"hanging up", "name", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, Error{true, "connection closed"}},
 		{"half an answer", "name", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "500")
 			fmt.Fprint(w, `{"SecretString":"canary`)
-		}, Error{true, "network"}},
+		}, Error{true, "connection closed"}},
 		{"a reset within the answer", "name", func(w http.ResponseWriter, _ *http.Request) {
 			c, out, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -393,7 +410,7 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 			_ = c.(*net.TCPConn).SetLinger(0)
 			_ = c.Close()
-		}, Error{true, "network"}},
+		}, Error{true, "connection reset"}},
 	}
 	for _, test := range tests {
 		secrets.Fail(test.fault)
@@ -413,9 +430,45 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 		}
 	}
 
-	server.Close()
-	_, err = New(secretsmanager.NewFromConfig(loaded), "name", time.Now).Get(t.Context())
-	if e, ok := errors.AsType[*Error](err); !ok || *e != (Error{true, "network"}) {
-		t.Errorf("unreachable: %v", err)
+}
+
+// The SDK retries until the deadline. The reason is still what kept it from
+// Secrets Manager, as for WeChat.
+func TestUnreachableSecretsManagerIsToldApart(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "made-up")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+	t.Setenv("AWS_REGION", "us-east-1")
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	unknown := httptest.NewUnstartedServer(nil)
+	unknown.Config.ErrorLog = log.New(io.Discard, "", 0)
+	unknown.StartTLS()
+	t.Cleanup(unknown.Close)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(silent.Close)
+	for _, attempts := range []string{"1", "50"} {
+		t.Setenv("AWS_MAX_ATTEMPTS", attempts)
+		for _, tt := range []struct{ name, url, want string }{
+			{"refused", closed.URL, "connection refused"},
+			{"no such host", "http://secretsmanager.invalid", "dns"},
+			{"an unknown certificate", unknown.URL, "tls: certificate"},
+			{"no TLS", strings.Replace(plain.URL, "http", "https", 1), "tls: protocol"},
+			{"silence", silent.URL, "timeout"},
+		} {
+			t.Run(tt.name+", attempts "+attempts, func(t *testing.T) {
+				loaded, err := config.LoadDefaultConfig(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				api := secretsmanager.NewFromConfig(loaded, func(o *secretsmanager.Options) { o.BaseEndpoint = &tt.url })
+				t.Parallel()
+				_, err = New(api, "name", time.Now).Get(t.Context())
+				if e, ok := errors.AsType[*Error](err); !ok || *e != (Error{true, tt.want}) {
+					t.Errorf("Get = %v, want %s", err, tt.want)
+				}
+			})
+		}
 	}
 }
