@@ -37,7 +37,7 @@ func (b *bench) rounds(n, sides int, measure func(side int) error) error {
 // starts measures the time from exec until the function asks for its first event.
 func (b *bench) starts() ([]row, error) {
 	took := make([]sample, len(b.sides))
-	err := b.rounds(151, len(b.sides), func(i int) error {
+	err := b.rounds(301, len(b.sides), func(i int) error {
 		return b.timeStart(&took[i], b.sides[i], b.near)
 	})
 	return ratios("start, plain HTTP", 1.1, took, "ms", "reading the secret alone"), err
@@ -143,8 +143,8 @@ func (b *bench) open() ([]row, error) {
 		return nil
 	})
 	return append(ratios("opening a phone payload", 0.9, took, "µs", "base64, crypto/cipher and encoding/json"), row{
-		what: "its allocations", figure: allocations[0], limit: 6, unit: "allocations",
-		details: quantity(allocations[1].middle(), "allocations") + " there",
+		what: "its allocations", figure: allocations[0], limit: 6, unit: "allocs",
+		details: quantity(allocations[1].middle(), "allocs") + " there",
 	}), err
 }
 

@@ -86,6 +86,7 @@ func printTable(rows []row) {
 	}
 }
 
+// quantity formats a ratio, which has no unit, or anything else with its unit.
 func quantity(x float64, unit string) string {
 	if unit == "" {
 		return fmt.Sprintf("%.2f", x)
