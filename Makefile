@@ -54,9 +54,9 @@ soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freeze
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
 	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
 
-bench: ## measure what docs/performance.md promises, in some minutes (BENCH=-short to see that it works; Linux)
-	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/hello ./tools/bench/secretonly
-	go run ./tools/bench $(BENCH)
+bench: ## measure what docs/performance.md promises (AGAINST=another bootstrap to compare; BENCH=-short to see that it works; Linux)
+	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference
+	go run ./tools/bench $(if $(AGAINST),-against $(abspath $(AGAINST))) $(BENCH)
 
 build: ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 	@$(MAKE) --no-print-directory build-PhoneFunction ARTIFACTS_DIR=build/lambda

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"wechat-phone/tools/bench/sides"
 )
 
 // payload is sealed phone data as a page sends it.
@@ -32,19 +30,14 @@ func payloads(tb testing.TB) []payload {
 }
 
 // BenchmarkOpenPhone opens a payload: here, and as the well-known packages do
-// it with the same checks. The floor is AES-128-CBC alone.
+// it with the same checks. make bench compares the two.
 func BenchmarkOpenPhone(b *testing.B) {
 	all := payloads(b)
 	rawKey := []byte(key.Reveal())
-	next := func() func() payload {
-		i := 0
-		return func() payload { i++; return all[i%len(all)] }
-	}
-	ours, theirs := next(), next()
-	text := make([]byte, len(pad(goodText)))
-	sides.Run(b, 4096,
-		sides.Side{Name: "ours", Do: func() {
-			p := ours()
+	b.Run("ours", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			p := all[i%len(all)]
 			s, err := Parse(p.data, p.iv)
 			if err != nil {
 				b.Fatal(err)
@@ -52,19 +45,16 @@ func BenchmarkOpenPhone(b *testing.B) {
 			if phone, err := OpenPhone(s, key, rule); err != nil || phone.PhoneNumber == "" {
 				b.Fatal(phone, err)
 			}
-		}},
-		sides.Side{Name: "reference", Do: func() {
-			if n, err := reference(theirs(), rawKey); err != nil || n.PhoneNumber == "" {
+		}
+	})
+	b.Run("reference", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if n, err := reference(all[i%len(all)], rawKey); err != nil || n.PhoneNumber == "" {
 				b.Fatal(n, err)
 			}
-		}},
-		sides.Side{Name: "floor", Do: func() {
-			block, err := aes.NewCipher(rawKey)
-			if err != nil {
-				b.Fatal(err)
-			}
-			cipher.NewCBCDecrypter(block, iv).CryptBlocks(text, text)
-		}})
+		}
+	})
 }
 
 // numbers is what the reference reads.

@@ -4,31 +4,35 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 )
 
-func TestVerdictTakesTheMedianAndAllThatItMayBe(t *testing.T) {
-	around := func(x float64) sample { // 21 rounds, from x-10 to x+10
-		var s sample
-		for i := range 21 {
-			s = append(s, x+float64((i*8)%21-10))
-		}
-		return s
+// around returns 21 rounds, from x-10 steps to x+10.
+func around(x, step float64) (s sample) {
+	for i := range 21 {
+		s = append(s, x+step*float64((i*8)%21-10))
 	}
+	return s
+}
+
+func TestVerdictIsOfAllThatTheMedianMayBe(t *testing.T) {
 	for _, test := range []struct {
 		row  row
 		want string
 	}{
-		{row{figure: around(50), limit: 100}, "held"},
-		{row{figure: around(150), limit: 100}, "not held"},
-		{row{figure: around(96), limit: 100}, "too noisy to tell"},
-		{row{figure: around(104), limit: 100}, "too noisy to tell"},
+		{row{figure: around(50, 1), limit: 100}, "held"},
+		{row{figure: around(150, 1), limit: 100}, "not held"},
+		{row{figure: around(96, 1), limit: 100}, "too noisy to tell"},
+		{row{figure: around(104, 1), limit: 100}, "too noisy to tell"},
 		{row{figure: sample{6}, limit: 6}, "held"},
 		{row{figure: sample{99, 101}, limit: 100}, "too noisy to tell"},
-		{row{figure: around(150)}, "no limit"},
-		{row{limit: 100, missing: "no reason"}, "not measured: no reason"},
+		{row{figure: around(1.04, 0.01)}, "no difference"},
+		{row{figure: around(0.96, 0.01)}, "no difference"},
+		{row{figure: around(1.06, 0.01)}, "more"},
+		{row{figure: around(0.94, 0.01)}, "less"},
 	} {
 		if got := test.row.verdict(); got != test.want {
 			t.Errorf("%v against %v: %s, want %s", test.row.figure, test.row.limit, got, test.want)
@@ -36,14 +40,25 @@ func TestVerdictTakesTheMedianAndAllThatItMayBe(t *testing.T) {
 	}
 	// The 6th and the 16th: that 5 or fewer of 21 lie on one side of the median has
 	// a probability of 1.3 %, and 6 or fewer one of 3.9 %.
-	if low, middle, high := around(0).median(); low != -5 || middle != 0 || high != 5 {
-		t.Errorf("the median of 21 is %v, in %v to %v", middle, low, high)
+	if low, middle, high := around(0, 1).median(); low != -5 || middle != 0 || high != 5 {
+		t.Errorf("the median of 21 is %v, in %v to %v; want 0, in -5 to 5", middle, low, high)
+	}
+}
+
+func TestRatiosAreTheRounds(t *testing.T) {
+	rows := ratios("start", 1.1, []sample{{2, 9, 3}, {4, 9, 4}, {1, 3, 3}}, "ms", "alone")
+	want := []row{
+		{what: "start", figure: sample{0.5, 1, 0.75}, limit: 1.1, details: "3 ms, alone 4 ms"},
+		{what: "start, against the other build", figure: sample{2, 3, 1}, details: "3 ms, the other 3 ms"},
+	}
+	if !reflect.DeepEqual(rows, want) {
+		t.Errorf("ratios returned %v, want %v", rows, want)
 	}
 }
 
 func TestFarServerAnswersARoundTripLater(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
-	s.Listener = far{s.Listener}
+	s.Listener = farListener{s.Listener}
 	s.StartTLS()
 	defer s.Close()
 	get := func() time.Duration {
@@ -57,14 +72,14 @@ func TestFarServerAnswersARoundTripLater(t *testing.T) {
 		return time.Since(began)
 	}
 	if took := get(); took < 2*roundTrip { // TLS's, and the answer's
-		t.Errorf("a new connection answered after %v", took)
+		t.Errorf("a new connection answered after %v, want at least %v", took, 2*roundTrip)
 	}
 	least := get()
-	for range 4 { // of several, since the machine may be busy
+	for range 4 { // the least of several, since the machine may be busy
 		least = min(least, get())
 	}
 	if least < roundTrip || least > 2*roundTrip {
-		t.Errorf("a kept connection answered after %v", least)
+		t.Errorf("a kept connection answered after %v, want %v to %v", least, roundTrip, 2*roundTrip)
 	}
 }
 
@@ -72,6 +87,6 @@ func TestTemplateEnvironmentIsRead(t *testing.T) {
 	env, err := templateEnvironment("../../template.yaml")
 	slices.Sort(env)
 	if want := []string{"GOMAXPROCS=1", "SSL_CERT_DIR=/nonexistent"}; err != nil || !slices.Equal(env, want) {
-		t.Errorf("%v, %v, want %v", env, err, want)
+		t.Errorf("templateEnvironment returned %v, %v, want %v", env, err, want)
 	}
 }

@@ -1,0 +1,40 @@
+// Command reference is the smallest function that does what any such function
+// must: it reads a secret at its start, and for each event asks WeChat over a kept
+// connection and logs a line. The phone function is measured against it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+)
+
+func main() {
+	id, url := os.Getenv("WECHAT_SECRET_ID"), os.Getenv("WECHAT_API_BASE_URL")
+	sdk, err := config.LoadDefaultConfig(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	in := &secretsmanager.GetSecretValueInput{SecretId: &id}
+	if _, err := secretsmanager.NewFromConfig(sdk).GetSecretValue(context.Background(), in); err != nil {
+		panic(err)
+	}
+	logger := lambdacontext.NewLogger()
+	lambda.StartHandlerFunc(func(ctx context.Context, _ json.RawMessage) (map[string]int, error) {
+		answer, err := http.Get(url) // #nosec G107 G704 -- the bench's own server
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = answer.Body.Close() }()
+		text, err := io.ReadAll(answer.Body)
+		logger.InfoContext(ctx, "request", "bytes", len(text))
+		return map[string]int{"statusCode": answer.StatusCode}, err
+	})
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json/v2"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"wechat-phone/local/hostile"
+	"wechat-phone/local/lambdatest"
+	"wechat-phone/local/secretstest"
+	"wechat-phone/local/stage"
+	"wechat-phone/local/wechattest"
+)
+
+// bench holds the executables, and the places that they run in.
+type bench struct {
+	sides []string // paths: ours, the reference, and the other build if there is one
+	short bool
+
+	near       place // over plain HTTP
+	tls        place // over TLS, with Amazon Linux 2023's certificates
+	tlsDefault place // the same without the template's SSL_CERT_DIR
+	away       place // WeChat is a round trip away, over TLS
+
+	event     []byte // sealed data and a login code
+	secretARN string
+	dir       string // for the certificates
+}
+
+// place is what a function runs against, and its environment there.
+type place struct {
+	wechat, secrets *httptest.Server
+	env             []string
+}
+
+func newBench(sides []string, short bool) (*bench, error) {
+	user := hostile.User(0)
+	wechat, store := wechattest.Accept(user), &secretstest.Server{}
+	far := httptest.NewUnstartedServer(wechat)
+	far.Listener = farListener{far.Listener}
+	far.StartTLS()
+	b := &bench{
+		sides: sides, short: short,
+		secretARN: store.Put(stage.SecretName, stage.Secret(stage.AppID, stage.AppSecret)),
+		near:      place{wechat: httptest.NewServer(wechat), secrets: httptest.NewServer(store)},
+		tls:       place{wechat: httptest.NewTLSServer(wechat), secrets: httptest.NewTLSServer(store)},
+	}
+	b.away = place{wechat: far, secrets: b.near.secrets}
+	b.tlsDefault = b.tls
+
+	var err error
+	if b.event, err = newEvent(user); err != nil {
+		return nil, err
+	}
+	if b.near.env, err = templateEnvironment("template.yaml"); err != nil {
+		return nil, err
+	}
+	if b.dir, err = os.MkdirTemp("", "wechat-phone-bench-"); err != nil {
+		return nil, err
+	}
+	bundle, directories, err := writeCertificates(b.dir, far.Certificate())
+	b.tls.env = append(slices.Clone(b.near.env), "SSL_CERT_FILE="+bundle)
+	b.tlsDefault.env = append(slices.Clone(b.tls.env), "SSL_CERT_DIR="+directories) // the last one counts
+	b.away.env = b.tls.env
+	return b, err
+}
+
+// newEvent returns the gateway's event for a user who has logged in and tapped.
+func newEvent(user wechattest.User) ([]byte, error) {
+	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
+	tap.Code = hostile.Code(0)
+	body, err := json.Marshal(tap)
+	if err != nil {
+		return nil, err
+	}
+	r := httptest.NewRequest(http.MethodPost, "/phone", nil)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "MicroMessenger")
+	return json.Marshal(lambdatest.NewEvent(r, body))
+}
+
+// templateEnvironment returns the variables that template.yaml sets whatever its
+// parameters are.
+func templateEnvironment(file string) (env []string, _ error) {
+	text, err := os.ReadFile(file) // #nosec G304 -- a constant
+	constant := regexp.MustCompile(`(?m)^ {10}([A-Z_]+): "?([^"!{\s]+)"?$`)
+	for _, found := range constant.FindAllSubmatch(text, -1) {
+		env = append(env, string(found[1])+"="+string(found[2]))
+	}
+	return env, err
+}
+
+func (b *bench) close() {
+	for _, p := range []place{b.near, b.tls, b.away} {
+		p.wechat.Close()
+		p.secrets.Close()
+	}
+	_ = os.RemoveAll(b.dir)
+}
+
+// deploy starts a function and waits until it asks for its first event.
+func (b *bench) deploy(bootstrap string, p place, concurrency int) (*lambdatest.Function, error) {
+	return lambdatest.Start(lambdatest.Config{
+		Bootstrap: bootstrap, Concurrency: concurrency, Logs: io.Discard,
+		Env: append([]string{
+			"WECHAT_SECRET_ID=" + b.secretARN,
+			"WECHAT_API_BASE_URL=" + p.wechat.URL,
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + p.secrets.URL,
+		}, p.env...),
+	})
+}
+
+// send sends the event and returns how many ms the answer took.
+func (b *bench) send(f *lambdatest.Function) (float64, error) {
+	began := time.Now()
+	answer, err := f.Invoke(context.Background(), b.event)
+	took := time.Since(began)
+	if err == nil && !bytes.Contains(answer, []byte(`"statusCode":200`)) {
+		err = fmt.Errorf("the function answered %s", answer)
+	}
+	return ms(took), err
+}
+
+// sendMany sends the event n times, one after the other.
+func (b *bench) sendMany(f *lambdatest.Function, n int) (sample, error) {
+	times := make(sample, n)
+	for i := range times {
+		var err error
+		if times[i], err = b.send(f); err != nil {
+			return nil, err
+		}
+	}
+	return times, nil
+}
+
+// roundTrip is the time to WeChat and back from another country.
+const roundTrip = 50 * time.Millisecond
+
+// farListener has clients a round trip away: whatever the server sends arrives so
+// much later. So a TLS 1.3 handshake takes a round trip, and an answer another.
+// TCP's own round trip is missing, since the kernel completes that.
+type farListener struct{ net.Listener }
+
+func (l farListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return farConn{c}, err
+}
+
+type farConn struct{ net.Conn }
+
+func (c farConn) Write(p []byte) (int, error) {
+	time.Sleep(roundTrip)
+	return c.Conn.Write(p)
+}
