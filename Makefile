@@ -3,8 +3,8 @@
 # Go fetches the toolchain that go.mod names, whatever this machine has.
 export GOTOOLCHAIN = auto
 
-# The Go settings of the caller, from the shell, from go env -w or from a go.work
-# in a folder above, change no bytes and break no command.
+# The caller's Go settings and a go.work in a folder above change no byte of the
+# bootstrap and break no command. A value also overrides go env -w; none does not.
 export GOFLAGS = -buildvcs=false
 export GOWORK = off
 export GO111MODULE = on

@@ -61,7 +61,8 @@ func copyTree(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(above, "go.work"), []byte("go 1.27\nuse ./elsewhere\n"), 0o600); err != nil {
+	err = os.WriteFile(filepath.Join(above, "go.work"), []byte("go 1.27\nuse ./elsewhere\n"), 0o600)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return tree
@@ -86,8 +87,9 @@ func hostile(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return []string{
-		"GOENV=" + file, "GOFLAGS=-mod=mod -gcflags=-N", "GOOS=darwin", "GOARCH=arm", "GOAMD64=v3", "GOARM64=v9.0", "GOFIPS140=latest",
-		"GOEXPERIMENT=nojsonv2", "CGO_ENABLED=1", "GO111MODULE=off", "GOWORK=" + filepath.Join(t.TempDir(), "go.work"),
+		"GOENV=" + file, "GOFLAGS=-mod=mod -gcflags=-N", "GOOS=darwin", "GOARCH=arm", "GOAMD64=v3", "GOARM64=v9.0",
+		"GOFIPS140=latest", "GOEXPERIMENT=nojsonv2", "CGO_ENABLED=1", "GO111MODULE=off",
+		"GOWORK=" + filepath.Join(t.TempDir(), "go.work"),
 	}
 }
 
@@ -121,17 +123,20 @@ func TestCommandsWorkInAnyFolderAndShell(t *testing.T) {
 		t.Error("make build-PhoneFunction wrote other bytes in another folder and shell")
 	}
 
-	if out, err := runMake(tree, variables, "run"); err != nil || !strings.Contains(out, "6. The user's phone number is ") {
-		t.Errorf("make run: %v\n%s", err, out)
+	out, err := runMake(tree, variables, "run")
+	if want := "6. The user's phone number is "; err != nil || !strings.Contains(out, want) {
+		t.Errorf("make run: got %s, error %v, want %q in it", out, err, want)
 	}
 	if err := os.Rename(filepath.Join(tree, "events/phone.json"), filepath.Join(tree, "my event.json")); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := runMake(tree, variables, "invoke", "EVENT=my event.json"); err != nil || !strings.Contains(out, `{"statusCode":200,`) {
-		t.Errorf("make invoke: %v\n%s", err, out)
+	out, err = runMake(tree, variables, "invoke", "EVENT=my event.json")
+	if want := `{"statusCode":200,`; err != nil || !strings.Contains(out, want) {
+		t.Errorf("make invoke: got %s, error %v, want %q in it", out, err, want)
 	}
-	if out, err := runMake(tree, variables, "invoke"); err == nil || message(out) != "local: open events/phone.json: no such file or directory\n" {
-		t.Errorf("make invoke without its event: %v\n%s", err, out)
+	out, err = runMake(tree, variables, "invoke")
+	if want := "local: open events/phone.json: no such file or directory\n"; err == nil || message(out) != want {
+		t.Errorf("make invoke without its event: got %s, error %v, want %q", out, err, want)
 	}
 }
 
@@ -144,7 +149,8 @@ func fakeGo(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return scripts(t, map[string]string{
-		"go":  fmt.Sprintf("case $GOOS in linux) echo builds: $GOARCH $GOARM64, CGO_ENABLED=$CGO_ENABLED ;; *) exec '%s' \"$@\" ;; esac", real),
+		"go": `[ "$GOOS" != linux ] || exec echo builds: $GOARCH $GOARM64, CGO_ENABLED=$CGO_ENABLED` +
+			fmt.Sprintf("\nexec '%s' \"$@\"", real),
 		"sam": `[ "$1" != build ] || ARTIFACTS_DIR=artifacts exec make --makefile "$PWD/Makefile" build-PhoneFunction`,
 	})
 }
@@ -154,8 +160,9 @@ func scripts(t *testing.T, texts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range texts {
-		err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700) // #nosec G306 -- it is to run
-		if err != nil {
+		text = "#!/bin/sh\n" + text + "\n"
+		// #nosec G306 -- it is to run
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,11 +178,13 @@ func TestBuildTakesTheArchitecture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := strings.Replace(string(text), `["Environment=prod"]`, "[\n  'Environment=prod',\n  'Architecture=arm64',\n]", 1)
+	const asIs, wanted = `["Environment=prod"]`, "[\n  'Environment=prod',\n  'Architecture=arm64',\n]"
+	changed := strings.Replace(string(text), asIs, wanted, 1)
 	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	path := "PATH=" + fakeGo(t) + ":" + os.Getenv("PATH")
+	const noStage = "samconfig: samconfig.toml has no environment \"stage\", only default, dev, prod\n"
 	const amd64, arm64 = "builds: amd64 v8.0, CGO_ENABLED=0\n", "builds: arm64 v8.0, CGO_ENABLED=0\n"
 	for _, test := range []struct {
 		name, shell, arguments, want string
@@ -190,10 +199,8 @@ func TestBuildTakesTheArchitecture(t *testing.T) {
 		{name: "through SAM", arguments: "-s deploy ENV=prod", want: arm64},
 		{name: "through SAM, default", arguments: "-s deploy ENV=default", want: amd64},
 		{name: "another ARCH", arguments: "build ARCH=x86", want: "ARCH must be x86_64 or arm64, not x86\n", fails: true},
-		{name: "another ENV", arguments: "build ENV=stage",
-			want: "samconfig: samconfig.toml has no environment \"stage\", only default, dev, prod\n", fails: true},
-		{name: "another ENV, to deploy", arguments: "deploy ENV=stage",
-			want: "samconfig: samconfig.toml has no environment \"stage\", only default, dev, prod\n", fails: true},
+		{name: "another ENV", arguments: "build ENV=stage", want: noStage, fails: true},
+		{name: "another ENV, to deploy", arguments: "deploy ENV=stage", want: noStage, fails: true},
 	} {
 		out, err := runMake(tree, []string{path, test.shell}, strings.Fields(test.arguments)...)
 		if (err != nil) != test.fails || message(out) != test.want {
@@ -228,15 +235,20 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 		}
 		return dir
 	}
-	old := scripts(t, map[string]string{"go": `echo "go: errors parsing go.mod:" >&2; echo "go.mod:5: unknown directive: toolchain" >&2; exit 1`})
-	const noGo = "go is missing. Install Go 1.21 or later: https://go.dev/dl/\n"
-	const oldGo = "go cannot get the Go that go.mod needs (go.mod:5: unknown directive: toolchain). Install Go 1.21 or later: https://go.dev/dl/\n"
-	const noSAM = "sam is missing. Install the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)\n"
+	const why = "go.mod:5: unknown directive: toolchain" // as Go 1.20 says
+	old := scripts(t, map[string]string{"go": "printf 'go: errors parsing go.mod:\\n" + why + "\\n' >&2; exit 1"})
+	const getGo = "Install Go 1.21 or later: https://go.dev/dl/\n"
+	const noGo = "go is missing. " + getGo
+	const oldGo = "go cannot get the Go that go.mod needs (" + why + "). " + getGo
+	const noSAM = "sam is missing. Install the SAM CLI: " +
+		"https://docs.aws.amazon.com/serverless-application-model/ (Install)\n"
+	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
 	for _, test := range []struct{ path, want, targets string }{
-		{tools(), noGo, "run start invoke test test-miniprogram soak bench build lint lint-security fuzz deploy secret smoke"},
+		{tools(), noGo, "run start invoke test test-miniprogram lint lint-security fuzz soak bench"},
+		{tools(), noGo, "build deploy secret smoke"},
 		{old + ":" + tools("tail"), oldGo, "run build smoke"},
 		{tools("go"), noSAM, "sam-invoke sam-start deploy secret logs delete"},
-		{tools("go"), "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n", "test-miniprogram"},
+		{tools("go"), noNPM, "test-miniprogram"},
 	} {
 		for target := range strings.FieldsSeq(test.targets) {
 			out, err := runMake(tree, []string{"PATH=" + test.path}, target)
@@ -262,12 +274,14 @@ func TestHelpListsEveryCommandInGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, rule := range regexp.MustCompile(`(?m)^([a-z][a-z-]*):.*## (.*)$`).FindAllStringSubmatch(string(makefile), -1) {
+	documented := regexp.MustCompile(`(?m)^([a-z][a-z-]*):.*## (.*)$`)
+	for _, rule := range documented.FindAllStringSubmatch(string(makefile), -1) {
 		if !regexp.MustCompile(`(?m)^make ` + rule[1] + ` +` + regexp.QuoteMeta(rule[2]) + `$`).MatchString(out) {
 			t.Errorf("make %s is not listed", rule[1])
 		}
 	}
-	if !regexp.MustCompile(`(?s)\nTry it.*\nmake run .*\n\nTest it.*\nmake test .*\n\nDeploy it.*\nmake deploy `).MatchString(out) {
+	groups := regexp.MustCompile(`(?s)\nTry it.*\nmake run .*\n\nTest it.*\nmake test .*\n\nDeploy it.*\nmake deploy `)
+	if !groups.MatchString(out) {
 		t.Errorf("got %s, want the groups Try, Test and Deploy", out)
 	}
 }

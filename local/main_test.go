@@ -73,7 +73,9 @@ func TestEventIsAnsweredOnStandardOutput(t *testing.T) {
 func TestEventThatIsNoJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
 	t.Parallel()
 	dir, compiled := t.TempDir(), program(t)
-	for name, text := range map[string]string{"cut.json": `{"version":`, "empty.json": "", "two.json": "{} {}", "missing.json": ""} {
+	for name, text := range map[string]string{
+		"cut.json": `{"version":`, "empty.json": "", "two.json": "{} {}", "missing.json": "",
+	} {
 		file := filepath.Join(dir, name)
 		want := "local: " + file + " is not JSON\n"
 		if name == "missing.json" {
@@ -81,7 +83,8 @@ func TestEventThatIsNoJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
 		} else if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := exec.Command(compiled.Path, "-bootstrap", "none", "-event", file).CombinedOutput(); err == nil || string(out) != want {
+		out, err := exec.Command(compiled.Path, "-bootstrap", "none", "-event", file).CombinedOutput()
+		if err == nil || string(out) != want {
 			t.Errorf("%s: got %q, error %v, want %q", name, out, err, want)
 		}
 	}
@@ -96,7 +99,8 @@ func TestTakenPortIsNamed(t *testing.T) {
 	defer func() { _ = other.Close() }()
 	port := other.Addr().(*net.TCPAddr).Port
 	out, err := program(t, "-port", strconv.Itoa(port)).CombinedOutput()
-	if want := fmt.Sprintf("local: port %d is taken; another make start may be running\n", port); err == nil || string(out) != want {
+	want := fmt.Sprintf("local: port %d is taken; another make start may be running\n", port)
+	if err == nil || string(out) != want {
 		t.Errorf("got %q, error %v, want %q", out, err, want)
 	}
 }

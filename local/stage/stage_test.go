@@ -27,8 +27,9 @@ func TestBuildIgnoresTheCallersGoSettings(t *testing.T) {
 	}
 	clean := build("clean")
 	for name, value := range map[string]string{
-		"GOFLAGS": "-mod=mod -race", "GOOS": "darwin", "GOARCH": "arm", "GOAMD64": "v3", "GOARM64": "v9.0", "GOFIPS140": "latest",
-		"GOEXPERIMENT": "nojsonv2", "CGO_ENABLED": "1", "GO111MODULE": "off", "GOWORK": filepath.Join(dir, "go.work"),
+		"GOFLAGS": "-mod=mod -race", "GOOS": "darwin", "GOARCH": "arm", "GOAMD64": "v3", "GOARM64": "v9.0",
+		"GOFIPS140": "latest", "GOEXPERIMENT": "nojsonv2", "CGO_ENABLED": "1",
+		"GO111MODULE": "off", "GOWORK": filepath.Join(dir, "go.work"),
 	} {
 		t.Setenv(name, value)
 	}
