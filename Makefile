@@ -156,6 +156,6 @@ have-npm have-sam: have-%:
 have-go:
 	@command -v go >/dev/null || { echo "go is missing. Install $(GET_go)" >&2; exit 1; }
 	@why=$$(go list -m 2>&1) || { why=$$(echo "$$why" | tail -n 1); \
-		echo "go cannot get the Go that go.mod needs ($$why). Install $(GET_go)" >&2; exit 1; }
+		echo "go cannot get the Go that go.mod needs ($$why). Install that one: https://go.dev/dl/" >&2; exit 1; }
 
 bench lint lint-security fuzz: | have-go

@@ -237,9 +237,8 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 	}
 	const why = "go.mod:5: unknown directive: toolchain" // as Go 1.20 says
 	old := scripts(t, map[string]string{"go": "printf 'go: errors parsing go.mod:\\n" + why + "\\n' >&2; exit 1"})
-	const getGo = "Install Go 1.21 or later: https://go.dev/dl/\n"
-	const noGo = "go is missing. " + getGo
-	const oldGo = "go cannot get the Go that go.mod needs (" + why + "). " + getGo
+	const noGo = "go is missing. Install Go 1.21 or later: https://go.dev/dl/\n"
+	const oldGo = "go cannot get the Go that go.mod needs (" + why + "). Install that one: https://go.dev/dl/\n"
 	const noSAM = "sam is missing. Install the SAM CLI: " +
 		"https://docs.aws.amazon.com/serverless-application-model/ (Install)\n"
 	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
