@@ -3,15 +3,22 @@
 # Go fetches the toolchain that go.mod names, whatever this machine has.
 export GOTOOLCHAIN = auto
 
+# The caller's Go settings and a go.work in a folder above change no byte of the
+# bootstrap and break no command. A value also overrides go env -w; none does not.
+export GOFLAGS = -buildvcs=false
+export GOWORK = off
+export GO111MODULE = on
+export GOAMD64 = v1
+export GOARM64 = v8.0
+export GOFIPS140 = off
+unexport GOOS GOARCH GOEXPERIMENT CGO_ENABLED
+
 EVENT    = events/phone.json
 HOST     = 127.0.0.1
-ENV      ?= dev
 FUZZTIME = 5s
 
-# SAM does not tell make for which architecture it builds; samconfig.toml knows
-# what the template is given. Exported, since make deploy comes back through SAM.
-export ARCH ?= $(or $(shell awk -v env='[$(ENV).' '/^\[/ {here = index($$0, env) == 1} \
-	here && match($$0, /Architecture=[a-z0-9_]+/) {print substr($$0, RSTART + 13, RLENGTH - 13)}' samconfig.toml),x86_64)
+# Exported, since make deploy comes back through SAM.
+export ENV ?= dev
 
 MINIPROGRAM_TEST = examples/miniprogram/test
 
@@ -19,91 +26,136 @@ SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gate
 
 # The same flags wherever the function is built: static, stripped, and the same
 # bytes from a checkout and from SAM's copy of it, which has no .git.
-GO_BUILD = CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags lambda.norpc -ldflags "-s -w"
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w"
+
+# What to install if a program is missing.
+GET_go  = Go 1.21 or later: https://go.dev/dl/
+GET_npm = Node.js 18 or later, with npm: https://nodejs.org/
+GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test test-miniprogram soak bench build build-PhoneFunction lint lint-security fuzz sam-invoke sam-start \
-	deploy secret smoke logs delete build/local/bootstrap
+.PHONY: help run start invoke test test-miniprogram soak bench build build-PhoneFunction lint lint-security fuzz \
+	sam-invoke sam-start deploy secret smoke logs delete \
+	build/local/bootstrap build/local/stage build/local/samconfig have-go have-npm have-sam known-env
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} \
+		/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' Makefile
 
-run: build/local/bootstrap ## log in, tap and get a phone number, offline
-	go run ./local -bootstrap $< -login
+## Try it on this machine
 
-start: build/local/bootstrap ## keep the function up on :3000, WeChat on :3001, Secrets Manager on :3002 (HOST=0.0.0.0 for containers)
-	@go build -buildvcs=false -o build/local/stage ./local
-	build/local/stage -bootstrap $< -host $(HOST) -port 3000 -route "POST /phone"
+run: build/local/stage build/local/bootstrap ## log in, tap and get a phone number, offline
+	build/local/stage -bootstrap build/local/bootstrap -login
 
-invoke: build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)
-	@WATERMARK_MAX_AGE=0 go run ./local -bootstrap $< -event $(EVENT)
+start: build/local/stage build/local/bootstrap ## keep the function up on :3000 (HOST=0.0.0.0 for containers)
+	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port 3000 -route "POST /phone"
+
+invoke: build/local/stage build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)
+	@WATERMARK_MAX_AGE=0 build/local/stage -bootstrap build/local/bootstrap -event "$(EVENT)"
+
+sam-invoke: | have-sam ## send the event with SAM CLI and Docker (beside make start HOST=0.0.0.0)
+	sam build
+	sam local invoke PhoneFunction --event "$(EVENT)" $(SAM_LOCAL)
+
+sam-start: | have-sam ## serve on :3010 with SAM CLI and Docker (beside make start HOST=0.0.0.0)
+	sam build
+	sam local start-api --port 3010 $(SAM_LOCAL)
+
+## Test it
 
 test: build/local/bootstrap ## prove the contract
-	BOOTSTRAP=$(CURDIR)/$< go test -count=1 ./... # the cache does not see the bootstrap
-	@python3 -c 'import samtranslator' 2>/dev/null || echo "left out: the template as SAM translates it, since aws-sam-translator is not here"
+	BOOTSTRAP="$$PWD/$<" go test -count=1 ./... # the cache does not see the bootstrap
+	@python3 -c 'import samtranslator' 2>/dev/null || \
+		echo "left out: the template as SAM translates it, since aws-sam-translator is not here"
 
-test-miniprogram: build/local/bootstrap $(MINIPROGRAM_TEST)/node_modules/.package-lock.json ## the mini-program's component against the function (Node 18 or later, and npm)
-	@go build -buildvcs=false -o build/local/stage ./local
+test-miniprogram: build/local/stage build/local/bootstrap ## test the mini-program against the function (needs npm)
 	cd $(MINIPROGRAM_TEST) && npm test --silent
 
-$(MINIPROGRAM_TEST)/node_modules/.package-lock.json: $(MINIPROGRAM_TEST)/package-lock.json
+test-miniprogram: $(MINIPROGRAM_TEST)/node_modules/.package-lock.json
+$(MINIPROGRAM_TEST)/node_modules/.package-lock.json: $(MINIPROGRAM_TEST)/package-lock.json | have-npm
 	cd $(MINIPROGRAM_TEST) && npm ci --silent
 
-soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freezes, re-reads, the oracle's timing (Linux)
-	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone
-	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
-	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
-
-bench: ## measure what docs/performance.md promises (AGAINST=another bootstrap to compare; BENCH=-short to see that it works; Linux)
-	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference
-	go run ./tools/bench $(if $(AGAINST),-against $(abspath $(AGAINST))) $(BENCH)
-
-build: ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
-	@$(MAKE) --no-print-directory build-PhoneFunction ARTIFACTS_DIR=build/lambda
-
-build-PhoneFunction: # what sam build calls
-	GOOS=linux GOARCH=$(subst x86_64,amd64,$(ARCH)) $(GO_BUILD) -o $(ARTIFACTS_DIR)/bootstrap ./functions/phone
-
-build/local/bootstrap: # for this machine
-	@$(GO_BUILD) -o $@ ./functions/phone
-
-lint: ## format, vet, staticcheck
+lint: ## check the format, vet, and run staticcheck
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-lint-security: ## gosec, and actionlint for the workflows
+lint-security: ## run gosec, and actionlint on the workflows
 	go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-fuzz: ## each fuzz target for a while (FUZZTIME=5s)
+fuzz: ## run each fuzz target for a while (FUZZTIME=5s)
 	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./functions/phone
 	go test -run '^$$' -fuzz '^FuzzRequest$$' -fuzztime $(FUZZTIME) ./functions/phone
 	go test -run '^$$' -fuzz '^FuzzAnswer$$' -fuzztime $(FUZZTIME) ./shared/wechat
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./shared/opendata
 	go test -run '^$$' -fuzz '^FuzzOpenPhone$$' -fuzztime $(FUZZTIME) ./shared/opendata
 
-sam-invoke: ## the event through SAM CLI and Docker (make start HOST=0.0.0.0 beside it)
-	sam build
-	sam local invoke PhoneFunction --event $(EVENT) $(SAM_LOCAL)
+soak: SOAK = BOOTSTRAP="$$PWD/build/local/bootstrap" go test -run '^$$'
+soak: build/local/bootstrap ## run the soak tests: load, freezes, rereads, timing (minutes; Linux)
+	$(SOAK) -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone
+	$(SOAK) -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
+	$(SOAK) -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
 
-sam-start: ## the API on :3010 through SAM CLI and Docker (make start HOST=0.0.0.0 beside it)
-	sam build
-	sam local start-api --port 3010 $(SAM_LOCAL)
+bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=other/bootstrap)
+	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference
+	go run ./tools/bench $(if $(AGAINST),-against "$(AGAINST)") $(BENCH)
 
-deploy: ## build and deploy (ENV=dev or prod; FLAGS=--no-confirm-changeset in a pipeline); needs SAM CLI and an account, as all below
-	sam validate --config-env $(ENV)
-	sam build --config-env $(ENV)
-	sam deploy --config-env $(ENV) $(FLAGS)
+## Deploy it (all but build and smoke need SAM CLI and an account)
 
-secret: ## put appid and app secret into the stack's secret: asked for, or the secret's JSON on standard input (ENV=dev)
-	@go run ./tools/secret -env $(ENV)
+build: ARTIFACTS_DIR = build/lambda
+build: build-PhoneFunction ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 
-smoke: ## prove a deployment without a user (URL=https://…/phone); needs no account
+# What sam build calls, with ARTIFACTS_DIR. SAM does not say for which architecture
+# it builds; samconfig.toml knows what ENV gives to the template.
+build-PhoneFunction: build/local/samconfig
+	@arch=$${ARCH:-$$(build/local/samconfig -env "$$ENV" Architecture)} || exit; \
+	case "$${arch:=x86_64}" in \
+	x86_64) goarch=amd64 ;; \
+	arm64) goarch=arm64 ;; \
+	*) echo "ARCH must be x86_64 or arm64, not $$arch" >&2; exit 2 ;; \
+	esac; \
+	GOOS=linux GOARCH=$$goarch $(GO_BUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/phone
+
+deploy: known-env | have-sam ## build and deploy (ENV=dev or prod; FLAGS=--no-confirm-changeset in a pipeline)
+	sam validate --config-env "$$ENV"
+	sam build --config-env "$$ENV"
+	sam deploy --config-env "$$ENV" $(FLAGS)
+
+secret: known-env | have-sam ## put appid and app secret into the stack's secret (asked for, or JSON on stdin)
+	@go run ./tools/secret -env "$$ENV"
+
+smoke: | have-go ## prove a deployment without a user (URL=https://…/phone)
 	@go run ./tools/smoke $(URL)
 
-logs: ## follow both logs, the function's and the gateway's (ENV=dev)
-	sam logs --config-env $(ENV) --tail
+logs: known-env | have-sam ## follow both logs, the function's and the gateway's (ENV=dev)
+	sam logs --config-env "$$ENV" --tail
 
-delete: ## delete the stack; a secret that it made stays (ENV=dev)
-	sam delete --config-env $(ENV)
+delete: known-env | have-sam ## delete the stack; a secret that it made stays (ENV=dev)
+	sam delete --config-env "$$ENV"
+
+# Built for this machine.
+
+build/local/bootstrap: | have-go
+	@$(GO_BUILD) -o $@ ./functions/phone
+
+build/local/stage: | have-go
+	@go build -o $@ ./local
+
+build/local/samconfig: | have-go
+	@go build -o $@ ./tools/samconfig
+
+# What a command needs, so that it fails with one line.
+
+known-env: build/local/samconfig
+	@build/local/samconfig -env "$$ENV" >/dev/null
+
+have-npm have-sam: have-%:
+	@command -v $* >/dev/null || { echo "$* is missing. Install $(GET_$*)" >&2; exit 1; }
+
+have-go:
+	@command -v go >/dev/null || { echo "go is missing. Install $(GET_go)" >&2; exit 1; }
+	@why=$$(go list -m 2>&1) || { why=$$(echo "$$why" | tail -n 1); \
+		echo "go cannot get the Go that go.mod needs ($$why). Install that one: https://go.dev/dl/" >&2; exit 1; }
+
+bench lint lint-security fuzz: | have-go

@@ -31,61 +31,34 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	config := stage.Config{Logs: os.Stderr}
-	flag.StringVar(&config.Bootstrap, "bootstrap", "", "run this `executable`; without it, the function is compiled")
-	flag.StringVar(&config.Host, "host", "127.0.0.1", "listen on this `address`; containers need 0.0.0.0")
-	flag.IntVar(&config.Port, "port", 0, "listen on this `port`, WeChat on the next and Secrets Manager on the one after; 0 takes free ones")
-	flag.StringVar(&config.Route, "route", "", "let this route alone through, as the deployed gateway does: `\"POST /phone\"`")
-	flag.IntVar(&config.Concurrency, "concurrency", 1, "run `n` invocations at once in one process")
-	flag.StringVar(&config.WeChatURL, "wechat", "", "call the WeChat at this `URL` instead of the stand-in; needs -secret")
-	secretFile := flag.String("secret", "", `read the secret from this `+"`file`"+`: {"appid":"wx…","secret":"…"}`)
-	eventFile := flag.String("event", "", "send this `file` to the function, print the answer and end")
-	login := flag.Bool("login", false, "log in, tap and post once, print each step and end; fails without a phone number")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	o, err := readOptions()
+	if err != nil {
+		return err
 	}
-
-	// The function's own settings come from the caller's environment.
-	for _, name := range []string{"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE", "VERIFY_ENCRYPTED_DATA"} {
-		if value, ok := os.LookupEnv(name); ok {
-			config.Env = append(config.Env, name+"="+value)
-		}
-	}
-	if (config.WeChatURL == "") != (*secretFile == "") {
-		return errors.New("-wechat and -secret go together")
-	}
-	if *secretFile != "" {
-		text, err := os.ReadFile(*secretFile) // #nosec G304 -- the developer names it
-		if err != nil {
-			return err
-		}
-		config.Secret = string(text)
-	}
-	if config.Bootstrap == "" {
+	if o.stage.Bootstrap == "" {
 		dir, err := os.MkdirTemp("", "wechat-phone-")
 		if err != nil {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		if config.Bootstrap, err = stage.Bootstrap(dir); err != nil {
+		if o.stage.Bootstrap, err = stage.Bootstrap(dir); err != nil {
 			return fmt.Errorf("the function does not compile: %w", err)
 		}
 	}
 
-	s, err := stage.Raise(config)
+	s, err := stage.Raise(o.stage)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	switch {
-	case *eventFile != "":
-		return invoke(ctx, s, *eventFile)
-	case *login:
+	case o.event != nil:
+		return invoke(ctx, s, o.event)
+	case o.login:
 		return logIn(ctx, s)
 	}
 	fmt.Printf("phone function   %s/phone\n", s.URL)
-	if config.WeChatURL == "" {
+	if o.stage.WeChatURL == "" {
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
 		fmt.Printf("A whole login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
 		fmt.Printf("The same with a phone code:\n\n  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
@@ -95,12 +68,69 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// invoke sends one event to the function and prints its answer.
-func invoke(ctx context.Context, s *stage.Stage, file string) error {
+// options are what the flags and the environment ask for.
+type options struct {
+	stage stage.Config
+	event []byte // to send to the function, if not nil
+	login bool
+}
+
+// readOptions reads the flags, and the files that they name.
+func readOptions() (options, error) {
+	o := options{stage: stage.Config{Logs: os.Stderr}}
+	config := &o.stage
+	flag.StringVar(&config.Bootstrap, "bootstrap", "", "run this `executable`; without it, the function is compiled")
+	flag.StringVar(&config.Host, "host", "127.0.0.1", "listen on this `address`; containers need 0.0.0.0")
+	flag.IntVar(&config.Port, "port", 0, "listen on this `port`, WeChat on the next and Secrets Manager on the one after; 0 takes free ones")
+	flag.StringVar(&config.Route, "route", "", "let this route alone through, as the deployed gateway does: `\"POST /phone\"`")
+	flag.IntVar(&config.Concurrency, "concurrency", 1, "run `n` invocations at once in one process")
+	flag.StringVar(&config.WeChatURL, "wechat", "", "call the WeChat at this `URL` instead of the stand-in; needs -secret")
+	secretFile := flag.String("secret", "", `read the secret from this `+"`file`"+`: {"appid":"wx…","secret":"…"}`)
+	eventFile := flag.String("event", "", "send this `file` to the function, print the answer and end")
+	flag.BoolVar(&o.login, "login", false, "log in, tap and post once, print each step and end; fails without a phone number")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+
+	// The function's own settings come from the caller's environment.
+	for _, name := range []string{"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE", "VERIFY_ENCRYPTED_DATA"} {
+		if value, ok := os.LookupEnv(name); ok {
+			config.Env = append(config.Env, name+"="+value)
+		}
+	}
+	if (config.WeChatURL == "") != (*secretFile == "") {
+		return o, errors.New("-wechat and -secret go together")
+	}
+	if *secretFile != "" {
+		text, err := os.ReadFile(*secretFile) // #nosec G304 -- the developer names it
+		if err != nil {
+			return o, err
+		}
+		config.Secret = string(text)
+	}
+	var err error
+	if *eventFile != "" {
+		o.event, err = readEvent(*eventFile)
+	}
+	return o, err
+}
+
+// readEvent reads a JSON file. What the JSON says is for the function to judge.
+func readEvent(file string) ([]byte, error) {
 	event, err := os.ReadFile(file) // #nosec G304 -- the developer names it
 	if err != nil {
-		return err
+		return nil, err
 	}
+	value := jsontext.Value(event)
+	if !value.IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
+		return nil, fmt.Errorf("%s is not JSON", file)
+	}
+	return event, nil
+}
+
+// invoke sends one event to the function and prints its answer.
+func invoke(ctx context.Context, s *stage.Stage, event []byte) error {
 	answer, err := s.Function.Invoke(ctx, event)
 	if err != nil {
 		return err

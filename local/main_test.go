@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +28,8 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "local")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := stage.Build("wechat-phone/local", path); err != nil {
+		t.Fatal(err)
 	}
 	return exec.Command(path, append([]string{"-bootstrap", bootstrap}, args...)...)
 }
@@ -65,6 +67,41 @@ func TestEventIsAnsweredOnStandardOutput(t *testing.T) {
 	}
 	if !strings.Contains(logs.String(), `"outcome":"ok"`) {
 		t.Errorf("no line of the function's on standard error: %s", logs.String())
+	}
+}
+
+func TestEventThatIsNoJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
+	t.Parallel()
+	dir, compiled := t.TempDir(), program(t)
+	for name, text := range map[string]string{
+		"cut.json": `{"version":`, "empty.json": "", "two.json": "{} {}", "missing.json": "",
+	} {
+		file := filepath.Join(dir, name)
+		want := "local: " + file + " is not JSON\n"
+		if name == "missing.json" {
+			want = "local: open " + file + ": no such file or directory\n"
+		} else if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(compiled.Path, "-bootstrap", "none", "-event", file).CombinedOutput()
+		if err == nil || string(out) != want {
+			t.Errorf("%s: got %q, error %v, want %q", name, out, err, want)
+		}
+	}
+}
+
+func TestTakenPortIsNamed(t *testing.T) {
+	t.Parallel()
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	port := other.Addr().(*net.TCPAddr).Port
+	out, err := program(t, "-port", strconv.Itoa(port)).CombinedOutput()
+	want := fmt.Sprintf("local: port %d is taken; another make start may be running\n", port)
+	if err == nil || string(out) != want {
+		t.Errorf("got %q, error %v, want %q", out, err, want)
 	}
 }
 

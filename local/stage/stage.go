@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"syscall"
 	"time"
 
 	"wechat-phone/local/lambdatest"
@@ -65,11 +67,20 @@ func Bootstrap(dir string) (string, error) {
 		return ready, nil
 	}
 	bootstrap := filepath.Join(dir, "bootstrap")
-	// #nosec G204 -- the developer's own folder
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bootstrap, "wechat-phone/functions/phone")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return bootstrap, Build("wechat-phone/functions/phone", bootstrap)
+}
+
+// Build compiles a command of this module for this machine. It ignores the Go
+// settings of the caller's shell and any go.work in a folder above, as the
+// Makefile does.
+func Build(command, executable string) error {
+	build := exec.Command("go", "build", "-o", executable, command) // #nosec G204 -- the developer's own folder
+	build.Env = append(os.Environ(),
+		"GOFLAGS=-buildvcs=false", "GOWORK=off", "GO111MODULE=on", "GOEXPERIMENT=", "CGO_ENABLED=0",
+		"GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH, "GOAMD64=v1", "GOARM64=v8.0", "GOFIPS140=off",
+	)
 	build.Stderr = os.Stderr
-	return bootstrap, build.Run()
+	return build.Run()
 }
 
 // Raise raises a stage. The caller closes it.
@@ -90,13 +101,12 @@ func Raise(config Config) (*Stage, error) {
 	arn := s.Secrets.Put(SecretName, config.Secret)
 	gateway := &lambdatest.Gateway{Route: config.Route}
 
-	var err error
-	if s.WeChatURL, err = s.serve(config, 1, s.WeChat); err != nil {
+	listeners, err := listen(config.Host, config.Port)
+	if err != nil {
 		return nil, err
 	}
-	if s.SecretsURL, err = s.serve(config, 2, s.Secrets); err != nil {
-		return nil, err
-	}
+	s.WeChatURL = s.serve(listeners[1], s.WeChat)
+	s.SecretsURL = s.serve(listeners[2], s.Secrets)
 	if config.WeChatURL == "" {
 		config.WeChatURL = s.WeChatURL
 	}
@@ -109,13 +119,12 @@ func Raise(config Config) (*Stage, error) {
 		}, config.Env...),
 	})
 	if err != nil {
+		_ = listeners[0].Close()
 		s.Close()
 		return nil, fmt.Errorf("the function did not start: %w", err)
 	}
 	gateway.Invoke = s.Function.Invoke
-	if s.URL, err = s.serve(config, 0, gateway); err != nil {
-		return nil, err
-	}
+	s.URL = s.serve(listeners[0], gateway)
 	return s, nil
 }
 
@@ -125,17 +134,30 @@ func Secret(appID, appSecret string) string {
 	return string(text)
 }
 
-// serve listens on the offset-th port and returns the URL for this machine.
-func (s *Stage) serve(config Config, offset int, handler http.Handler) (string, error) {
-	port := 0
-	if config.Port != 0 {
-		port = config.Port + offset
+// listen listens on a port and the two after it, or on three free ones if it is
+// 0.
+func listen(host string, port int) (listeners [3]net.Listener, err error) {
+	for i := range listeners {
+		one := port
+		if port != 0 {
+			one += i
+		}
+		listeners[i], err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(one)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("port %d is taken; another make start may be running", one)
+		}
+		if err != nil {
+			for _, listener := range listeners[:i] {
+				_ = listener.Close()
+			}
+			return listeners, err
+		}
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(port)))
-	if err != nil {
-		s.Close()
-		return "", err
-	}
+	return listeners, nil
+}
+
+// serve serves a listener and returns the URL for this machine.
+func (s *Stage) serve(listener net.Listener, handler http.Handler) string {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	s.servers = append(s.servers, server)
 	go func() {
@@ -147,7 +169,7 @@ func (s *Stage) serve(config Config, offset int, handler http.Handler) (string, 
 	if address.IP.IsUnspecified() {
 		address.IP = net.IPv4(127, 0, 0, 1)
 	}
-	return "http://" + address.String(), nil
+	return "http://" + address.String()
 }
 
 // Close ends everything that Raise started.

@@ -185,7 +185,7 @@ func networkClass(err error) string {
 	_, record := errors.AsType[tls.RecordHeaderError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
 	class := neterror.Class(err)
-	if class == "certificate" || record || alert {
+	if class == "certificate" || record || alert || errors.Is(err, http.ErrSchemeMismatch) {
 		return "tls: " + class
 	}
 	return class

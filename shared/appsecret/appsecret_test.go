@@ -446,7 +446,10 @@ func TestUnreachableSecretsManagerIsToldApart(t *testing.T) {
 	t.Cleanup(unknown.Close)
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
-	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or the server would not notice that the client has gone
+		<-r.Context().Done()
+	}))
 	t.Cleanup(silent.Close)
 	for _, attempts := range []string{"1", "50"} {
 		t.Setenv("AWS_MAX_ATTEMPTS", attempts)

@@ -1,0 +1,312 @@
+// Package project tests the Makefile and the repository as a whole.
+package project
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// runMake runs make in dir as from a shell that has more variables, whether or
+// not the tests run under make.
+func runMake(dir string, variables []string, arguments ...string) (string, error) {
+	command := exec.Command("make", arguments...)
+	command.Dir = dir
+	inherited := []string{"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARCH", "ENV"}
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); !slices.Contains(inherited, name) {
+			command.Env = append(command.Env, variable)
+		}
+	}
+	command.Env = append(command.Env, variables...)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+// message returns what make printed, less its own last line about the failure.
+func message(out string) string {
+	return regexp.MustCompile(`(?m)^make(\[\d+\])?: .*\n`).ReplaceAllString(out, "")
+}
+
+// copyTree copies the project, without .git and without what it builds, into a
+// folder whose path has a space and a quote, below a go.work of another project.
+func copyTree(t *testing.T) string {
+	t.Helper()
+	above := filepath.Join(t.TempDir(), "it's a copy")
+	tree := filepath.Join(above, "the project")
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && slices.Contains([]string{".git", ".aws-sam", "build", "node_modules"}, entry.Name()):
+			return fs.SkipDir
+		case entry.IsDir():
+			return os.MkdirAll(filepath.Join(tree, path), 0o700)
+		case entry.Name() == ".git": // a file in a worktree
+			return nil
+		}
+		text, err := os.ReadFile(path) // #nosec G304 G122 -- of this project
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(tree, path), text, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = os.WriteFile(filepath.Join(above, "go.work"), []byte("go 1.27\nuse ./elsewhere\n"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+// hostile returns Go settings that change a build or break it, as a shell and go
+// env -w may have them.
+func hostile(t *testing.T) []string {
+	t.Helper()
+	// go env -w may also have set the proxy, which must stay.
+	where, err := exec.Command("go", "env", "GOENV").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := os.ReadFile(strings.TrimSpace(string(where)))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	settings = append(settings, "\nGOFLAGS=-tags=other\nGOAMD64=v3\nGOARM64=v9.0\nGOFIPS140=latest\nCGO_ENABLED=1\n"...)
+	file := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(file, settings, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		"GOENV=" + file, "GOFLAGS=-mod=mod -gcflags=-N", "GOOS=darwin", "GOARCH=arm", "GOAMD64=v3", "GOARM64=v9.0",
+		"GOFIPS140=latest", "GOEXPERIMENT=nojsonv2", "CGO_ENABLED=1", "GO111MODULE=off",
+		"GOWORK=" + filepath.Join(t.TempDir(), "go.work"),
+	}
+}
+
+func TestCommandsWorkInAnyFolderAndShell(t *testing.T) {
+	t.Parallel()
+	tree, variables, artifacts := copyTree(t), hostile(t), filepath.Join(t.TempDir(), "for SAM")
+	read := func(path string) []byte {
+		t.Helper()
+		text, err := os.ReadFile(path) // #nosec G304 -- just built
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if out, err := runMake(".", nil, "build-PhoneFunction", "ARTIFACTS_DIR="+artifacts); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := read(filepath.Join(artifacts, "bootstrap"))
+	if out, err := runMake(tree, variables, "build"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !bytes.Equal(read(filepath.Join(tree, "build/lambda/bootstrap")), want) {
+		t.Error("make build wrote other bytes in another folder and shell")
+	}
+	// SAM names the Makefile, and gives the folder by the environment.
+	other := append([]string{"ARTIFACTS_DIR=" + filepath.Join(tree, "for SAM")}, variables...)
+	if out, err := runMake(tree, other, "--makefile", filepath.Join(tree, "Makefile"), "build-PhoneFunction"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !bytes.Equal(read(filepath.Join(tree, "for SAM/bootstrap")), want) {
+		t.Error("make build-PhoneFunction wrote other bytes in another folder and shell")
+	}
+
+	out, err := runMake(tree, variables, "run")
+	if want := "6. The user's phone number is "; err != nil || !strings.Contains(out, want) {
+		t.Errorf("make run: got %s, error %v, want %q in it", out, err, want)
+	}
+	if err := os.Rename(filepath.Join(tree, "events/phone.json"), filepath.Join(tree, "my event.json")); err != nil {
+		t.Fatal(err)
+	}
+	out, err = runMake(tree, variables, "invoke", "EVENT=my event.json")
+	if want := `{"statusCode":200,`; err != nil || !strings.Contains(out, want) {
+		t.Errorf("make invoke: got %s, error %v, want %q in it", out, err, want)
+	}
+	out, err = runMake(tree, variables, "invoke")
+	if want := "local: open events/phone.json: no such file or directory\n"; err == nil || message(out) != want {
+		t.Errorf("make invoke without its event: got %s, error %v, want %q", out, err, want)
+	}
+}
+
+// fakeGo writes a go that builds for Lambda only in words, and a sam that, as
+// the SAM CLI does, builds by make in a copy. It returns their folder.
+func fakeGo(t *testing.T) string {
+	t.Helper()
+	real, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scripts(t, map[string]string{
+		"go": `[ "$GOOS" != linux ] || exec echo builds: $GOARCH $GOARM64, CGO_ENABLED=$CGO_ENABLED` +
+			fmt.Sprintf("\nexec '%s' \"$@\"", real),
+		"sam": `[ "$1" != build ] || ARTIFACTS_DIR=artifacts exec make --makefile "$PWD/Makefile" build-PhoneFunction`,
+	})
+}
+
+// scripts writes shell scripts and returns their folder.
+func scripts(t *testing.T, texts map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range texts {
+		text = "#!/bin/sh\n" + text + "\n"
+		// #nosec G306 -- it is to run
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// A template whose Architecture is not what make has built for does not run.
+func TestBuildTakesTheArchitecture(t *testing.T) {
+	t.Parallel()
+	tree := copyTree(t)
+	file := filepath.Join(tree, "samconfig.toml")
+	text, err := os.ReadFile(file) // #nosec G304 -- of this project
+	if err != nil {
+		t.Fatal(err)
+	}
+	const asIs, wanted = `["Environment=prod"]`, "[\n  'Environment=prod',\n  'Architecture=arm64',\n]"
+	changed := strings.Replace(string(text), asIs, wanted, 1)
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := "PATH=" + fakeGo(t) + ":" + os.Getenv("PATH")
+	const noStage = "samconfig: samconfig.toml has no environment \"stage\", only default, dev, prod\n"
+	const amd64, arm64 = "builds: amd64 v8.0, CGO_ENABLED=0\n", "builds: arm64 v8.0, CGO_ENABLED=0\n"
+	for _, test := range []struct {
+		name, shell, arguments, want string
+		fails                        bool
+	}{
+		{name: "the template's default", arguments: "build", want: amd64},
+		{name: "ENV", arguments: "build ENV=prod", want: arm64},
+		{name: "ENV in the shell, as in a pipeline", shell: "ENV=prod", arguments: "build", want: arm64},
+		{name: "ARCH", arguments: "build ARCH=arm64", want: arm64},
+		{name: "ARCH in the shell, as for a bare sam build", shell: "ARCH=arm64", arguments: "build", want: arm64},
+		{name: "ARCH over ENV", arguments: "build ENV=prod ARCH=x86_64", want: amd64},
+		{name: "through SAM", arguments: "-s deploy ENV=prod", want: arm64},
+		{name: "through SAM, default", arguments: "-s deploy ENV=default", want: amd64},
+		{name: "another ARCH", arguments: "build ARCH=x86", want: "ARCH must be x86_64 or arm64, not x86\n", fails: true},
+		{name: "another ENV", arguments: "build ENV=stage", want: noStage, fails: true},
+		{name: "another ENV, to deploy", arguments: "deploy ENV=stage", want: noStage, fails: true},
+	} {
+		out, err := runMake(tree, []string{path, test.shell}, strings.Fields(test.arguments)...)
+		if (err != nil) != test.fails || message(out) != test.want {
+			t.Errorf("%s: got %q, error %v, want %q", test.name, out, err, test.want)
+		}
+	}
+}
+
+// Commands that build nothing for Lambda do not read samconfig.toml.
+func TestOnlyTheBuildReadsSamconfig(t *testing.T) {
+	t.Parallel()
+	path := "PATH=" + scripts(t, map[string]string{"go": "echo go ran; exit 1"}) + ":" + os.Getenv("PATH")
+	if out, err := runMake(".", []string{path}, "help", "ENV=stage"); err != nil || strings.Contains(out, "go ran") {
+		t.Errorf("got %q, error %v, want help without go", out, err)
+	}
+}
+
+func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
+	t.Parallel()
+	tree := copyTree(t)
+	tools := func(names ...string) string {
+		t.Helper()
+		dir := t.TempDir()
+		for _, name := range names {
+			where, err := exec.LookPath(name)
+			if err == nil {
+				err = os.Symlink(where, filepath.Join(dir, name))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	const why = "go.mod:5: unknown directive: toolchain" // as Go 1.20 says
+	old := scripts(t, map[string]string{"go": "printf 'go: errors parsing go.mod:\\n" + why + "\\n' >&2; exit 1"})
+	const noGo = "go is missing. Install Go 1.21 or later: https://go.dev/dl/\n"
+	const oldGo = "go cannot get the Go that go.mod needs (" + why + "). Install that one: https://go.dev/dl/\n"
+	const noSAM = "sam is missing. Install the SAM CLI: " +
+		"https://docs.aws.amazon.com/serverless-application-model/ (Install)\n"
+	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
+	for _, test := range []struct{ path, want, targets string }{
+		{tools(), noGo, "run start invoke test test-miniprogram lint lint-security fuzz soak bench"},
+		{tools(), noGo, "build deploy secret smoke"},
+		{old + ":" + tools("tail"), oldGo, "run build smoke"},
+		{tools("go"), noSAM, "sam-invoke sam-start deploy secret logs delete"},
+		{tools("go"), noNPM, "test-miniprogram"},
+	} {
+		for target := range strings.FieldsSeq(test.targets) {
+			out, err := runMake(tree, []string{"PATH=" + test.path}, target)
+			if err == nil || message(out) != test.want {
+				t.Errorf("make %s: got %q, error %v, want %q", target, out, err, test.want)
+			}
+		}
+	}
+}
+
+func TestHelpListsEveryCommandInGroups(t *testing.T) {
+	t.Parallel()
+	out, err := runMake(".", nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for line := range strings.Lines(out) {
+		if len([]rune(line)) > 101 {
+			t.Errorf("more than 100 columns: %s", line)
+		}
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := regexp.MustCompile(`(?m)^([a-z][a-z-]*):.*## (.*)$`)
+	for _, rule := range documented.FindAllStringSubmatch(string(makefile), -1) {
+		if !regexp.MustCompile(`(?m)^make ` + rule[1] + ` +` + regexp.QuoteMeta(rule[2]) + `$`).MatchString(out) {
+			t.Errorf("make %s is not listed", rule[1])
+		}
+	}
+	groups := regexp.MustCompile(`(?s)\nTry it.*\nmake run .*\n\nTest it.*\nmake test .*\n\nDeploy it.*\nmake deploy `)
+	if !groups.MatchString(out) {
+		t.Errorf("got %s, want the groups Try, Test and Deploy", out)
+	}
+}
+
+// A checkout has LF on every machine. A copy without .git cannot tell what git
+// would do.
+func TestTextFilesHaveLF(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat(".git"); err != nil {
+		t.Skip("left out: this copy has no .git")
+	}
+	out, err := exec.Command("git", "-c", "safe.directory=*", "ls-files", "--eol").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(files) < 100 {
+		t.Errorf("git lists %d files", len(files))
+	}
+	for _, file := range files { // i/… in the index, w/… in the folder, attr/… as .gitattributes says, name
+		fields := strings.Fields(file)
+		if fields[0] == "i/-text" { // a binary file
+			continue
+		}
+		if want := []string{"i/lf", "w/lf", "attr/text=auto", "eol=lf"}; !slices.Equal(fields[:4], want) {
+			t.Fatalf("got %s, want %v", file, want)
+		}
+	}
+}
