@@ -49,10 +49,8 @@ test-miniprogram: build/local/bootstrap $(MINIPROGRAM_TEST)/node_modules/.packag
 $(MINIPROGRAM_TEST)/node_modules/.package-lock.json: $(MINIPROGRAM_TEST)/package-lock.json
 	cd $(MINIPROGRAM_TEST) && npm ci --silent
 
-soak: build/local/bootstrap ## what takes minutes: 200,000 requests, long freezes, re-reads, the oracle's timing (Linux)
-	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone
-	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
-	BOOTSTRAP=$(CURDIR)/$< go test -run '^$$' -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
+soak: build/local/bootstrap ## run the soak tests (several minutes, Linux): 200,000 requests, long freezes, re-reads, the oracle's timing
+	BOOTSTRAP=$(CURDIR)/$< go test -tags soak -count=1 -v -parallel 32 -bench . -benchtime 20000x -timeout 60m ./local/soak
 
 bench: ## measure what docs/performance.md promises, in some minutes (BENCH=-short to see that it works; Linux)
 	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/hello ./tools/bench/secretonly
@@ -70,6 +68,7 @@ build/local/bootstrap: # for this machine
 lint: ## format, vet, staticcheck
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
+	go vet -tags soak ./local/soak
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 lint-security: ## gosec, and actionlint for the workflows
