@@ -88,6 +88,23 @@ func TestPhoneNumberComesBack(t *testing.T) {
 	}
 }
 
+// The gateway lower-cases the names of headers. sam local start-api does not.
+func TestContentTypeIsFoundInAnySpelling(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, nil)
+	for _, name := range []string{"content-type", "Content-Type", "CONTENT-TYPE"} {
+		event, err := json.Marshal(map[string]any{
+			"version": "2.0", "rawPath": "/phone", "body": hostile.Form(r.NewTap()),
+			"headers":        map[string]string{"accept": "*/*", name: "application/x-www-form-urlencoded"},
+			"requestContext": map[string]any{"stage": "$default", "http": map[string]string{"method": "POST"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Want(name, r.Invoke(string(event)), hostile.Want{})
+	}
+}
+
 func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
