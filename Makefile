@@ -78,6 +78,7 @@ $(MINIPROGRAM_TEST)/node_modules/.package-lock.json: $(MINIPROGRAM_TEST)/package
 lint: ## check the format, vet, and run staticcheck
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
+	go vet -tags soak ./local/soak
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 lint-security: ## run gosec, and actionlint on the workflows
@@ -91,11 +92,8 @@ fuzz: ## run each fuzz target for a while (FUZZTIME=5s)
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./shared/opendata
 	go test -run '^$$' -fuzz '^FuzzOpenPhone$$' -fuzztime $(FUZZTIME) ./shared/opendata
 
-soak: SOAK = BOOTSTRAP="$$PWD/build/local/bootstrap" go test -run '^$$'
 soak: build/local/bootstrap ## run the soak tests: load, freezes, rereads, timing (minutes; Linux)
-	$(SOAK) -bench '^BenchmarkSoakLoad$$' -benchtime 200000x -timeout 30m ./functions/phone
-	$(SOAK) -bench '^BenchmarkSoak(Freeze|Refresh)$$' -benchtime 1x -timeout 10m ./functions/phone
-	$(SOAK) -bench '^BenchmarkOracle$$' -benchtime 20000x -timeout 10m ./functions/phone
+	BOOTSTRAP="$$PWD/$<" go test -tags soak -count=1 -v -parallel 32 -bench . -benchtime 20000x -timeout 60m ./local/soak
 
 bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=other/bootstrap)
 	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference

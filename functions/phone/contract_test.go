@@ -9,13 +9,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"wechat-phone/local/hostile"
+	"wechat-phone/local/rig"
 	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
@@ -26,8 +26,8 @@ import (
 
 func TestPhoneNumberComesBack(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
-	user := newUser()
+	r := rig.Raise(t, nil)
+	user := rig.NewUser()
 	want := fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","e164":"+86%s","openid":%q}`, user.Phone, user.PurePhone, user.PurePhone, user.OpenID)
 	spaced := func(tap wechattest.Tap) wechattest.Tap {
 		tap.EncryptedData = strings.ReplaceAll(tap.EncryptedData, "+", " ")
@@ -64,17 +64,17 @@ func TestPhoneNumberComesBack(t *testing.T) {
 		}},
 	}
 	for _, test := range tests {
-		got := r.send("POST", "/phone", test.contentType, test.body(r.tap(user)))
-		if got.status != 200 || got.body != want {
-			t.Errorf("%s: %d %s", test.name, got.status, got.body)
+		got := r.Send("POST", "/phone", test.contentType, test.body(r.Tap(user)))
+		if got.Status != 200 || got.Body != want {
+			t.Errorf("%s: %d %s", test.name, got.Status, got.Body)
 		}
-		r.wantHeaders(test.name, got)
+		r.WantHeaders(test.name, got)
 	}
 
 	// JSON that the gateway encoded, and a stage whose name is part of the path.
 	for _, path := range []string{"", "prod"} {
 		event := map[string]any{
-			"version": "2.0", "rawPath": "/phone", "body": base64.StdEncoding.EncodeToString([]byte(hostile.JSON(r.tap(user)))), "isBase64Encoded": true,
+			"version": "2.0", "rawPath": "/phone", "body": base64.StdEncoding.EncodeToString([]byte(hostile.JSON(r.Tap(user)))), "isBase64Encoded": true,
 			"requestContext": map[string]any{"stage": "$default", "http": map[string]string{"method": "POST"}},
 		}
 		if path != "" {
@@ -82,16 +82,33 @@ func TestPhoneNumberComesBack(t *testing.T) {
 			event["requestContext"].(map[string]any)["stage"] = path
 		}
 		text, _ := json.Marshal(event)
-		if got := r.invoke(string(text)); got.status != 200 || got.body != want {
-			t.Errorf("stage %q: %d %s", path, got.status, got.body)
+		if got := r.Invoke(string(text)); got.Status != 200 || got.Body != want {
+			t.Errorf("stage %q: %d %s", path, got.Status, got.Body)
 		}
+	}
+}
+
+// The gateway lower-cases the names of headers. sam local start-api does not.
+func TestContentTypeIsFoundInAnySpelling(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, nil)
+	for _, name := range []string{"content-type", "Content-Type", "CONTENT-TYPE"} {
+		event, err := json.Marshal(map[string]any{
+			"version": "2.0", "rawPath": "/phone", "body": hostile.Form(r.NewTap()),
+			"headers":        map[string]string{"accept": "*/*", name: "application/x-www-form-urlencoded"},
+			"requestContext": map[string]any{"stage": "$default", "http": map[string]string{"method": "POST"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Want(name, r.Invoke(string(event)), hostile.Want{})
 	}
 }
 
 func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
-	user := newUser()
+	r := rig.Raise(t, nil)
+	user := rig.NewUser()
 	user.UnionID = "u-" + user.OpenID
 	for phone, e164 := range map[string]string{
 		`"phoneNumber":"+85290000001","purePhoneNumber":"90000001","countryCode":"852"`:            "+85290000001",
@@ -101,21 +118,21 @@ func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 	} {
 		tap := wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`, phone, time.Now().Unix(), stage.AppID))
 		tap.Code = r.WeChat.Login(user)
-		got := r.send("POST", "/phone", "application/json", hostile.JSON(tap))
+		got := r.Send("POST", "/phone", "application/json", hostile.JSON(tap))
 		fields := strings.Split(phone, `,"more"`)[0]
 		for number, text := range map[string]string{`:852`: `:"852"`, `:86`: `:"86"`} {
 			fields = strings.Replace(fields, number, text, 1)
 		}
 		want := fmt.Sprintf(`{%s,"e164":%q,"openid":%q,"unionid":%q}`, fields, e164, user.OpenID, user.UnionID)
-		if got.status != 200 || got.body != want {
-			t.Errorf("%s: %d %s, want %s", phone, got.status, got.body, want)
+		if got.Status != 200 || got.Body != want {
+			t.Errorf("%s: %d %s, want %s", phone, got.Status, got.Body, want)
 		}
 	}
 }
 
 func TestPathIsLessTheStage(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
+	r := rig.Raise(t, nil)
 	for _, test := range []struct {
 		stage, path, failure string
 	}{
@@ -128,7 +145,7 @@ func TestPathIsLessTheStage(t *testing.T) {
 		{"phone", "/phone", "method_not_allowed"}, // behind a custom domain
 		{"pro", "/prod/phone", "not_found"},
 	} {
-		got := r.invoke(fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"stage":%q,"http":{"method":"GET"}}}`, test.path, test.stage))
+		got := r.Invoke(fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"stage":%q,"http":{"method":"GET"}}}`, test.path, test.stage))
 		if got.Error != test.failure {
 			t.Errorf("stage %s, path %s: %s, want %s", test.stage, test.path, got.Error, test.failure)
 		}
@@ -138,13 +155,13 @@ func TestPathIsLessTheStage(t *testing.T) {
 func TestWatermarkMaxAge(t *testing.T) {
 	t.Parallel()
 	for setting, accepted := range map[string]bool{"0": true, "0s": true, "720h": true, "5s": false} {
-		r := raise(t, env("WATERMARK_MAX_AGE="+setting))
-		user := newUser()
+		r := rig.Raise(t, rig.Env("WATERMARK_MAX_AGE="+setting))
+		user := rig.NewUser()
 		tap := wechattest.Seal(user.SessionKey, fmt.Appendf(nil,
 			`{"phoneNumber":"13500001111","purePhoneNumber":"13500001111","countryCode":"86","watermark":{"timestamp":%d,"appid":%q}}`,
 			time.Now().Add(-24*time.Hour).Unix(), stage.AppID))
-		if got := r.send("POST", "/phone", "", hostile.JSON(r.grant(user, tap))); (got.status == 200) != accepted {
-			t.Errorf("data of yesterday at WATERMARK_MAX_AGE=%s: %d", setting, got.status)
+		if got := r.Send("POST", "/phone", "", hostile.JSON(r.Grant(user, tap))); (got.Status == 200) != accepted {
+			t.Errorf("data of yesterday at WATERMARK_MAX_AGE=%s: %d", setting, got.Status)
 		}
 	}
 }
@@ -157,9 +174,9 @@ func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
-	r := raise(t, func(c *stage.Config) { c.WeChatURL = "http://" + address })
-	tap := r.newTap()
-	r.wantFailure("nobody there", r.post(tap), "unavailable", 503, "retry")
+	r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL = "http://" + address })
+	tap := r.NewTap()
+	r.WantFailure("nobody there", r.Post(tap), "unavailable", 503, "retry")
 
 	if l, err = net.Listen("tcp", address); err != nil {
 		t.Fatal(err)
@@ -167,8 +184,8 @@ func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
 	server := &http.Server{Handler: r.WeChat}
 	defer func() { _ = server.Close() }()
 	go func() { _ = server.Serve(l) }()
-	if got := r.post(tap); got.status != 200 {
-		t.Errorf("the same request sent again: %d %s", got.status, got.body)
+	if got := r.Post(tap); got.Status != 200 {
+		t.Errorf("the same request sent again: %d %s", got.Status, got.Body)
 	}
 
 	// A name that does not resolve, a handshake without end, a certificate of nobody's.
@@ -182,16 +199,16 @@ func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
 	}
 	defer func() { _ = silent.Close() }()
 	for _, url := range []string{"https://wechat.invalid", "https://" + silent.Addr().String(), secured.URL} {
-		r := raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = url, []string{"WECHAT_TIMEOUT=300ms"} })
-		r.wantFailure(url, r.post(r.newTap()), "unavailable", 503, "retry")
+		r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = url, []string{"WECHAT_TIMEOUT=300ms"} })
+		r.WantFailure(url, r.Post(r.NewTap()), "unavailable", 503, "retry")
 	}
 }
 
 func TestBusyWeChatIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
-	user := newUser()
-	tap := r.tap(user)
+	r := rig.Raise(t, nil)
+	user := rig.NewUser()
+	tap := r.Tap(user)
 	var times atomic.Int32
 	r.WeChat.Script(tap.Code, func(w http.ResponseWriter, q *http.Request) {
 		if times.Add(1) < 3 {
@@ -200,37 +217,37 @@ func TestBusyWeChatIsAskedAgain(t *testing.T) {
 		}
 		wechattest.Accept(user)(w, q)
 	})
-	if got := r.post(tap); got.status != 200 || times.Load() != 3 {
-		t.Errorf("busy twice: %d after %d requests", got.status, times.Load())
+	if got := r.Post(tap); got.Status != 200 || times.Load() != 3 {
+		t.Errorf("busy twice: %d after %d requests", got.Status, times.Load())
 	}
 }
 
 func TestCodeWorksOnce(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
-	tap := r.newTap()
-	if got := r.post(tap); got.status != 200 {
-		t.Errorf("the first time: %d", got.status)
+	r := rig.Raise(t, nil)
+	tap := r.NewTap()
+	if got := r.Post(tap); got.Status != 200 {
+		t.Errorf("the first time: %d", got.Status)
 	}
-	r.wantFailure("the second time", r.post(tap), "code_rejected", 400, "login")
+	r.WantFailure("the second time", r.Post(tap), "code_rejected", 400, "login")
 	tap.Code = "never-given"
-	r.wantFailure("a code of nobody's", r.post(tap), "code_rejected", 400, "login")
+	r.WantFailure("a code of nobody's", r.Post(tap), "code_rejected", 400, "login")
 }
 
 func TestAnswerComesBeforeTheInvocationsDeadline(t *testing.T) {
 	t.Parallel()
-	r := raise(t, func(c *stage.Config) { c.Timeout = 1200 * time.Millisecond })
-	tap := r.scripted(newUser(), hostile.Silence)
+	r := rig.Raise(t, func(c *stage.Config) { c.Timeout = 1200 * time.Millisecond })
+	tap := r.TapScripted(rig.NewUser(), hostile.Silence)
 	began := time.Now()
-	r.wantFailure("silence", r.post(tap), "upstream_timeout", 504, "login")
+	r.WantFailure("silence", r.Post(tap), "upstream_timeout", 504, "login")
 	if took := time.Since(began); took < 650*time.Millisecond || took > 1100*time.Millisecond {
 		t.Errorf("answered after %v of 1.2 s, want 0.7 s", took)
 	}
 
 	// Less than the margin is left: no request may go out.
-	r = raise(t, func(c *stage.Config) { c.Timeout = 450 * time.Millisecond })
-	tap = r.newTap()
-	r.wantFailure("no time", r.post(tap), "unavailable", 503, "retry")
+	r = rig.Raise(t, func(c *stage.Config) { c.Timeout = 450 * time.Millisecond })
+	tap = r.NewTap()
+	r.WantFailure("no time", r.Post(tap), "unavailable", 503, "retry")
 	if r.WeChat.Seen(tap.Code) != 0 {
 		t.Error("with no time left, the code was sent")
 	}
@@ -255,15 +272,10 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 		{"VERIFY_ENCRYPTED_DATA", "On"},
 		{"AWS_MAX_ATTEMPTS", "many"},
 	} {
-		process := exec.Command(bootstrap)
-		process.Env = []string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_REGION=us-east-1", "WECHAT_SECRET_ID=a", test.name + "=" + test.value}
-		var out logs
-		process.Stdout, process.Stderr = &out, &out
-		if err := process.Run(); process.ProcessState == nil || process.ProcessState.ExitCode() != 1 {
-			t.Errorf("%s=%s: ended with %v", test.name, test.value, err)
+		code, text := rig.RunToExit(t, test.name+"="+test.value)
+		if code != 1 {
+			t.Errorf("%s=%s: exited with %d, want 1", test.name, test.value, code)
 		}
-		out.check(t)
-		text := out.text()
 		if strings.Contains(text, "\n") || !strings.Contains(text, test.name) || strings.Contains(text, "canary") {
 			t.Errorf("%s=%s: wrote %q", test.name, test.value, text)
 		}
@@ -273,15 +285,15 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 func TestSecretIsReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
-		w := newWeChat(t, scheme)
-		r := w.raise(t)
-		if calls, opened := r.Secrets.Calls(), w.opened.Load(); calls != 1 || opened != 1 {
+		w := rig.NewWeChat(t, scheme)
+		r := w.Raise(t)
+		if calls, opened := r.Secrets.Calls(), w.Opened.Load(); calls != 1 || opened != 1 {
 			t.Errorf("%s, at the first next: %d readings of the secret, %d connections", scheme, calls, opened)
 		}
 		for range 3 {
-			r.wantPhone(scheme, r.newTap())
+			r.WantPhone(scheme, r.NewTap())
 		}
-		if calls, opened := r.Secrets.Calls(), w.opened.Load(); calls != 1 || opened != 1 {
+		if calls, opened := r.Secrets.Calls(), w.Opened.Load(); calls != 1 || opened != 1 {
 			t.Errorf("%s, after 3 requests: %d readings of the secret, %d connections", scheme, calls, opened)
 		}
 	}
@@ -303,9 +315,9 @@ func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
 	manager := httptest.NewServer(hostile.Slowly(pause, secrets))
 	defer manager.Close()
 	began := time.Now()
-	raise(t, func(c *stage.Config) {
+	rig.Raise(t, func(c *stage.Config) {
 		c.WeChatURL = server.URL
-		c.Env = []string{trust(t, server), "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + manager.URL, "WECHAT_SECRET_ID=name"}
+		c.Env = []string{rig.Trust(t, server), "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + manager.URL, "WECHAT_SECRET_ID=name"}
 	})
 	if took := time.Since(began); took < pause || took > 2*pause-50*time.Millisecond {
 		t.Errorf("two things of %v each took %v", pause, took)
@@ -319,43 +331,27 @@ func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
 	secrets.Fail(hostile.Silence)
 	manager := httptest.NewServer(secrets)
 	defer manager.Close()
-	r := raise(t, env("AWS_ENDPOINT_URL_SECRETS_MANAGER="+manager.URL, "WECHAT_SECRET_ID=name"))
+	r := rig.Raise(t, rig.Env("AWS_ENDPOINT_URL_SECRETS_MANAGER="+manager.URL, "WECHAT_SECRET_ID=name"))
 	secrets.Fail(nil)
-	r.wantPhone("the first request", r.newTap())
-}
-
-func TestDefaults(t *testing.T) {
-	got, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": "id"}[name] })
-	want := settings{secretID: "id", apiBaseURL: "https://api.weixin.qq.com", timeout: 4 * time.Second, watermarkMaxAge: 10 * time.Minute}
-	if err != nil || got != want {
-		t.Errorf("%+v, %v", got, err)
-	}
-	for value, verify := range map[string]bool{"": false, "off": false, "on": true} {
-		got, err := readConfig(func(name string) string {
-			return map[string]string{"WECHAT_SECRET_ID": "id", "VERIFY_ENCRYPTED_DATA": value}[name]
-		})
-		if err != nil || got.verify != verify {
-			t.Errorf("VERIFY_ENCRYPTED_DATA=%s: %v, %v", value, got.verify, err)
-		}
-	}
+	r.WantPhone("the first request", r.NewTap())
 }
 
 func TestFunctionStartsWithoutItsSecretAndHeals(t *testing.T) {
 	t.Parallel()
-	r := raise(t, func(c *stage.Config) { c.Secret = "malformed" })
+	r := rig.Raise(t, func(c *stage.Config) { c.Secret = "malformed" })
 	good := stage.Secret(stage.AppID, stage.AppSecret)
 	r.Secrets.Put(stage.SecretName, good)
-	if got := r.post(r.newTap()); got.status != 200 {
-		t.Errorf("the first request after the secret was mended: %d %s", got.status, got.body)
+	if got := r.Post(r.NewTap()); got.Status != 200 {
+		t.Errorf("the first request after the secret was mended: %d %s", got.Status, got.Body)
 	}
 }
 
 func TestRequestWaitsTwoSecondsForSecretsManagerAtMost(t *testing.T) {
 	t.Parallel()
-	r := raise(t, func(c *stage.Config) { c.Secret = "malformed" })
+	r := rig.Raise(t, func(c *stage.Config) { c.Secret = "malformed" })
 	r.Secrets.Fail(hostile.Silence)
 	began := time.Now()
-	r.wantFailure("silence", r.post(r.newTap()), "unavailable", 503, "retry")
+	r.WantFailure("silence", r.Post(r.NewTap()), "unavailable", 503, "retry")
 	if took := time.Since(began); took < 1900*time.Millisecond || took > 3*time.Second {
 		t.Errorf("answered after %v", took)
 	}
@@ -363,24 +359,24 @@ func TestRequestWaitsTwoSecondsForSecretsManagerAtMost(t *testing.T) {
 
 func TestRotatedSecretNeedsNoDeployment(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
+	r := rig.Raise(t, nil)
 	const second = "canary-of-a-rotated-secret"
 	r.WeChat.SetSecret(second)
 	r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, second))
-	tap := r.newTap()
-	if got := r.post(tap); got.status != 200 || r.WeChat.Seen(tap.Code) != 2 || r.Secrets.Calls() != 2 {
-		t.Errorf("the first request after the rotation: %d, WeChat saw the code %d times, %d readings", got.status, r.WeChat.Seen(tap.Code), r.Secrets.Calls())
+	tap := r.NewTap()
+	if got := r.Post(tap); got.Status != 200 || r.WeChat.Seen(tap.Code) != 2 || r.Secrets.Calls() != 2 {
+		t.Errorf("the first request after the rotation: %d, WeChat saw the code %d times, %d readings", got.Status, r.WeChat.Seen(tap.Code), r.Secrets.Calls())
 	}
-	tap = r.newTap()
-	if got := r.post(tap); got.status != 200 || r.WeChat.Seen(tap.Code) != 1 || r.Secrets.Calls() != 2 {
-		t.Errorf("the second: %d, WeChat saw the code %d times, %d readings", got.status, r.WeChat.Seen(tap.Code), r.Secrets.Calls())
+	tap = r.NewTap()
+	if got := r.Post(tap); got.Status != 200 || r.WeChat.Seen(tap.Code) != 1 || r.Secrets.Calls() != 2 {
+		t.Errorf("the second: %d, WeChat saw the code %d times, %d readings", got.Status, r.WeChat.Seen(tap.Code), r.Secrets.Calls())
 	}
 
 	// Rotated again within 30 s: no third reading.
 	r.WeChat.SetSecret("00000000000000000000000000000000")
 	for range 5 {
-		tap = r.newTap()
-		r.wantFailure("a wrong secret", r.post(tap), "misconfigured", 500, "none")
+		tap = r.NewTap()
+		r.WantFailure("a wrong secret", r.Post(tap), "misconfigured", 500, "none")
 		if seen := r.WeChat.Seen(tap.Code); seen != 1 {
 			t.Errorf("WeChat saw the code %d times", seen)
 		}
@@ -395,23 +391,23 @@ func TestChangedAppIDNeedsNoDeployment(t *testing.T) {
 	t.Parallel()
 	const pause = 50 * time.Millisecond
 	for _, secret := range []string{stage.AppSecret, "canary of another secret"} {
-		w := newWeChat(t, "http")
-		r := w.raise(t)
+		w := rig.NewWeChat(t, "http")
+		r := w.Raise(t)
 		moved := wechattest.New("wx1111111111111111", secret, time.Now)
-		w.serve(hostile.Slowly(pause, moved))
+		w.Serve(hostile.Slowly(pause, moved))
 		r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", secret))
-		user := newUser()
+		user := rig.NewUser()
 		tap := moved.SealPhone(user)
 		tap.Code = "code-of-a-moved-user"
 		moved.Grant(tap.Code, user)
-		got := r.send("POST", "/phone", "", hostile.JSON(tap))
-		r.want("data of the new mini-program", got, hostile.Want{})
+		got := r.Send("POST", "/phone", "", hostile.JSON(tap))
+		r.Want("data of the new mini-program", got, hostile.Want{})
 		if seen, calls := moved.Seen(tap.Code), moved.Seen(wechattest.TokenPath); seen != 2 || calls != 0 {
 			t.Errorf("WeChat saw the code %d times, and %d fetches of a token that nobody needs", seen, calls)
 		}
-		var line logLine
-		waitFor(t, "there is a line", func() bool {
-			lines := r.logs.requests()
+		var line rig.Line
+		rig.WaitFor(t, "there is a line", func() bool {
+			lines := r.Logs.Requests()
 			if len(lines) == 1 {
 				line = lines[0]
 			}
@@ -428,11 +424,11 @@ func TestChangedAppIDNeedsNoDeployment(t *testing.T) {
 
 func TestExchangeEndsInTimeThoughTheReReadHangs(t *testing.T) {
 	t.Parallel()
-	r := raise(t, env("WECHAT_TIMEOUT=400ms"))
+	r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=400ms"))
 	r.WeChat.SetSecret("canary of a rotated secret")
 	r.Secrets.Fail(hostile.Silence)
 	began := time.Now()
-	r.wantFailure("a re-read that hangs", r.post(r.newTap()), "unavailable", 503, "retry")
+	r.WantFailure("a re-read that hangs", r.Post(r.NewTap()), "unavailable", 503, "retry")
 	if took := time.Since(began); took > 1500*time.Millisecond {
 		t.Errorf("answered after %v", took)
 	}
@@ -440,11 +436,11 @@ func TestExchangeEndsInTimeThoughTheReReadHangs(t *testing.T) {
 
 func TestUnchangedSecretIsNotTriedTwice(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
+	r := rig.Raise(t, nil)
 	r.WeChat.SetSecret("00000000000000000000000000000000")
 	for range 3 {
-		tap := r.newTap()
-		r.wantFailure("a wrong secret", r.post(tap), "misconfigured", 500, "none")
+		tap := r.NewTap()
+		r.WantFailure("a wrong secret", r.Post(tap), "misconfigured", 500, "none")
 		if seen := r.WeChat.Seen(tap.Code); seen != 1 {
 			t.Errorf("WeChat saw the code %d times", seen)
 		}
@@ -453,27 +449,27 @@ func TestUnchangedSecretIsNotTriedTwice(t *testing.T) {
 		t.Errorf("%d readings, want the load and one more", calls)
 	}
 
-	r = raise(t, nil)
+	r = rig.Raise(t, nil)
 	r.WeChat.SetSecret("00000000000000000000000000000000")
 	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
-	r.wantFailure("a re-read that fails", r.post(r.newTap()), "unavailable", 503, "retry")
+	r.WantFailure("a re-read that fails", r.Post(r.NewTap()), "unavailable", 503, "retry")
 }
 
 func TestOneLinePerRequest(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
-	ok := r.post(r.newTap())
-	refused := r.post(r.scripted(newUser(), wechattest.Answer(`{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`)))
-	if ok.status != 200 || refused.status != 400 {
-		t.Fatal(ok.body, refused.body)
+	r := rig.Raise(t, nil)
+	ok := r.Post(r.NewTap())
+	refused := r.Post(r.TapScripted(rig.NewUser(), wechattest.Answer(`{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`)))
+	if ok.Status != 200 || refused.Status != 400 {
+		t.Fatal(ok.Body, refused.Body)
 	}
-	var lines []logLine
-	waitFor(t, "there are two lines", func() bool {
-		lines = r.logs.requests()
+	var lines []rig.Line
+	rig.WaitFor(t, "there are two lines", func() bool {
+		lines = r.Logs.Requests()
 		return len(lines) == 2
 	})
-	if written := strings.Count(r.logs.text(), "\n") + 1; written != 2 {
-		t.Errorf("wrote %d lines: %s", written, r.logs.text())
+	if written := strings.Count(r.Logs.Text(), "\n") + 1; written != 2 {
+		t.Errorf("wrote %d lines: %s", written, r.Logs.Text())
 	}
 	for i, line := range lines {
 		if line.Level != "INFO" || line.WeChatMs == nil || line.OwnMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.OwnMs <= 0 {
@@ -482,7 +478,7 @@ func TestOneLinePerRequest(t *testing.T) {
 		if rest := *line.TotalMs - *line.WeChatMs - *line.OwnMs; math.Abs(rest) > 0.0015 { // each is cut to microseconds
 			t.Errorf("line %d: %v ms in WeChat and %v of our own, %v in all", i, *line.WeChatMs, *line.OwnMs, *line.TotalMs)
 		}
-		if line.First == nil || *line.First != (i == 0) || !requestID.MatchString(line.RequestID) {
+		if line.First == nil || *line.First != (i == 0) || !rig.IsRequestID(line.RequestID) {
 			t.Errorf("line %d: %+v", i, line)
 		}
 	}
@@ -498,16 +494,12 @@ func TestOneLinePerRequest(t *testing.T) {
 // The runtime library logs, and not as JSON, when the Runtime API goes away.
 func TestStandardLogIsOneFixedLine(t *testing.T) {
 	t.Parallel()
-	process := exec.Command(bootstrap)
-	process.Env = []string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_REGION=us-east-1", "WECHAT_SECRET_ID=a",
-		"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1"}
-	var out logs
-	process.Stdout, process.Stderr = &out, &out
-	if err := process.Run(); err == nil {
+	code, text := rig.RunToExit(t, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
+	if code == 0 {
 		t.Error("the function runs without a Runtime API")
 	}
-	out.check(t)
-	if text := out.text(); !strings.Contains(text, "withheld") || strings.Contains(text, "127.0.0.1") {
+	if !strings.Contains(text, "withheld") || strings.Contains(text, "127.0.0.1") {
 		t.Errorf("wrote %s", text)
 	}
 }

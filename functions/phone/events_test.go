@@ -5,13 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
 )
 
 // Every file in events/ does what its name says.
 func TestEventFiles(t *testing.T) {
 	t.Parallel()
-	r := raise(t, func(c *stage.Config) { c.Env = []string{"WATERMARK_MAX_AGE=0"} })
+	r := rig.Raise(t, func(c *stage.Config) { c.Env = []string{"WATERMARK_MAX_AGE=0"} })
 	want := map[string]struct {
 		status int
 		error  string
@@ -38,13 +39,13 @@ func TestEventFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // their codes can be used again and again
-			got := r.invoke(string(event))
+			got := r.Invoke(string(event))
 			expected, ok := want[name]
-			if !ok || got.status != expected.status || got.Error != expected.error {
-				t.Errorf("%s: %d %s, want %+v", name, got.status, got.Error, expected)
+			if !ok || got.Status != expected.status || got.Error != expected.error {
+				t.Errorf("%s: %d %s, want %+v", name, got.Status, got.Error, expected)
 			}
-			if got.status == 200 && got.Phone != "13500001234" {
-				t.Errorf("%s: %s", name, got.body)
+			if got.Status == 200 && got.Phone != "13500001234" {
+				t.Errorf("%s: %s", name, got.Body)
 			}
 		}
 	}

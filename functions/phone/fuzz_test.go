@@ -187,7 +187,7 @@ func FuzzRequest(f *testing.F) {
 		if encoded {
 			e.Body = base64.StdEncoding.EncodeToString([]byte(body))
 		}
-		r, err := readPhoneRequest(e)
+		r, err := readPhoneRequest(e, false)
 		if err != nil {
 			wrong, ok := errors.AsType[*failure.Error](err)
 			if !ok || wrong.Kind.Action() != failure.Fix {

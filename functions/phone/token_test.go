@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wechat-phone/local/hostile"
+	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
 )
@@ -19,18 +20,18 @@ import (
 // A failure is remembered for a second, and silence has two before: so many
 // functions go through the catalogue side by side. That they are well again is
 // seen when all are through, since endless answers to one slow the others down.
-func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answer, do func(r *rig, answer hostile.Answer, tap wechattest.PhoneTap)) {
-	rigs := make([]*rig, 8)
+func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answer, do func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap)) {
+	rigs := make([]*rig.Rig, 8)
 	var all sync.WaitGroup
 	for n := range rigs {
-		r := raise(t, env("WECHAT_TIMEOUT="+timeout.String()))
+		r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT="+timeout.String()))
 		rigs[n] = r
 		all.Go(func() {
 			for i := n; i < len(answers); i += len(rigs) {
 				r.WeChat.Script(wechattest.TokenPath, answers[i].Serve)
-				tap := r.tapPhone(newUser())
+				tap := r.TapPhone(rig.NewUser())
 				if i%2 == 0 {
-					tap.Code = r.login(newUser())
+					tap.Code = r.Login(rig.NewUser())
 				}
 				do(r, answers[i], tap)
 				if seen := r.WeChat.Seen(tap.PhoneCode) + r.WeChat.Seen(tap.Code); seen != 0 {
@@ -46,19 +47,19 @@ func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answ
 	all.Wait()
 	for _, r := range rigs {
 		r.WeChat.Script(wechattest.TokenPath, nil)
-		r.wantPhoneByCode("after all", r.tapBoth(newUser()))
+		r.WantPhoneByCode("after all", r.TapBoth(rig.NewUser()))
 	}
 }
 
 func testTokenRefusals(t *testing.T) {
 	t.Parallel()
-	throughFailures(t, 4*time.Second, hostile.TokenRefusals(), func(r *rig, answer hostile.Answer, tap wechattest.PhoneTap) {
-		got := r.postPhone(tap)
+	throughFailures(t, 4*time.Second, hostile.TokenRefusals(), func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap) {
+		got := r.PostPhone(tap)
 		failed := time.Now()
-		r.want(answer.Name, got, answer.Want)
-		r.wantRefused(answer, got, "stable_token")
+		r.Want(answer.Name, got, answer.Want)
+		wantRefused(t, r, answer, got, "stable_token")
 		calls := r.WeChat.Seen(wechattest.TokenPath)
-		r.want(answer.Name+" again", r.postPhone(tap), answer.Want)
+		r.Want(answer.Name+" again", r.PostPhone(tap), answer.Want)
 		if more := r.WeChat.Seen(wechattest.TokenPath) - calls; more != 0 && time.Since(failed) < 900*time.Millisecond {
 			t.Errorf("%s: %d more fetches within a second", answer.Name, more)
 		}
@@ -67,9 +68,9 @@ func testTokenRefusals(t *testing.T) {
 
 func testTokenAnswers(t *testing.T) {
 	t.Parallel()
-	throughFailures(t, shortTime, hostile.TokenAnswers(noServer), func(r *rig, answer hostile.Answer, tap wechattest.PhoneTap) {
+	throughFailures(t, shortTime, hostile.TokenAnswers(noServer), func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap) {
 		calls := r.WeChat.Seen(wechattest.TokenPath)
-		r.wantInTime(answer, func() answered { return r.postPhone(tap) })
+		wantInTime(t, r, answer, func() rig.Answer { return r.PostPhone(tap) })
 		if calls = r.WeChat.Seen(wechattest.TokenPath) - calls; calls != 1 {
 			t.Errorf("%s: %d fetches of the token", answer.Name, calls)
 		}
@@ -77,60 +78,60 @@ func testTokenAnswers(t *testing.T) {
 }
 
 // wantRefused checks what is told of a refusal, and what is logged.
-func (r *rig) wantRefused(answer hostile.Answer, got answered, api string) {
-	r.t.Helper()
-	if strings.Contains(got.body, "192.0.2.1") || strings.Contains(got.body, "rid") {
-		r.t.Errorf("%s: the answer repeats WeChat's text", answer.Name)
+func wantRefused(t *testing.T, r *rig.Rig, answer hostile.Answer, got rig.Answer, api string) {
+	t.Helper()
+	if strings.Contains(got.Body, "192.0.2.1") || strings.Contains(got.Body, "rid") {
+		t.Errorf("%s: the answer repeats WeChat's text", answer.Name)
 	}
-	line := r.logs.request(r.t, got)
-	if line.ErrCode != answer.ErrCode || len(line.RID) != 26 || line.Outcome != got.Error || line.Status != got.status || !strings.Contains(line.Reason, api) {
-		r.t.Errorf("%s: logged as %+v", answer.Name, line)
+	line := r.Logs.Request(t, got)
+	if line.ErrCode != answer.ErrCode || len(line.RID) != 26 || line.Outcome != got.Error || line.Status != got.Status || !strings.Contains(line.Reason, api) {
+		t.Errorf("%s: logged as %+v", answer.Name, line)
 	}
 }
 
 func testPhoneRefusals(t *testing.T) {
 	t.Parallel()
-	r := raise(t, nil)
+	r := rig.Raise(t, nil)
 	for _, answer := range hostile.PhoneRefusals() {
-		alone, both := r.tapPhone(newUser()), r.tapBoth(newUser())
+		alone, both := r.TapPhone(rig.NewUser()), r.TapBoth(rig.NewUser())
 		r.WeChat.Script(alone.PhoneCode, answer.Serve)
 		r.WeChat.Script(both.PhoneCode, answer.Serve)
-		got := r.postPhone(alone)
-		r.want(answer.Name, got, answer.Want)
-		r.wantRefused(answer, got, "getuserphonenumber")
+		got := r.PostPhone(alone)
+		r.Want(answer.Name, got, answer.Want)
+		wantRefused(t, r, answer, got, "getuserphonenumber")
 		spent := answer.Want
 		if spent.Action == "retry" || spent.Action == "wait" {
 			spent.Action = "tap"
 		}
-		r.want(answer.Name+", the login code spent", r.postPhone(both), spent)
-		r.wantPhoneByCode("after "+answer.Name, r.tapBoth(newUser()))
+		r.Want(answer.Name+", the login code spent", r.PostPhone(both), spent)
+		r.WantPhoneByCode("after "+answer.Name, r.TapBoth(rig.NewUser()))
 	}
 }
 
 func testCheckRefusals(t *testing.T) {
 	t.Parallel()
-	r := raise(t, env(verifying))
+	r := rig.Raise(t, rig.Env(verifying))
 	for _, answer := range hostile.CheckRefusals() {
-		tap := r.newTap()
+		tap := r.NewTap()
 		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer.Serve)
-		got := r.post(tap)
-		r.want(answer.Name, got, answer.Want)
+		got := r.Post(tap)
+		r.Want(answer.Name, got, answer.Want)
 		if got.Error != "undecryptable" {
-			r.wantRefused(answer, got, "checkencryptedmsg")
+			wantRefused(t, r, answer, got, "checkencryptedmsg")
 		}
-		r.wantPhone("after "+answer.Name, r.newTap())
+		r.WantPhone("after "+answer.Name, r.NewTap())
 	}
 }
 
 const shortTime = 800 * time.Millisecond
 
 // wantInTime is want for an answer of the catalogue's.
-func (r *rig) wantInTime(answer hostile.Answer, post func() answered) {
-	r.t.Helper()
+func wantInTime(t *testing.T, r *rig.Rig, answer hostile.Answer, post func() rig.Answer) {
+	t.Helper()
 	began := time.Now()
-	r.want(answer.Name, post(), answer.Want)
+	r.Want(answer.Name, post(), answer.Want)
 	if took := time.Since(began); took > shortTime+time.Second || answer.Slow && took < shortTime {
-		r.t.Errorf("%s: answered after %v", answer.Name, took)
+		t.Errorf("%s: answered after %v", answer.Name, took)
 	}
 }
 
@@ -139,44 +140,44 @@ const noServer = "http://127.0.0.1:1"
 
 func testPhoneAnswers(t *testing.T) {
 	t.Parallel()
-	r := raise(t, func(c *stage.Config) {
+	r := rig.Raise(t, func(c *stage.Config) {
 		c.Env, c.Concurrency = []string{"WECHAT_TIMEOUT=" + shortTime.String()}, 4
 	})
-	r.sideBySide(4, len(hostile.PhoneAnswers(newUser(), noServer)), func(i int) {
-		user := newUser()
+	sideBySide(4, len(hostile.PhoneAnswers(rig.NewUser(), noServer)), func(i int) {
+		user := rig.NewUser()
 		answer := hostile.PhoneAnswers(user, noServer)[i]
-		tap := r.tapPhone(user)
+		tap := r.TapPhone(user)
 		if i%2 == 0 {
-			tap.Code = r.login(user)
+			tap.Code = r.Login(user)
 		}
 		r.WeChat.Script(tap.PhoneCode, answer.Serve)
-		r.wantInTime(answer, func() answered { return r.postPhone(tap) })
+		wantInTime(t, r, answer, func() rig.Answer { return r.PostPhone(tap) })
 		if seen := r.WeChat.Seen(tap.PhoneCode); seen != 1 {
 			t.Errorf("%s: WeChat saw the phone code %d times", answer.Name, seen)
 		}
-		r.wantPhoneByCode("after "+answer.Name, r.tapBoth(newUser()))
+		r.WantPhoneByCode("after "+answer.Name, r.TapBoth(rig.NewUser()))
 	})
 }
 
 func testCheckAnswers(t *testing.T) {
 	t.Parallel()
-	r := raise(t, func(c *stage.Config) {
+	r := rig.Raise(t, func(c *stage.Config) {
 		c.Env, c.Concurrency = []string{verifying, "WECHAT_TIMEOUT=" + shortTime.String()}, 4
 	})
-	r.sideBySide(4, len(hostile.CheckAnswers(noServer)), func(i int) {
+	sideBySide(4, len(hostile.CheckAnswers(noServer)), func(i int) {
 		answer := hostile.CheckAnswers(noServer)[i]
-		tap := r.newTap()
+		tap := r.NewTap()
 		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer.Serve)
-		r.wantInTime(answer, func() answered { return r.post(tap) })
+		wantInTime(t, r, answer, func() rig.Answer { return r.Post(tap) })
 		if seen := r.WeChat.Seen(wechattest.Hash(tap.EncryptedData)); seen != 1 {
 			t.Errorf("%s: WeChat was asked %d times", answer.Name, seen)
 		}
-		r.wantPhone("after "+answer.Name, r.newTap())
+		r.WantPhone("after "+answer.Name, r.NewTap())
 	})
 }
 
 // sideBySide does what do does for each of many, some at once.
-func (r *rig) sideBySide(some, many int, do func(i int)) {
+func sideBySide(some, many int, do func(i int)) {
 	var all sync.WaitGroup
 	side := make(chan bool, some)
 	for i := range many {
@@ -194,10 +195,10 @@ func (r *rig) sideBySide(some, many int, do func(i int)) {
 // now.
 func testFreezeWithinAFetch(t *testing.T) {
 	t.Parallel()
-	r := raise(t, env("WECHAT_TIMEOUT=1s"))
+	r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=1s"))
 	r.WeChat.Script(wechattest.TokenPath, hostile.Silence)
-	r.wantFailure("silence", r.postPhone(r.tapPhone(newUser())), "unavailable", 503, "retry")
-	r.freeze(func() {
+	r.WantFailure("silence", r.PostPhone(r.TapPhone(rig.NewUser())), "unavailable", 503, "retry")
+	r.Freeze(func() {
 		r.WeChat.Script(wechattest.TokenPath, nil)
 		time.Sleep(3 * time.Second) // two until it has failed, and one for which that is remembered
 	}, true)
@@ -219,15 +220,15 @@ func testTokenExpiry(t *testing.T) {
 	var fetches [processes]atomic.Int32
 	stop := make(chan bool)
 	for p := range processes {
-		w := newWeChat(t, "http")
-		w.serve(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
+		w := rig.NewWeChat(t, "http")
+		w.Serve(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
 			if q.URL.Path == wechattest.TokenPath {
 				fetches[p].Add(1)
 				time.Sleep(100 * time.Millisecond) // for many to wait
 			}
 			server.ServeHTTP(out, q)
 		}))
-		r := raise(t, func(c *stage.Config) {
+		r := rig.Raise(t, func(c *stage.Config) {
 			c.WeChatURL, c.Concurrency, c.Env = w.URL, many, []string{"WECHAT_TIMEOUT=9s", []string{verifying, ""}[p]}
 		})
 		r.WeChat = server
@@ -241,18 +242,18 @@ func testTokenExpiry(t *testing.T) {
 					}
 					switch {
 					case i%2 == 0:
-						r.wantPhoneByCode("a request through the token's end", r.tapBoth(newUser()))
+						r.WantPhoneByCode("a request through the token's end", r.TapBoth(rig.NewUser()))
 					default:
-						r.wantPhone("a request through the token's end", r.newTap())
+						r.WantPhone("a request through the token's end", r.NewTap())
 					}
 					done.Add(1)
 				}
 			})
 		}
 	}
-	waitFor(t, "the token has come to its end three times", func() bool { return server.Tokens() > 3 })
+	rig.WaitFor(t, "the token has come to its end three times", func() bool { return server.Tokens() > 3 })
 	server.EndToken()
-	waitFor(t, "there is another", func() bool { return server.Tokens() > 5 })
+	rig.WaitFor(t, "there is another", func() bool { return server.Tokens() > 5 })
 	close(stop)
 	all.Wait()
 	for p := range fetches {
@@ -267,15 +268,15 @@ func testTokenExpiry(t *testing.T) {
 func testManyRejectedAtOnce(t *testing.T) {
 	t.Parallel()
 	const many = 64
-	r := raise(t, func(c *stage.Config) { c.Concurrency, c.Env = many, []string{"WECHAT_TIMEOUT=9s", verifying} })
+	r := rig.Raise(t, func(c *stage.Config) { c.Concurrency, c.Env = many, []string{"WECHAT_TIMEOUT=9s", verifying} })
 	var all sync.WaitGroup
 	arrived, release := make(chan bool, many), make(chan bool)
 	for i := range many {
-		user := newUser()
-		phone, sealed := r.tapPhone(user), r.tap(user)
-		about, post := phone.PhoneCode, func() answered { return r.postPhone(phone) }
+		user := rig.NewUser()
+		phone, sealed := r.TapPhone(user), r.Tap(user)
+		about, post := phone.PhoneCode, func() rig.Answer { return r.PostPhone(phone) }
 		if i%2 == 0 {
-			about, post = wechattest.Hash(sealed.EncryptedData), func() answered { return r.post(sealed) }
+			about, post = wechattest.Hash(sealed.EncryptedData), func() rig.Answer { return r.Post(sealed) }
 		}
 		r.WeChat.Script(about, func(w http.ResponseWriter, q *http.Request) {
 			r.WeChat.Script(about, nil)
@@ -283,7 +284,7 @@ func testManyRejectedAtOnce(t *testing.T) {
 			<-release
 			wechattest.Refuse(42001, "access_token expired")(w, q)
 		})
-		all.Go(func() { r.want("one of 64", post(), hostile.Want{}) })
+		all.Go(func() { r.Want("one of 64", post(), hostile.Want{}) })
 	}
 	for range many {
 		<-arrived

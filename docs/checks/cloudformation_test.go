@@ -1,4 +1,4 @@
-package main
+package checks
 
 import (
 	"fmt"
@@ -247,21 +247,25 @@ func (s *stack) call(function string, argument any) (any, bool) {
 		}
 		return strings.Join(parts, list[0].(string)), true
 	case "Fn::Sub":
-		text, own := argument, map[string]any{}
-		if list, ok := argument.([]any); ok {
-			text, own = list[0], list[1].(map[string]any)
-		}
-		filled := variable.ReplaceAllStringFunc(text.(string), func(match string) string {
-			name := match[2 : len(match)-1]
-			if value, ok := own[name]; ok {
-				return fmt.Sprint(s.resolve(value))
-			}
-			resource, attribute, _ := strings.Cut(name, ".")
-			return fmt.Sprint(s.reference(resource, attribute))
-		})
-		return strings.ReplaceAll(filled, "${!", "${"), true
+		return s.substitute(argument), true
 	}
 	return nil, false
+}
+
+func (s *stack) substitute(argument any) string {
+	text, own := argument, map[string]any{}
+	if list, ok := argument.([]any); ok {
+		text, own = list[0], list[1].(map[string]any)
+	}
+	filled := variable.ReplaceAllStringFunc(text.(string), func(match string) string {
+		name := match[2 : len(match)-1]
+		if value, ok := own[name]; ok {
+			return fmt.Sprint(s.resolve(value))
+		}
+		resource, attribute, _ := strings.Cut(name, ".")
+		return fmt.Sprint(s.reference(resource, attribute))
+	})
+	return strings.ReplaceAll(filled, "${!", "${")
 }
 
 func (s *stack) reference(name, attribute string) any {

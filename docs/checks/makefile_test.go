@@ -1,5 +1,4 @@
-// Package project tests the Makefile and the repository as a whole.
-package project
+package checks
 
 import (
 	"bytes"
@@ -41,14 +40,15 @@ func copyTree(t *testing.T) string {
 	t.Helper()
 	above := filepath.Join(t.TempDir(), "it's a copy")
 	tree := filepath.Join(above, "the project")
-	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		to := filepath.Join(tree, strings.TrimPrefix(path, root))
 		switch {
 		case err != nil:
 			return err
 		case entry.IsDir() && slices.Contains([]string{".git", ".aws-sam", "build", "node_modules"}, entry.Name()):
 			return fs.SkipDir
 		case entry.IsDir():
-			return os.MkdirAll(filepath.Join(tree, path), 0o700)
+			return os.MkdirAll(to, 0o700)
 		case entry.Name() == ".git": // a file in a worktree
 			return nil
 		}
@@ -56,7 +56,7 @@ func copyTree(t *testing.T) string {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(tree, path), text, 0o600)
+		return os.WriteFile(to, text, 0o600)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,9 +68,9 @@ func copyTree(t *testing.T) string {
 	return tree
 }
 
-// hostile returns Go settings that change a build or break it, as a shell and go
+// hostileSettings returns Go settings that change a build or break it, as a shell and go
 // env -w may have them.
-func hostile(t *testing.T) []string {
+func hostileSettings(t *testing.T) []string {
 	t.Helper()
 	// go env -w may also have set the proxy, which must stay.
 	where, err := exec.Command("go", "env", "GOENV").Output()
@@ -95,7 +95,7 @@ func hostile(t *testing.T) []string {
 
 func TestCommandsWorkInAnyFolderAndShell(t *testing.T) {
 	t.Parallel()
-	tree, variables, artifacts := copyTree(t), hostile(t), filepath.Join(t.TempDir(), "for SAM")
+	tree, variables, artifacts := copyTree(t), hostileSettings(t), filepath.Join(t.TempDir(), "for SAM")
 	read := func(path string) []byte {
 		t.Helper()
 		text, err := os.ReadFile(path) // #nosec G304 -- just built
@@ -104,7 +104,7 @@ func TestCommandsWorkInAnyFolderAndShell(t *testing.T) {
 		}
 		return text
 	}
-	if out, err := runMake(".", nil, "build-PhoneFunction", "ARTIFACTS_DIR="+artifacts); err != nil {
+	if out, err := runMake(root, nil, "build-PhoneFunction", "ARTIFACTS_DIR="+artifacts); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	want := read(filepath.Join(artifacts, "bootstrap"))
@@ -213,7 +213,7 @@ func TestBuildTakesTheArchitecture(t *testing.T) {
 func TestOnlyTheBuildReadsSamconfig(t *testing.T) {
 	t.Parallel()
 	path := "PATH=" + scripts(t, map[string]string{"go": "echo go ran; exit 1"}) + ":" + os.Getenv("PATH")
-	if out, err := runMake(".", []string{path}, "help", "ENV=stage"); err != nil || strings.Contains(out, "go ran") {
+	if out, err := runMake(root, []string{path}, "help", "ENV=stage"); err != nil || strings.Contains(out, "go ran") {
 		t.Errorf("got %q, error %v, want help without go", out, err)
 	}
 }
@@ -260,7 +260,7 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 
 func TestHelpListsEveryCommandInGroups(t *testing.T) {
 	t.Parallel()
-	out, err := runMake(".", nil)
+	out, err := runMake(root, nil)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -269,7 +269,7 @@ func TestHelpListsEveryCommandInGroups(t *testing.T) {
 			t.Errorf("more than 100 columns: %s", line)
 		}
 	}
-	makefile, err := os.ReadFile("Makefile")
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,10 +289,10 @@ func TestHelpListsEveryCommandInGroups(t *testing.T) {
 // would do.
 func TestTextFilesHaveLF(t *testing.T) {
 	t.Parallel()
-	if _, err := os.Stat(".git"); err != nil {
+	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
 		t.Skip("left out: this copy has no .git")
 	}
-	out, err := exec.Command("git", "-c", "safe.directory=*", "ls-files", "--eol").Output()
+	out, err := exec.Command("git", "-C", root, "-c", "safe.directory=*", "ls-files", "--eol").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package checks
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"wechat-phone/shared/wechat"
+	"wechat-phone/local/rig"
 	"wechat-phone/tools/samconfig/overrides"
 )
 
@@ -24,9 +24,11 @@ import (
 // optional are the template's parameters that turn something on, with a value
 // that does. Their defaults leave it off, but for Tracing's.
 var optional = map[string]map[string]string{
-	"canary":      {"Environment": "prod"},
-	"own secret":  {"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf"},
-	"secret key":  {"WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"},
+	"canary":     {"Environment": "prod"},
+	"own secret": {"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf"},
+	"secret key": {
+		"WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000",
+	},
 	"reservation": {"ReservedConcurrency": "5"},
 	"no tracing":  {"Tracing": "off"},
 	"domain": {"DomainName": "phone.example.com",
@@ -60,41 +62,50 @@ func (s *stack) environment() map[string]string {
 	return all
 }
 
-func TestTemplateDeclaresTheVariablesThatAreRead(t *testing.T) {
-	read := map[string]bool{}
-	if _, err := readConfig(func(name string) string {
-		read[name] = true
-		return map[string]string{"WECHAT_SECRET_ID": "id"}[name]
-	}); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range sources(t) {
-		text := readFile(t, file)
-		if calls := regexp.MustCompile(`os\.(Getenv|LookupEnv|Environ)\b`).FindAllString(text, -1); len(calls) > 0 {
-			if filepath.Base(file) != "main.go" || len(calls) != 1 || !strings.Contains(text, "start(os.Getenv, logger)") {
-				t.Errorf("%s reads the environment beside readConfig", file)
+// The READMEs list the variables that the function reads, and their defaults: a
+// test beside readConfig checks that.
+func TestTemplateHasTheVariablesAndDefaultsOfTheReadmes(t *testing.T) {
+	declared := readTemplate(t).deploy(t, nil).environment()
+	for _, name := range readmes {
+		documented := rows(readFile(t, name), "[A-Z_]+")
+		for variable, cells := range documented {
+			value, ok := declared[variable]
+			if !ok {
+				t.Errorf("%s has %s, which template.yaml does not declare", name, variable)
+			}
+			if fallback := strings.Trim(cells[1], "`"); variable != "WECHAT_SECRET_ID" && value != fallback {
+				t.Errorf("%s: %s defaults to %q, in template.yaml to %q", name, variable, fallback, value)
+			}
+		}
+		// What only others read, and who does.
+		for variable, reader := range map[string]string{
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK", "SSL_CERT_DIR": "crypto/x509", "GOMAXPROCS": "the Go runtime",
+		} {
+			if documented[variable] != nil {
+				t.Errorf("%s has %s, which only %s reads", name, variable, reader)
+			}
+			if _, ok := declared[variable]; !ok {
+				t.Errorf("template.yaml does not declare %s, which %s reads", variable, reader)
+			}
+			documented[variable] = []string{reader}
+		}
+		for variable := range declared {
+			if documented[variable] == nil {
+				t.Errorf("template.yaml declares %s, which nothing reads", variable)
 			}
 		}
 	}
+}
 
-	// What no code of ours reads, and who does.
-	for name, reader := range map[string]string{
-		"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK", "SSL_CERT_DIR": "crypto/x509", "GOMAXPROCS": "the Go runtime",
-	} {
-		if read[name] {
-			t.Errorf("%s is read by readConfig, and not only by %s", name, reader)
+func TestOnlyMainReadsTheEnvironment(t *testing.T) {
+	for _, file := range sources(t) {
+		text := readFile(t, file)
+		calls := regexp.MustCompile(`os\.(Getenv|LookupEnv|Environ)\b`).FindAllString(text, -1)
+		if len(calls) == 0 {
+			continue
 		}
-		read[name] = true
-	}
-	declared := readTemplate(t).deploy(t, nil).environment()
-	for name := range read {
-		if _, ok := declared[name]; !ok {
-			t.Errorf("%s is read, and template.yaml does not declare it", name)
-		}
-	}
-	for name := range declared {
-		if !read[name] {
-			t.Errorf("template.yaml declares %s, which nobody reads", name)
+		if filepath.Base(file) != "main.go" || len(calls) != 1 || !strings.Contains(text, "start(os.Getenv, logger)") {
+			t.Errorf("%s reads the environment, which only readConfig may", file)
 		}
 	}
 }
@@ -102,8 +113,8 @@ func TestTemplateDeclaresTheVariablesThatAreRead(t *testing.T) {
 // sources returns the files of the function and of its packages.
 func sources(t *testing.T) (files []string) {
 	t.Helper()
-	for _, pattern := range []string{"functions/phone/*.go", "shared/*/*.go"} {
-		found, err := fs.Glob(os.DirFS("../.."), pattern)
+	for _, pattern := range []string{"functions/phone/*.go", "functions/phone/*/*.go", "shared/*/*.go"} {
+		found, err := fs.Glob(os.DirFS(root), pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
 		}
@@ -112,51 +123,78 @@ func sources(t *testing.T) (files []string) {
 	return slices.DeleteFunc(files, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
 }
 
-func TestTemplatesDefaultsAreTheCodes(t *testing.T) {
-	variables := readTemplate(t).deploy(t, nil).environment()
-	got, err := readConfig(func(name string) string { return variables[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": got.secretID}[name] })
-	if err != nil || got != want {
-		t.Errorf("%+v, want %+v: %v", got, want, err)
+func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
+	t.Parallel()
+	tm := readTemplate(t)
+	for parameter, values := range map[string]struct{ accepted, refused []string }{
+		"WeChatTimeout": {
+			accepted: []string{"1s", "9s", "100ms", "9999ms"},
+			refused:  []string{"0s", "10s", "4", "-1s", ""},
+		},
+		"WatermarkMaxAge": {
+			accepted: []string{"0", "9999h", "1s"},
+			refused:  []string{"10", "-1m", "1d"},
+		},
+		"WeChatApiBaseUrl": {
+			accepted: []string{"https://api2.weixin.qq.com", "https://10.0.0.1:8443/weixin"},
+			refused:  []string{"http://api.weixin.qq.com", "https://user@host", "https://host/?a"},
+		},
+		"WeChatSecretArn": {
+			accepted: []string{"", "arn:aws-cn:secretsmanager:cn-northwest-1:123456789012:secret:a/b-AbCdEf"},
+			refused:  []string{"name", "arn:aws:secretsmanager:us-east-1:123456789012:secret:name"},
+		},
+		"DomainName": {
+			accepted: []string{"phone.example.com"},
+			refused:  []string{"https://phone.example.com", "phone"},
+		},
+	} {
+		pattern := regexp.MustCompile(tm.section(t, "Parameters", parameter)["AllowedPattern"].(string))
+		for _, value := range values.refused {
+			if pattern.MatchString(value) {
+				t.Errorf("%s: the template accepts %q", parameter, value)
+			}
+		}
+		for _, value := range values.accepted {
+			if !pattern.MatchString(value) {
+				t.Errorf("%s: the template refuses %q", parameter, value)
+			}
+			variables := tm.deploy(t, map[string]string{parameter: value}).environment()
+			if line := refusal(t, variables); line != "" {
+				t.Errorf("%s %q: the function does not start: %s", parameter, value, line)
+			}
+		}
 	}
 }
 
-// What the template accepts, the function must start with.
-func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
-	tm := readTemplate(t)
-	for _, test := range []struct {
-		parameter, value string
-		accepted         bool
-	}{
-		{"WeChatTimeout", "1s", true}, {"WeChatTimeout", "9s", true}, {"WeChatTimeout", "100ms", true}, {"WeChatTimeout", "9999ms", true},
-		{"WeChatTimeout", "0s", false}, {"WeChatTimeout", "10s", false}, {"WeChatTimeout", "4", false}, {"WeChatTimeout", "-1s", false}, {"WeChatTimeout", "", false},
-		{"WatermarkMaxAge", "0", true}, {"WatermarkMaxAge", "9999h", true}, {"WatermarkMaxAge", "1s", true},
-		{"WatermarkMaxAge", "10", false}, {"WatermarkMaxAge", "-1m", false}, {"WatermarkMaxAge", "1d", false},
-		{"WeChatApiBaseUrl", "https://api2.weixin.qq.com", true}, {"WeChatApiBaseUrl", "https://10.0.0.1:8443/weixin", true},
-		{"WeChatApiBaseUrl", "http://api.weixin.qq.com", false}, {"WeChatApiBaseUrl", "https://user@host", false}, {"WeChatApiBaseUrl", "https://host/?a", false},
-		{"WeChatSecretArn", "", true}, {"WeChatSecretArn", "arn:aws-cn:secretsmanager:cn-northwest-1:123456789012:secret:a/b-AbCdEf", true},
-		{"WeChatSecretArn", "name", false}, {"WeChatSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:name", false},
-		{"DomainName", "phone.example.com", true}, {"DomainName", "https://phone.example.com", false}, {"DomainName", "phone", false},
+// If refusal were blind, the test above could not fail.
+func TestRefusalFindsEveryVariable(t *testing.T) {
+	t.Parallel()
+	for variable, value := range map[string]string{
+		"WECHAT_SECRET_ID": "", "WECHAT_API_BASE_URL": "wrong", "WECHAT_TIMEOUT": "wrong",
+		"WATERMARK_MAX_AGE": "wrong", "VERIFY_ENCRYPTED_DATA": "wrong",
 	} {
-		pattern := tm.section(t, "Parameters", test.parameter)["AllowedPattern"].(string)
-		if accepted := regexp.MustCompile(pattern).MatchString(test.value); accepted != test.accepted {
-			t.Errorf("%s %q: accepted %v, want %v", test.parameter, test.value, accepted, test.accepted)
-		}
-		if !test.accepted || test.value == "" {
-			continue
-		}
-		variables := tm.deploy(t, map[string]string{test.parameter: test.value}).environment()
-		c, err := readConfig(func(name string) string { return variables[name] })
-		if err == nil {
-			_, err = wechat.New(c.apiBaseURL)
-		}
-		if err != nil {
-			t.Errorf("%s %q: %v", test.parameter, test.value, err)
+		variables := readTemplate(t).deploy(t, nil).environment()
+		variables[variable] = value
+		if line := refusal(t, variables); !strings.Contains(line, variable) {
+			t.Errorf("%s=%q: got the line %q, want one that names it", variable, value, line)
 		}
 	}
+}
+
+// refusal starts the function with variables. If the function refuses one, refusal
+// returns the log line that names it. The function connects to nothing: it refuses
+// AWS_MAX_ATTEMPTS, which it reads last.
+func refusal(t *testing.T, variables map[string]string) (line string) {
+	t.Helper()
+	var env []string
+	for name, value := range variables {
+		env = append(env, name+"="+value)
+	}
+	code, written := rig.RunToExit(t, append(env, "AWS_MAX_ATTEMPTS=many")...)
+	if code == 1 && strings.Contains(written, "AWS_MAX_ATTEMPTS") {
+		return ""
+	}
+	return written
 }
 
 func TestRouteHandlerRuntimeAndBuildAgree(t *testing.T) {
@@ -262,17 +300,24 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 	configuration := func(values map[string]string) string {
 		s := tm.deploy(t, values)
 		shape := map[string]any{}
-		for _, name := range []string{"Architectures", "MemorySize", "Timeout", "Tracing", "Environment", "LoggingConfig", "Handler", "Runtime"} {
+		for _, name := range []string{
+			"Architectures", "MemorySize", "Timeout", "Tracing", "Environment", "LoggingConfig", "Handler", "Runtime",
+		} {
 			shape[name] = s.resolve(function[name])
 		}
 		return fmt.Sprint(shape)
 	}
 	other := map[string]string{
-		"Environment": "prod", "Architecture": "arm64", "MemorySize": "1024", "ReservedConcurrency": "3", "Tracing": "off", "LogRetentionDays": "7",
-		"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf", "WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/a",
-		"WeChatApiBaseUrl": "https://example.com", "WeChatTimeout": "3s", "WatermarkMaxAge": "5m", "VerifyEncryptedData": "on",
+		"Environment": "prod", "Architecture": "arm64", "MemorySize": "1024", "ReservedConcurrency": "3",
+		"Tracing": "off", "LogRetentionDays": "7",
+		"WeChatSecretArn":       "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf",
+		"WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/a",
+		"WeChatApiBaseUrl":      "https://example.com",
+		"WeChatTimeout":         "3s", "WatermarkMaxAge": "5m", "VerifyEncryptedData": "on",
 		"ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
-		"DomainName": "a.example.com", "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:topic",
+		"DomainName":     "a.example.com",
+		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
+		"AlarmTopicArn":  "arn:aws:sns:us-east-1:123456789012:topic",
 	}
 	for name := range tm.section(t, "Parameters") {
 		changed := map[string]string{name: other[name]}
@@ -287,14 +332,22 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 			}
 		}
 	}
+}
 
-	longest := map[string]string{"MemorySize": "1769", "WeChatTimeout": "9999ms", "WatermarkMaxAge": "9999h", "VerifyEncryptedData": "off", "Architecture": "x86_64"}
+// Lambda's limit for a description is 256 characters.
+func TestVersionsDescriptionIsNeverTooLong(t *testing.T) {
+	tm := readTemplate(t)
+	longest := map[string]string{
+		"MemorySize": "1769", "WeChatTimeout": "9999ms", "WatermarkMaxAge": "9999h",
+		"VerifyEncryptedData": "off", "Architecture": "x86_64",
+	}
 	for _, name := range []string{"WeChatApiBaseUrl", "WeChatSecretArn"} {
 		longest[name] = strings.Repeat("x", tm.section(t, "Parameters", name)["MaxLength"].(int))
 	}
 	arn := "arn:aws:secretsmanager:us-east-1:123456789012:secret:" // the least that stands before the name
 	longest["WeChatSecretArn"] = arn + longest["WeChatSecretArn"][len(arn):]
-	if text := description(longest); len(text) > 256 {
+	function := tm.section(t, "Resources", "PhoneFunction", "Properties")
+	if text := tm.deploy(t, longest).resolve(function["VersionDescription"]).(string); len(text) > 256 {
 		t.Errorf("%d characters: %s", len(text), text)
 	}
 }
@@ -332,7 +385,7 @@ func TestConsoleShowsEveryParameter(t *testing.T) {
 func TestSamconfigNamesWhatTheTemplateHas(t *testing.T) {
 	parameters := readTemplate(t).section(t, "Parameters")
 	for _, env := range []string{"default", "dev", "prod"} {
-		set, err := overrides.Read("../../samconfig.toml", env)
+		set, err := overrides.Read(root+"/samconfig.toml", env)
 		if err != nil || set["Environment"] == "" {
 			t.Errorf("%s sets no Environment: %v", env, err)
 		}
@@ -378,8 +431,9 @@ func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
 	if err := exec.Command("python3", "-c", "import samtranslator").Run(); err != nil {
 		t.Skip("left out: aws-sam-translator is not on this machine")
 	}
+	all := []string{"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "topic"}
 	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
-		for _, parts := range [][]string{{}, {"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "topic"}} {
+		for _, parts := range [][]string{{}, all} {
 			values := map[string]string{}
 			if strings.HasPrefix(region, "cn-") {
 				maps.Copy(values, optional["China"])
@@ -423,7 +477,7 @@ func checkTranslation(t *testing.T, name string, resources map[string]map[string
 		return map[string]any{}
 	}
 	api, err := json.Marshal(properties("AWS::ApiGatewayV2::Api"))
-	if err != nil || !strings.Contains(string(api), "${PhoneFunctionAliaslive}") && !strings.Contains(string(api), "functions/PhoneFunctionAliaslive/") {
+	if err != nil || !regexp.MustCompile(`\$\{PhoneFunctionAliaslive\}|functions/PhoneFunctionAliaslive/`).Match(api) {
 		t.Errorf("%s: the gateway calls another than the alias: %s", name, api)
 	}
 	if stage := properties("AWS::ApiGatewayV2::Stage")["StageName"]; stage != "$default" {

@@ -1,9 +1,8 @@
-package main
+package checks
 
 import (
 	"encoding/json/v2"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,36 +10,44 @@ import (
 	"testing"
 
 	"wechat-phone/functions/phone/failure"
-	"wechat-phone/local/stage"
+	"wechat-phone/local/rig"
 	"wechat-phone/local/wechattest"
 )
 
-// These tests hold what watches the function (metric filters, alarms, dashboard,
-// saved queries, the runbook) to the lines that it really writes.
+// The tests in this file hold metric filters, alarms, dashboard, saved queries and
+// the runbook to the lines that the function writes.
 
-// writtenLines are lines of the bootstrap's, of every kind that is watched.
+// watchedErrcodes are of every kind that is watched.
+var watchedErrcodes = []int{40029, 40013, 40125, 40164, 40243, 45011, -1, 99999}
+
+// writtenLines returns log lines of every kind that is watched. The first two are
+// of requests that a process served first.
 func writtenLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
-	r := raise(t, nil)
-	r.post(r.newTap())
-	errcodes := []int{40029, 40013, 40125, 40164, 40243, 45011, -1, 99999}
-	for _, errcode := range errcodes {
-		r.post(r.scripted(newUser(), wechattest.Refuse(errcode, "text")))
+	r := rig.Raise(t, nil)
+	r.Post(r.NewTap())
+	for _, errcode := range watchedErrcodes {
+		r.Post(r.TapScripted(rig.NewUser(), wechattest.Refuse(errcode, "text")))
 	}
-	r.send("POST", "/phone", "", "{}")
-	panicking := raise(t, func(c *stage.Config) { c.Bootstrap, c.Env = os.Args[0], []string{"TEST_PANIC=once WeChat is asked"} })
-	panicking.post(panicking.newTap())
-
-	want := len(errcodes) + 3
-	waitFor(t, "all lines are there", func() bool { return len(r.logs.requests())+len(panicking.logs.requests()) == want })
-	for line := range strings.Lines(r.logs.text() + "\n" + panicking.logs.text()) {
+	r.Send("POST", "/phone", "", "{}")
+	rig.WaitFor(t, "all lines are there", func() bool { return len(r.Logs.Requests()) == len(watchedErrcodes)+2 })
+	for line := range strings.Lines(r.Logs.Text()) {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
 			t.Fatal(err)
 		}
 		lines = append(lines, fields)
 	}
-	return lines
+	return slices.Insert(lines, 1, internalLine(lines[0]))
+}
+
+// internalLine makes the line of a success that of a panic, which only the
+// panicking function of functions/phone's tests writes.
+func internalLine(success map[string]any) map[string]any {
+	line := maps.Clone(success)
+	line["outcome"], line["status"] = string(failure.Internal), float64(failure.Internal.Status())
+	line["reason"] = "panic at wechat-phone/functions/phone.(*handler).servePhone:1"
+	return line
 }
 
 // matches evaluates a filter pattern for JSON, as far as ours go: terms joined
@@ -67,10 +74,22 @@ func matches(t *testing.T, pattern string, line map[string]any) bool {
 			return err == nil && operator == "=" && (wanted == "*" || wanted == value)
 		case float64:
 			limit, err := strconv.ParseFloat(operand, 64)
-			return err == nil && (operator == "=" && value == limit || operator == ">" && value > limit || operator == ">=" && value >= limit)
+			return err == nil && compare(value, operator, limit)
 		}
 		return false
 	})
+}
+
+func compare(value float64, operator string, limit float64) bool {
+	switch operator {
+	case "=":
+		return value == limit
+	case ">":
+		return value > limit
+	case ">=":
+		return value >= limit
+	}
+	return false
 }
 
 var term = regexp.MustCompile(`^\(?\$\.(\w+) (=|>=|>|IS) ("[^"]*"|-?\d+|TRUE)\)?$`)
@@ -110,37 +129,43 @@ func TestMetricFiltersMatchWhatTheFunctionWrites(t *testing.T) {
 		transformations := filter["MetricTransformations"].([]any)
 		metric := transformations[0].(map[string]any)
 		if len(transformations) != 1 {
-			t.Errorf("%s makes %d metrics", name, len(transformations))
+			t.Errorf("%s makes %d metrics, want 1", name, len(transformations))
 		}
 		for _, line := range lines {
-			if !matches(t, filter["FilterPattern"].(string), line) {
-				continue
-			}
-			got[metric["MetricName"].(string)]++
-			if field, ok := strings.CutPrefix(metric["MetricValue"].(string), "$."); ok {
-				if _, ok := line[field].(float64); !ok {
-					t.Errorf("%s: a line without the number %s: %v", name, field, line)
-				}
-			} else if metric["MetricValue"] != "1" {
-				t.Errorf("%s counts by %v", name, metric["MetricValue"])
-			}
-			for _, dimension := range listed(metric["Dimensions"]) {
-				if d, ok := dimension.(map[string]any); ok && line[strings.TrimPrefix(d["Value"].(string), "$.")] == nil {
-					t.Errorf("%s: a line without %v: %v", name, d["Value"], line)
-				}
+			if matches(t, filter["FilterPattern"].(string), line) {
+				got[metric["MetricName"].(string)]++
+				checkMetric(t, name, metric, line)
 			}
 		}
 	}
 	if !maps.Equal(got, want) {
-		t.Errorf("of %v lines the filters took %v, want %v", requests, got, want)
+		t.Errorf("of %v lines the filters matched %v, want %v", requests, got, want)
+	}
+}
+
+// checkMetric checks that the line has the fields that the metric is made of.
+func checkMetric(t *testing.T, filter string, metric, line map[string]any) {
+	t.Helper()
+	if field, ok := strings.CutPrefix(metric["MetricValue"].(string), "$."); ok {
+		if _, ok := line[field].(float64); !ok {
+			t.Errorf("%s: a line without the number %s: %v", filter, field, line)
+		}
+	} else if metric["MetricValue"] != "1" {
+		t.Errorf("%s counts by %v, want 1", filter, metric["MetricValue"])
+	}
+	for _, dimension := range listed(metric["Dimensions"]) {
+		if d, ok := dimension.(map[string]any); ok && line[strings.TrimPrefix(d["Value"].(string), "$.")] == nil {
+			t.Errorf("%s: a line without %v: %v", filter, d["Value"], line)
+		}
 	}
 }
 
 // metrics returns what exists: namespace and name, and its dimensions' names.
 func (s *stack) metrics() map[string]string {
 	all := map[string]string{
-		"AWS/Lambda Throttles": "FunctionName", "AWS/Lambda Errors": "FunctionName", "AWS/Lambda ConcurrentExecutions": "FunctionName",
-		"AWS/ApiGateway 4xx": "ApiId", "AWS/ApiGateway 5xx": "ApiId",
+		"AWS/Lambda Throttles": "FunctionName", "AWS/Lambda Errors": "FunctionName",
+		"AWS/Lambda ConcurrentExecutions": "FunctionName",
+		"AWS/ApiGateway 4xx":              "ApiId", "AWS/ApiGateway 5xx": "ApiId",
 	}
 	for _, filter := range s.of("AWS::Logs::MetricFilter") {
 		metric := filter["MetricTransformations"].([]any)[0].(map[string]any)
@@ -168,53 +193,24 @@ func TestAlarmsWatchMetricsThatExist(t *testing.T) {
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)
 		known := s.metrics()
-		check := func(alarm string, metric map[string]any) {
-			id := metric["Namespace"].(string) + " " + metric["MetricName"].(string)
-			dimensions := map[string]string{}
-			if list, ok := metric["Dimensions"].([]any); ok {
-				for _, d := range list {
-					dimension := d.(map[string]any)
-					dimensions[dimension["Name"].(string)] = dimension["Value"].(string)
-				}
-			}
-			if alias, ok := dimensions["Resource"]; ok && alias == dimensions["FunctionName"]+":live" {
-				delete(dimensions, "Resource") // Lambda's metrics of an alias
-			}
-			names := strings.Join(slices.Sorted(maps.Keys(dimensions)), "")
-			if expected, ok := known[id]; !ok || names != expected {
-				t.Errorf("%s: %s watches %s by %q", name, alarm, id, names)
-			}
-			if outcome := dimensions["outcome"]; names == "outcome" && failure.Kind(outcome).Status() == 0 {
-				t.Errorf("%s: %s watches the outcome %q, which is none", name, alarm, outcome)
-			}
-		}
 		for logical, alarm := range s.of("AWS::CloudWatch::Alarm") {
+			logical = name + ": " + logical
 			if alarm["TreatMissingData"] != "notBreaching" || alarm["AlarmDescription"] == "" {
 				t.Errorf("%s: %v", logical, alarm)
 			}
-			told, _ := alarm["AlarmActions"].([]any)
+			fired, _ := alarm["AlarmActions"].([]any)
 			over, _ := alarm["OKActions"].([]any)
-			if topic := values["AlarmTopicArn"]; topic == "" && len(told)+len(over) != 0 || topic != "" && (told[0] != topic || over[0] != topic) {
-				t.Errorf("%s: %s tells %v", name, logical, told)
+			want := []any{values["AlarmTopicArn"]}
+			if values["AlarmTopicArn"] == "" {
+				want = nil
+			}
+			if !slices.Equal(fired, want) || !slices.Equal(over, want) {
+				t.Errorf("%s notifies %v and %v, want %v", logical, fired, over, want)
 			}
 			if alarm["MetricName"] != nil {
-				check(logical, alarm)
-				continue
-			}
-			ids, expression := []string{}, ""
-			for _, q := range alarm["Metrics"].([]any) {
-				query := q.(map[string]any)
-				if stat, ok := query["MetricStat"].(map[string]any); ok {
-					check(logical, stat["Metric"].(map[string]any))
-					ids = append(ids, query["Id"].(string))
-					continue
-				}
-				expression = query["Expression"].(string)
-			}
-			for _, word := range regexp.MustCompile(`[a-z]+`).FindAllString(expression, -1) {
-				if !slices.Contains(ids, word) {
-					t.Errorf("%s: %s reckons with %q, which is none of %v", name, logical, word, ids)
-				}
+				checkWatched(t, known, logical, alarm)
+			} else {
+				checkExpression(t, known, logical, alarm["Metrics"].([]any))
 			}
 		}
 		function := s.resources()["PhoneFunction"]["Properties"].(map[string]any)
@@ -223,9 +219,52 @@ func TestAlarmsWatchMetricsThatExist(t *testing.T) {
 			want = []any{"CrashedAlarm", "InternalAlarm", "MisconfiguredAlarm"}
 		}
 		if got, _ := function["DeploymentPreference"].(map[string]any)["Alarms"].([]any); !slices.Equal(got, want) {
-			t.Errorf("%s: a canary goes back on %v, want %v", name, got, want)
+			t.Errorf("%s: a canary is rolled back on %v, want %v", name, got, want)
 		}
 	})
+}
+
+// checkWatched checks that the metric is one of the known.
+func checkWatched(t *testing.T, known map[string]string, alarm string, metric map[string]any) {
+	t.Helper()
+	id := metric["Namespace"].(string) + " " + metric["MetricName"].(string)
+	dimensions := map[string]string{}
+	if list, ok := metric["Dimensions"].([]any); ok {
+		for _, d := range list {
+			dimension := d.(map[string]any)
+			dimensions[dimension["Name"].(string)] = dimension["Value"].(string)
+		}
+	}
+	if alias, ok := dimensions["Resource"]; ok && alias == dimensions["FunctionName"]+":live" {
+		delete(dimensions, "Resource") // Lambda's metrics of an alias
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(dimensions)), "")
+	if want, ok := known[id]; !ok || names != want {
+		t.Errorf("%s watches %s by %q, want %q", alarm, id, names, want)
+	}
+	if outcome := dimensions["outcome"]; names == "outcome" && failure.Kind(outcome).Status() == 0 {
+		t.Errorf("%s watches the outcome %q, which does not exist", alarm, outcome)
+	}
+}
+
+// checkExpression checks an alarm that computes with several metrics.
+func checkExpression(t *testing.T, known map[string]string, alarm string, queries []any) {
+	t.Helper()
+	ids, expression := []string{}, ""
+	for _, q := range queries {
+		query := q.(map[string]any)
+		if stat, ok := query["MetricStat"].(map[string]any); ok {
+			checkWatched(t, known, alarm, stat["Metric"].(map[string]any))
+			ids = append(ids, query["Id"].(string))
+			continue
+		}
+		expression = query["Expression"].(string)
+	}
+	for _, word := range regexp.MustCompile(`[a-z]+`).FindAllString(expression, -1) {
+		if !slices.Contains(ids, word) {
+			t.Errorf("%s computes with %q, want one of %v", alarm, word, ids)
+		}
+	}
 }
 
 // widget is one of the dashboard's.
@@ -251,45 +290,24 @@ func (s *stack) widgets() []widget {
 func TestDashboardShowsWhatExists(t *testing.T) {
 	s := readTemplate(t).deploy(t, nil)
 	known, widgets := s.metrics(), s.widgets()
-	search := regexp.MustCompile(`^SEARCH\('\{([^,]+),(\w+)\} MetricName="(\w+)"', 'Sum', 300\)$`)
 	shown, alarms := map[string]bool{}, []string{}
-	taken := map[[2]int]bool{}
 	for i, w := range widgets {
-		for x := w.X; x < w.X+w.Width; x++ {
-			for y := w.Y; y < w.Y+w.Height; y++ {
-				if taken[[2]int{x, y}] || x >= 24 {
-					t.Errorf("widget %d lies over another, or beyond the edge", i)
-				}
-				taken[[2]int{x, y}] = true
-			}
-		}
 		for _, m := range w.Properties.Metrics {
-			id, dimension := "", ""
-			if options, ok := m[0].(map[string]any); ok {
-				found := search.FindStringSubmatch(options["expression"].(string))
-				if found == nil {
-					t.Fatalf("widget %d: %v", i, options)
-				}
-				id, dimension = found[1]+" "+found[3], found[2]
-			} else {
-				id = m[0].(string) + " " + m[1].(string)
-				if len(m) > 3 {
-					dimension = m[2].(string)
-				}
-			}
-			if expected, ok := known[id]; !ok || dimension != expected {
-				t.Errorf("widget %d shows %s by %q", i, id, dimension)
+			id, dimension := metricOf(t, m)
+			if want, ok := known[id]; !ok || dimension != want {
+				t.Errorf("widget %d shows %s by %q, want %q", i, id, dimension, want)
 			}
 			shown[id] = true
 		}
 		for _, arn := range w.Properties.Alarms {
 			alarms = append(alarms, strings.TrimSuffix(arn, ".Arn"))
 		}
-		if strings.Contains(w.Properties.Query, "SOURCE") && !strings.Contains(w.Properties.Query, "'PhoneFunctionLogGroup'") {
-			t.Errorf("widget %d asks another log: %s", i, w.Properties.Query)
+		query := w.Properties.Query
+		if strings.Contains(query, "SOURCE") && !strings.Contains(query, "'PhoneFunctionLogGroup'") {
+			t.Errorf("widget %d queries another log: %s", i, query)
 		}
 		if len(w.Properties.Metrics) > 0 && w.Properties.Region != "us-east-1" {
-			t.Errorf("widget %d has no region", i)
+			t.Errorf("widget %d has the region %q, want us-east-1", i, w.Properties.Region)
 		}
 	}
 	for id := range known {
@@ -301,9 +319,43 @@ func TestDashboardShowsWhatExists(t *testing.T) {
 	if want := slices.Sorted(maps.Keys(s.of("AWS::CloudWatch::Alarm"))); !slices.Equal(alarms, want) {
 		t.Errorf("alarms shown: %v, want %v", alarms, want)
 	}
-	for _, word := range []failure.Kind{failure.Misconfigured, failure.Internal, failure.Unavailable, failure.UpstreamError, failure.UpstreamTimeout, failure.RateLimited, failure.CodeRejected, failure.Undecryptable} {
-		if !strings.Contains(widgets[0].Properties.Markdown, "**"+string(word)+"**") {
-			t.Errorf("the text does not speak of %s", word)
+	for _, kind := range []failure.Kind{
+		failure.Misconfigured, failure.Internal, failure.Unavailable, failure.UpstreamError,
+		failure.UpstreamTimeout, failure.RateLimited, failure.CodeRejected, failure.Undecryptable,
+	} {
+		if !strings.Contains(widgets[0].Properties.Markdown, "**"+string(kind)+"**") {
+			t.Errorf("the text does not mention %s", kind)
+		}
+	}
+}
+
+// metricOf returns a widget's metric, and the dimension that it is shown by.
+func metricOf(t *testing.T, metric []any) (id, dimension string) {
+	t.Helper()
+	if options, ok := metric[0].(map[string]any); ok {
+		search := regexp.MustCompile(`^SEARCH\('\{([^,]+),(\w+)\} MetricName="(\w+)"', 'Sum', 300\)$`)
+		found := search.FindStringSubmatch(options["expression"].(string))
+		if found == nil {
+			t.Fatalf("%v is not a search that this test knows", options)
+		}
+		return found[1] + " " + found[3], found[2]
+	}
+	if len(metric) > 3 {
+		dimension = metric[2].(string)
+	}
+	return metric[0].(string) + " " + metric[1].(string), dimension
+}
+
+func TestDashboardsWidgetsDoNotOverlap(t *testing.T) {
+	taken := map[[2]int]bool{}
+	for i, w := range readTemplate(t).deploy(t, nil).widgets() {
+		for x := w.X; x < w.X+w.Width; x++ {
+			for y := w.Y; y < w.Y+w.Height; y++ {
+				if taken[[2]int{x, y}] || x >= 24 {
+					t.Errorf("widget %d lies over another, or beyond the edge", i)
+				}
+				taken[[2]int{x, y}] = true
+			}
 		}
 	}
 }
@@ -325,9 +377,10 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 	if access["requestId"] != "$context.integration.requestId" || !known["requestId"] {
 		t.Errorf("the logs do not join by requestId: %v", access)
 	}
+	personal := regexp.MustCompile(`(?i)ip|body|query|header|user|path|authorizer`)
 	for field, value := range access {
 		known[field] = true
-		if regexp.MustCompile(`(?i)ip|body|query|header|user|path|authorizer`).MatchString(strings.TrimPrefix(value, "$context.")) {
+		if personal.MatchString(strings.TrimPrefix(value, "$context.")) {
 			t.Errorf("the access log holds %s", value)
 		}
 	}
@@ -341,7 +394,7 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 		}
 		for _, word := range words.FindAllString(query, -1) {
 			if !known[word] && !slices.Contains(language, word) {
-				t.Errorf("%s asks for %s, which no line has", name, word)
+				t.Errorf("%s reads %s, which no line has", name, word)
 			}
 		}
 	}
@@ -351,15 +404,15 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 	}
 	joined := queries["RequestsQuery"]["LogGroupNames"].([]any)
 	if !slices.Equal(joined, []any{"PhoneFunctionLogGroup", "PhoneApiLogGroup"}) {
-		t.Errorf("the joining query asks %v", joined)
+		t.Errorf("the joining query reads %v, want both log groups", joined)
 	}
 	for _, w := range s.widgets() {
 		check("the dashboard", w.Properties.Query)
 	}
 }
 
-// Whoever is woken finds each alarm and each error in the runbook, and nothing
-// that is gone.
+// Whoever is on call finds each alarm and each error in the runbook, and none that
+// no longer exists.
 func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
 	headings := map[string][]string{} // of the third level, by those of the second
 	section := ""
@@ -375,7 +428,8 @@ func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
 	for _, name := range failure.Kinds() {
 		errors = append(errors, string(name))
 	}
-	for section, want := range map[string][]string{"Alarms": readTemplate(t).deploy(t, nil).alarmNames(), "Errors": errors} {
+	alarms := readTemplate(t).deploy(t, nil).alarmNames()
+	for section, want := range map[string][]string{"Alarms": alarms, "Errors": errors} {
 		got := headings[section]
 		slices.Sort(got)
 		slices.Sort(want)

@@ -1,0 +1,207 @@
+package checks
+
+import (
+	"encoding/json/v2"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"wechat-phone/functions/phone/failure"
+	"wechat-phone/local/hostile"
+	"wechat-phone/local/rig"
+	"wechat-phone/local/wechattest"
+)
+
+func readOpenAPI(t *testing.T) template { return parseYAML(t, readFile(t, "docs/openapi.yaml")) }
+
+// The test provokes each example, and each failure that the function knows must
+// have one.
+func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
+	t.Parallel()
+	api := readOpenAPI(t)
+	r := rig.Raise(t, nil)
+	provoke := provocations(t, r)
+	seen := map[string]bool{}
+	for _, e := range examples(t, api) {
+		if e.contentType == "application/json" { // the gateway's own
+			if _, ok := e.value["error"]; ok || e.value["message"] == nil {
+				t.Errorf("%s %s: %v is not an answer of the gateway", e.status, e.name, e.value)
+			}
+			continue
+		}
+		if provoke[e.name] == nil {
+			t.Errorf("nothing provokes %s", e.name)
+			continue
+		}
+		seen[e.name] = true
+		got := provoke[e.name]()
+		r.WantHeaders(e.name, got)
+		checkExample(t, api, e, got)
+	}
+	for name := range provoke {
+		if !seen[name] {
+			t.Errorf("%s is not an example", name)
+		}
+	}
+	failures := api.section(t, "components", "schemas", "Failure", "properties", "error")["enum"].([]any)
+	for _, kind := range failure.Kinds() {
+		if !seen[string(kind)] || !slices.Contains(failures, any(string(kind))) {
+			t.Errorf("%s (%d) has no example, or is not in the schema", kind, kind.Status())
+		}
+	}
+	if len(failures) != len(failure.Kinds()) {
+		t.Errorf("the schema has %d errors, the function knows %d", len(failures), len(failure.Kinds()))
+	}
+}
+
+// example is one of docs/openapi.yaml.
+type example struct {
+	name, status, contentType string
+	value                     map[string]any
+	headers                   map[string]any // that the response may have
+}
+
+func examples(t *testing.T, api template) (all []example) {
+	t.Helper()
+	for status, r := range api.section(t, "paths", "/phone", "post", "responses") {
+		response := r.(map[string]any)
+		headers, _ := response["headers"].(map[string]any)
+		for contentType, media := range response["content"].(map[string]any) {
+			for name, e := range media.(map[string]any)["examples"].(map[string]any) {
+				value := e.(map[string]any)["value"].(map[string]any)
+				all = append(all, example{name, status, contentType, value, headers})
+			}
+		}
+	}
+	return all
+}
+
+// provocations make the function answer what each example shows.
+func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
+	t.Helper()
+	timeout := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=300ms"))
+	refuse := func(errcode int) func() rig.Answer {
+		return func() rig.Answer {
+			return r.Post(r.TapScripted(rig.NewUser(), wechattest.Refuse(errcode, "text")))
+		}
+	}
+	refusePhone := func(errcode int) func() rig.Answer {
+		return func() rig.Answer {
+			tap := r.TapBoth(rig.NewUser())
+			r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(errcode, "text"))
+			return r.PostPhone(tap)
+		}
+	}
+	send := func(method, path, contentType, body string) func() rig.Answer {
+		return func() rig.Answer { return r.Send(method, path, contentType, body) }
+	}
+	unionID, abroad := rig.NewUser(), rig.NewUser()
+	unionID.UnionID = hostile.User(0).OpenID
+	abroad.CountryCode, abroad.Phone = "852", "+852"+abroad.PurePhone
+	good := hostile.JSON(r.NewTap())
+	return map[string]func() rig.Answer{
+		"with_login":                func() rig.Answer { return r.Post(r.NewTap()) },
+		"with_unionid":              func() rig.Answer { return r.Post(r.Tap(unionID)) },
+		"without_login":             func() rig.Answer { return r.PostPhone(r.TapPhone(rig.NewUser())) },
+		"abroad":                    func() rig.Answer { return r.PostPhone(r.TapPhone(abroad)) },
+		"invalid_request":           send("POST", "/phone", "", `{"code":"!","iv":""}`),
+		"code_rejected":             refuse(40029),
+		"code_rejected_phone_code":  refusePhone(40029),
+		"user_blocked":              refuse(40226),
+		"not_found":                 send("POST", "/", "", good),
+		"method_not_allowed":        send("PUT", "/phone", "", good),
+		"payload_too_large":         send("POST", "/phone", "", strings.Repeat(" ", 16<<10+1)),
+		"unsupported_media_type":    send("POST", "/phone", "text/plain", good),
+		"undecryptable":             func() rig.Answer { return r.Post(r.Grant(rig.NewUser(), r.NewTap())) },
+		"rate_limited":              refuse(45011),
+		"misconfigured":             refuse(40164),
+		"internal":                  func() rig.Answer { return internalAnswer(refuse(99999)()) },
+		"upstream_error":            refuse(99999),
+		"upstream_error_phone_code": refusePhone(99999),
+		"unavailable":               refuse(-1),
+		"unavailable_logged_in":     refusePhone(-1),
+		"upstream_timeout": func() rig.Answer {
+			return timeout.Post(timeout.TapScripted(rig.NewUser(), hostile.Silence))
+		},
+	}
+}
+
+// internalAnswer makes another failure internal, which only the panicking
+// function of functions/phone's tests answers.
+func internalAnswer(other rig.Answer) rig.Answer {
+	f, progress := failure.Failure{Kind: failure.Internal}, failure.Progress{LoginCode: failure.Sent}
+	other.Status = f.Kind.Status()
+	other.Body = hostile.JSON(map[string]string{
+		"error": string(f.Kind), "message": f.Message(progress), "action": string(f.Action(progress)),
+		"requestId": other.RequestID,
+	})
+	return other
+}
+
+// checkExample checks that got is what e shows, and that both fit the schema.
+func checkExample(t *testing.T, api template, e example, got rig.Answer) {
+	t.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(got.Body), &fields); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(got.Status) != e.status || got.Header.Get("content-type") != e.contentType {
+		t.Errorf("%s: got %d %s, want %s %s", e.name, got.Status, got.Header.Get("content-type"), e.status, e.contentType)
+	}
+	name, same := "Phone", []string{}
+	if e.status != fmt.Sprint(http.StatusOK) {
+		name, same = "Failure", []string{"error", "message", "action"}
+	}
+	for _, field := range same {
+		if fields[field] != e.value[field] {
+			t.Errorf("%s: got %s %q, the example has %q", e.name, field, fields[field], e.value[field])
+		}
+	}
+	gotNames, wantNames := slices.Sorted(maps.Keys(fields)), slices.Sorted(maps.Keys(e.value))
+	if !slices.Equal(gotNames, wantNames) {
+		t.Errorf("%s: got the fields %v, the example has %v", e.name, gotNames, wantNames)
+	}
+	schema := api.section(t, "components", "schemas", name)
+	for field, value := range fields {
+		property, ok := schema["properties"].(map[string]any)[field].(map[string]any)
+		if allowed, limited := property["enum"].([]any); !ok || limited && !slices.Contains(allowed, value) {
+			t.Errorf("%s: %s=%v is not in the schema", e.name, field, value)
+		}
+	}
+	for _, field := range schema["required"].([]any) {
+		if fields[field.(string)] == nil {
+			t.Errorf("%s: %v is missing", e.name, field)
+		}
+	}
+	for _, header := range []string{"retry-after", "allow"} {
+		if got.Header.Get(header) != "" && e.headers[header] == nil {
+			t.Errorf("%s: got %s %q, which docs/openapi.yaml does not have", e.name, header, got.Header.Get(header))
+		}
+	}
+}
+
+func TestOpenAPISaysWhichCodesAreTaken(t *testing.T) {
+	t.Parallel()
+	code := readOpenAPI(t).section(t, "components", "schemas", "Code")
+	pattern := regexp.MustCompile(code["pattern"].(string))
+	r := rig.Raise(t, nil)
+	tap := r.NewTap()
+	for _, value := range []string{
+		"", "a", "-_", "a b", "a/b", "a.b", "é", "a\n", strings.Repeat("a", 256), strings.Repeat("a", 257),
+	} {
+		said := pattern.MatchString(value) && len(value) >= code["minLength"].(int) && len(value) <= code["maxLength"].(int)
+		want := "invalid_request"
+		if said {
+			want = "code_rejected" // by WeChat, which never gave it
+		}
+		tap.Code = value
+		got := r.Post(tap)
+		if got.Error != want || !said && !strings.HasPrefix(got.Message, "code ") {
+			t.Errorf("%q: got %s (%s), want %s", value, got.Error, got.Message, want)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package checks
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"wechat-phone/functions/phone/failure"
+)
+
+var readmes = []string{"README.md", "README.zh-CN.md"}
+
+// rows returns the rows of all tables whose first cell is `name`, if the name
+// matches form: the other cells, by name.
+func rows(text, form string) map[string][]string {
+	all := map[string][]string{}
+	for _, line := range regexp.MustCompile("(?m)^\\| `("+form+")` \\|.*$").FindAllStringSubmatch(text, -1) {
+		cells := strings.Split(strings.Trim(line[0], "| "), " | ")
+		all[line[1]] = cells[1:]
+	}
+	return all
+}
+
+func TestReadmesHaveTheErrorsOfTheCode(t *testing.T) {
+	for _, name := range readmes {
+		text := readFile(t, name)
+		errors := rows(text, "[a-z_]+")
+		maps.DeleteFunc(errors, func(name string, _ []string) bool {
+			return name == "error" || name == "code" || name == "iv" // they are in other tables
+		})
+		for _, kind := range failure.Kinds() {
+			cells, action := errors[string(kind)], "`"+string(kind.Action())+"`"
+			if len(cells) != 3 || cells[0] != fmt.Sprint(kind.Status()) || !strings.HasPrefix(cells[2], action) {
+				t.Errorf("%s: the row of %s is %v, want %d and %s", name, kind, cells, kind.Status(), action)
+			}
+		}
+		if len(errors) != len(failure.Kinds()) {
+			t.Errorf("%s has the errors %v, want %v", name, slices.Sorted(maps.Keys(errors)), failure.Kinds())
+		}
+		for _, action := range failure.Actions() {
+			if !regexp.MustCompile("`" + string(action) + "`(（| \\()").MatchString(text) {
+				t.Errorf("%s does not say what %s means", name, action)
+			}
+		}
+		for _, errcode := range []int{40029, 40163, 40226, 45011, 40013, 40125, 40164, 40243, 41002, 41004} {
+			if !strings.Contains(text, fmt.Sprint(errcode)) {
+				t.Errorf("%s does not mention errcode %d", name, errcode)
+			}
+		}
+	}
+}
+
+func TestReadmesNameParametersOfTheTemplate(t *testing.T) {
+	parameters := readTemplate(t).section(t, "Parameters")
+	row := regexp.MustCompile("(?m)^\\| (`[A-Z][A-Za-z]+`[^|]*) \\|")
+	parameter := regexp.MustCompile("`([A-Z][a-z][A-Za-z]+)`")
+	for _, readme := range readmes {
+		named := map[string]bool{}
+		for _, cell := range row.FindAllStringSubmatch(readFile(t, readme), -1) {
+			for _, name := range parameter.FindAllStringSubmatch(cell[1], -1) {
+				named[name[1]] = true
+				if parameters[name[1]] == nil {
+					t.Errorf("%s names the parameter %s, which template.yaml does not have", readme, name[1])
+				}
+			}
+		}
+		if len(named) == 0 {
+			t.Errorf("%s names no parameter", readme)
+		}
+	}
+}
+
+// runners says what runs each command of the READMEs, so that the commands keep
+// working. The READMEs mark what needs more than this machine.
+var runners = map[string]string{
+	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
+	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
+	"start":  "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoute",
+	"smoke":  "TestADeploymentThatWorksPasses",
+	"secret": "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"deploy": "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
+}
+
+func TestReadmesCommandsExistAndAreRun(t *testing.T) {
+	ci := readFile(t, ".ci/run")
+	used := map[string][]string{}
+	for _, name := range append([]string{
+		"CONTRIBUTING.md", "SECURITY.md",
+		"docs/operations.md", "docs/architecture.md", "docs/pipelines.md", "docs/performance.md",
+		".github/workflows/ci.yml", ".github/workflows/deploy-to.yml",
+	}, readmes...) {
+		for _, target := range makeTargets(t, name) {
+			if slices.Contains(readmes, name) {
+				used[target] = append(used[target], name)
+			}
+		}
+	}
+	for target, in := range used {
+		if slices.Sort(in); !slices.Equal(slices.Compact(in), readmes) {
+			t.Errorf("make %s is in %v alone, want it in %v", target, in, readmes)
+		}
+		runner, ok := runners[target]
+		switch {
+		case !ok:
+			t.Errorf("nothing runs make %s", target)
+		case runner == ".ci/run" && !regexp.MustCompile(`(?m)^make .*\b`+target+`\b`).MatchString(ci):
+			t.Errorf(".ci/run does not run make %s", target)
+		}
+	}
+}
+
+// makeTargets returns the make targets that a file names. They must exist.
+func makeTargets(t *testing.T, name string) (targets []string) {
+	t.Helper()
+	exists := map[string]bool{}
+	rules := regexp.MustCompile(`(?m)^([a-z][a-z-]*):.*## `)
+	for _, rule := range rules.FindAllStringSubmatch(readFile(t, "Makefile"), -1) {
+		exists[rule[1]] = true
+	}
+	command := regexp.MustCompile("(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
+	for line := range strings.Lines(readFile(t, name)) {
+		for _, found := range command.FindAllStringSubmatch(line, -1) {
+			target := found[1]
+			if !exists[target] {
+				t.Errorf("%s names make %s, which does not exist", name, target)
+				continue
+			}
+			targets = append(targets, target)
+		}
+	}
+	return targets
+}
+
+func TestReadmesLinkToFilesThatExist(t *testing.T) {
+	for _, name := range readmes {
+		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(readFile(t, name), -1) {
+			if _, err := os.Stat(filepath.Join(root, link[1])); err != nil {
+				t.Errorf("%s links to %s: %v", name, link[1], err)
+			}
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package rig
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"wechat-phone/local/hostile"
+	"wechat-phone/local/wechattest"
+)
+
+// made counts the users and codes that this process has made up. Rigs that share
+// a WeChat must not make up the same ones.
+var made atomic.Int64
+
+func next() int { return int(made.Add(1)) }
+
+// NewUser makes up a user whose secrets are all marked.
+func NewUser() wechattest.User { return hostile.User(next()) }
+
+// Login logs user in.
+func (r *Rig) Login(user wechattest.User) (code string) {
+	code = hostile.Code(next())
+	r.WeChat.Grant(code, user)
+	r.Own(code, user)
+	return code
+}
+
+// Own records whose data the function may answer to a code.
+func (r *Rig) Own(code string, user wechattest.User) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.owners[code] = user
+}
+
+// Grant logs user in, and returns tap with the login code.
+func (r *Rig) Grant(user wechattest.User, tap wechattest.Tap) wechattest.Tap {
+	tap.Code = r.Login(user)
+	return tap
+}
+
+// Tap logs user in and taps the button, which gives sealed data.
+func (r *Rig) Tap(user wechattest.User) wechattest.Tap {
+	return r.Grant(user, r.WeChat.SealPhone(user))
+}
+
+// NewTap is [Rig.Tap] for a new user.
+func (r *Rig) NewTap() wechattest.Tap { return r.Tap(NewUser()) }
+
+// TapScripted is [Rig.Tap], and sets WeChat's answer to the login code.
+func (r *Rig) TapScripted(user wechattest.User, answer http.HandlerFunc) wechattest.Tap {
+	tap := r.Tap(user)
+	r.WeChat.Script(tap.Code, answer)
+	return tap
+}
+
+// TapPhone taps the button without a login. The button gives a phone code.
+func (r *Rig) TapPhone(user wechattest.User) wechattest.PhoneTap {
+	tap := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(next())}
+	r.WeChat.GrantPhone(tap.PhoneCode, user)
+	r.Own(tap.PhoneCode, user)
+	return tap
+}
+
+// TapBoth is [Rig.TapPhone] after a login.
+func (r *Rig) TapBoth(user wechattest.User) wechattest.PhoneTap {
+	tap := r.TapPhone(user)
+	tap.Code = r.Login(user)
+	return tap
+}

@@ -1,0 +1,107 @@
+package rig
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"wechat-phone/local/stage"
+)
+
+// WeChat is a WeChat on a server of its own, whose connections can be ended.
+type WeChat struct {
+	*httptest.Server
+	Env    []string     // what the function needs to trust it
+	Opened atomic.Int32 // connections, so far
+
+	handler atomic.Pointer[http.Handler]
+	mu      sync.Mutex
+	idle    map[net.Conn]bool
+}
+
+// NewWeChat starts a server for the scheme http or https. Call [WeChat.Serve]
+// before a request comes.
+func NewWeChat(t testing.TB, scheme string) *WeChat {
+	t.Helper()
+	w := &WeChat{idle: map[net.Conn]bool{}}
+	w.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
+		(*w.handler.Load()).ServeHTTP(out, q)
+	}))
+	w.Config.ConnState = w.track
+	w.EnableHTTP2 = true // the function must not accept it
+	if scheme == "https" {
+		w.StartTLS()
+		w.Env = append(w.Env, Trust(t, w.Server))
+	} else {
+		w.Start()
+	}
+	t.Cleanup(func() {
+		w.CloseClientConnections()
+		w.Close()
+	})
+	return w
+}
+
+func (w *WeChat) track(c net.Conn, state http.ConnState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		w.Opened.Add(1)
+	case http.StateIdle:
+		w.idle[c] = true
+	case http.StateActive, http.StateClosed, http.StateHijacked:
+		delete(w.idle, c)
+	}
+}
+
+// Raise raises a [Rig] whose WeChat is w. The variables are the function's, each
+// as NAME=value.
+func (w *WeChat) Raise(t testing.TB, variables ...string) *Rig {
+	t.Helper()
+	r := Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = w.URL, append(w.Env, variables...) })
+	w.Serve(r.WeChat)
+	return r
+}
+
+// Serve sets what answers from now on.
+func (w *WeChat) Serve(handler http.Handler) { w.handler.Store(&handler) }
+
+// EndIdle ends the idle connections, with a reset or in an orderly way. It
+// returns how many there were.
+func (w *WeChat) EndIdle(reset bool) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.idle {
+		if reset {
+			raw := c
+			if secured, ok := c.(*tls.Conn); ok {
+				raw = secured.NetConn()
+			}
+			_ = raw.(*net.TCPConn).SetLinger(0)
+			_ = raw.Close()
+		}
+		_ = c.Close()
+	}
+	n := len(w.idle)
+	clear(w.idle)
+	return n
+}
+
+// Trust returns the variable that makes the function trust s and no other server.
+func Trust(t testing.TB, s *httptest.Server) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "SSL_CERT_FILE=" + file
+}

@@ -1,0 +1,43 @@
+//go:build soak
+
+package soak
+
+import (
+	"testing"
+	"time"
+
+	"wechat-phone/local/hostile"
+	"wechat-phone/local/rig"
+	"wechat-phone/local/stage"
+)
+
+const rotated = "canary of a rotated secret"
+
+// Whatever Secrets Manager does to a re-read, the function recovers 30 s later.
+func TestSoakRefresh(t *testing.T) {
+	for _, reading := range hostile.Readings() {
+		t.Run(reading.Name, func(t *testing.T) {
+			t.Parallel()
+			r := rig.Raise(t, nil)
+			r.WeChat.SetSecret(rotated)
+			r.SetReading(reading)
+			r.Want(reading.Name, r.Post(r.NewTap()), reading.Want)
+			r.SetReading(hostile.Reading{Text: stage.Secret(stage.AppID, rotated)})
+			time.Sleep(30 * time.Second)
+			r.WantPhone("30 s after "+reading.Name, r.NewTap())
+		})
+	}
+	t.Run("wrong for good", func(t *testing.T) {
+		t.Parallel()
+		r := rig.Raise(t, nil)
+		r.WeChat.SetSecret(rotated)
+		for range 650 {
+			r.WantFailure("a wrong secret", r.Post(r.NewTap()), "misconfigured", 500, "none")
+			time.Sleep(100 * time.Millisecond)
+		}
+		// However many requests WeChat rejects, the secret is read once in 30 s.
+		if calls := r.Secrets.Calls() - 1; calls != 3 {
+			t.Errorf("%d re-reads in 65 s of rejections, want 3", calls)
+		}
+	})
+}
