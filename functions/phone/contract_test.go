@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
+	"log"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -270,7 +273,13 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 		{"VERIFY_ENCRYPTED_DATA", "canary"},
 		{"VERIFY_ENCRYPTED_DATA", "true"},
 		{"VERIFY_ENCRYPTED_DATA", "On"},
-		{"AWS_MAX_ATTEMPTS", "many"},
+		{"REQUIRE_LOGIN_CODE", "true"},
+		{"AWS_MAX_ATTEMPTS", "canary"},
+		{"AWS_RETRY_MODE", "canary"},
+		{"AWS_USE_FIPS_ENDPOINT", "canary"},
+		{"AWS_CA_BUNDLE", "/canary"},
+		{"AWS_CA_BUNDLE", "/etc/hostname"},
+		{"AWS_PROFILE", "canary"},
 	} {
 		code, text := rig.RunToExit(t, test.name+"="+test.value)
 		if code != 1 {
@@ -491,15 +500,38 @@ func TestOneLinePerRequest(t *testing.T) {
 	}
 }
 
-// The runtime library logs, and not as JSON, when the Runtime API goes away.
-func TestStandardLogIsOneFixedLine(t *testing.T) {
+// The runtime library logs when the Runtime API goes away, as an emulator does,
+// with its address and not as JSON.
+func TestEndOfTheRuntimeAPIIsOneLine(t *testing.T) {
 	t.Parallel()
 	code, text := rig.RunToExit(t, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
 	if code == 0 {
 		t.Error("the function runs without a Runtime API")
 	}
-	if !strings.Contains(text, "withheld") || strings.Contains(text, "127.0.0.1") {
-		t.Errorf("wrote %s", text)
+	if !strings.Contains(text, "the Lambda runtime API is gone") || strings.Contains(text, "withheld") || strings.Contains(text, "127.0.0.1") {
+		t.Errorf("got %s, want a line that says that the runtime API is gone, without its address", text)
+	}
+}
+
+func TestStandardLogIsOneFixedLine(t *testing.T) {
+	var out bytes.Buffer
+	w := withheld{slog.New(slog.NewJSONHandler(&out, nil))}
+	log.New(w, "", 0).Printf("Unsolicited response on idle channel starting with %q", "canary")
+	if text := out.String(); strings.Contains(text, "canary") || strings.Contains(text, "Unsolicited") ||
+		!strings.Contains(text, `"level":"ERROR"`) || !strings.Contains(text, "withheld") || strings.Count(text, "\n") != 1 {
+		t.Errorf("wrote %s, want one ERROR line that says a line was withheld", text)
+	}
+}
+
+// Calls to WeChat do not go through a proxy, and nobody would guess that.
+func TestProxyIsToldAtStart(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		_, text := rig.RunToExit(t, name+"=http://127.0.0.1:1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
+		if !strings.Contains(text, "calls to WeChat do not use the proxy") || !strings.Contains(text, `"variable":"`+name+`"`) {
+			t.Errorf("with %s: wrote %s, want a line about it", name, text)
+		}
 	}
 }

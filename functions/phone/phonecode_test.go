@@ -23,6 +23,9 @@ import (
 
 const verifying = "VERIFY_ENCRYPTED_DATA=on"
 
+const phoneCodeRefused = "WeChat refused the phone code: it is expired, used, of another mini-program or user, " +
+	"or not from the button (the code of wx.login() belongs into code)"
+
 func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
@@ -59,6 +62,86 @@ func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 	}
 }
 
+// The owner has paid for a number, so it is answered even if its fields do not
+// fit together, and e164 only if it is certain.
+func TestNumberThatWasPaidForIsAnswered(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, nil)
+	for _, tt := range []struct{ name, sent, want string }{
+		{"a bare mainland number with another country",
+			`"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":852`,
+			`"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":"852"`},
+		{"two zeros before the country code",
+			`"phoneNumber":"0085290000001","purePhoneNumber":"90000001","countryCode":"852"`,
+			`"phoneNumber":"0085290000001","purePhoneNumber":"90000001","countryCode":"852"`},
+		{"the country code in the pure number",
+			`"phoneNumber":"+85290000001","purePhoneNumber":"85290000001","countryCode":852`,
+			`"phoneNumber":"+85290000001","purePhoneNumber":"85290000001","countryCode":"852"`},
+		{"a plus sign in the country code",
+			`"phoneNumber":"+85290000001","purePhoneNumber":"90000001","countryCode":"+852"`,
+			`"phoneNumber":"+85290000001","purePhoneNumber":"90000001","countryCode":"+852"`},
+		{"two numbers",
+			`"phoneNumber":"13599991111","purePhoneNumber":"13599992222","countryCode":86`,
+			`"phoneNumber":"13599991111","purePhoneNumber":"13599992222","countryCode":"86"`},
+		{"no full number", `"purePhoneNumber":"13599991111","countryCode":86`,
+			`"phoneNumber":"","purePhoneNumber":"13599991111","countryCode":"86"`},
+		{"an empty full number", `"phoneNumber":"","purePhoneNumber":"13599991111","countryCode":86`,
+			`"phoneNumber":"","purePhoneNumber":"13599991111","countryCode":"86"`},
+		{"no pure number", `"phoneNumber":"13599991111","purePhoneNumber":null,"countryCode":86`,
+			`"phoneNumber":"13599991111","purePhoneNumber":"","countryCode":"86"`},
+		{"no country code", `"phoneNumber":"13599991111","purePhoneNumber":"13599991111"`,
+			`"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":""`},
+		{"a country code with a fraction", `"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":86.5`,
+			`"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":"86.5"`},
+		{"a certain one", `"phoneNumber":"+85290000001","purePhoneNumber":"90000001","countryCode":852`,
+			`"phoneNumber":"+85290000001","purePhoneNumber":"90000001","countryCode":"852","e164":"+85290000001"`},
+	} {
+		tap := r.TapPhone(rig.NewUser())
+		r.WeChat.Script(tap.PhoneCode, wechattest.Answer(fmt.Sprintf(
+			`{"errcode":0,"errmsg":"ok","phone_info":{%s,"watermark":{"timestamp":1700000000,"appid":%q}}}`, tt.sent, stage.AppID)))
+		got := r.Send("POST", "/phone", "application/json", hostile.JSON(tap))
+		if want := "{" + tt.want + "}"; got.Status != 200 || got.Body != want {
+			t.Errorf("%s: got %d %s, want %s", tt.name, got.Status, got.Body, want)
+		}
+	}
+}
+
+// Made-up phone codes would use up the quota of getuserphonenumber.
+func TestRequiredLoginCode(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, rig.Env("REQUIRE_LOGIN_CODE=on"))
+	alone := r.TapPhone(rig.NewUser())
+	got := r.PostPhone(alone)
+	r.WantFailure("a phone code alone", got, "invalid_request", 400, "fix")
+	if !strings.HasPrefix(got.Message, "code is missing") || r.WeChat.Seen(alone.PhoneCode) != 0 {
+		t.Errorf("got the message %q, and WeChat saw the phone code %d times; want code named and none",
+			got.Message, r.WeChat.Seen(alone.PhoneCode))
+	}
+	invented := r.TapPhone(rig.NewUser())
+	invented.Code = "never-given"
+	r.WantFailure("a false login code", r.PostPhone(invented), "code_rejected", 400, "login")
+	if seen := r.WeChat.Seen(invented.PhoneCode); seen != 0 {
+		t.Errorf("with a false login code, WeChat saw the phone code %d times, want 0", seen)
+	}
+	r.WantPhoneByCode("both codes", r.TapBoth(rig.NewUser()))
+	r.WantPhone("sealed data", r.NewTap())
+}
+
+// A stranger can send another mini-program's phone code as often as they like:
+// that must not use up the re-read of the secret that a rotation needs.
+func TestForeignPhoneCodeCausesNoReread(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, nil)
+	for range 3 {
+		tap := r.TapPhone(rig.NewUser())
+		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(40013, "invalid appid"))
+		r.WantFailure("another mini-program's", r.PostPhone(tap), "code_rejected", 400, "tap")
+	}
+	if calls := r.Secrets.Calls(); calls != 1 {
+		t.Errorf("%d readings of the secret, want only the one at start", calls)
+	}
+}
+
 func TestPhoneCodeWorksOnceAndForItsUser(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
@@ -66,7 +149,7 @@ func TestPhoneCodeWorksOnceAndForItsUser(t *testing.T) {
 		t.Helper()
 		got := r.PostPhone(tap)
 		r.WantFailure(name, got, "code_rejected", 400, "tap")
-		if got.Message != "WeChat refused the phone code: it is expired, used, or not of this mini-program or user" {
+		if got.Message != phoneCodeRefused {
 			t.Errorf("%s: %s", name, got.Message)
 		}
 	}
@@ -100,10 +183,10 @@ func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 		serve   http.HandlerFunc
 		message string
 	}{
-		{"a broken answer", wechattest.Answer("canary"), "; no code is used"},
-		{"a refusal of a kind of its own", wechattest.Refuse(50001, "canary"), "WeChat gives no access token, for a reason that is not known here"},
-		{"no more of them", wechattest.Refuse(45011, "canary"), "WeChat gives this mini-program no more access tokens for now"},
-		{"silence", hostile.Silence, "; no code is used"},
+		{"a broken answer", wechattest.Answer("canary"), "; no code has been used"},
+		{"a refusal of a kind of its own", wechattest.Refuse(50001, "canary"), "WeChat gives no access token, for an unknown reason"},
+		{"no more of them", wechattest.Refuse(45011, "canary"), "WeChat's per-minute limit for access tokens is reached"},
+		{"silence", hostile.Silence, "; no code has been used"},
 	} {
 		// Without a secret at start there is no token from it.
 		r := rig.Raise(t, func(c *stage.Config) { c.Env, c.Secret = []string{verifying, "WECHAT_TIMEOUT=1s"}, "canary" })
@@ -123,7 +206,7 @@ func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 		if !strings.HasSuffix(got.Message, fault.message) {
 			t.Errorf("%s: %s", fault.name, got.Message)
 		}
-		if want.Error == "unavailable" && old.Message != "WeChat or AWS cannot be reached or is busy; the login code is not used" {
+		if want.Error == "unavailable" && old.Message != "WeChat or AWS is busy or cannot be reached; the login code has not been used" {
 			t.Errorf("%s: %s", fault.name, old.Message)
 		}
 		for _, code := range []string{phone.PhoneCode, phone.Code, sealed.Code} {
@@ -148,11 +231,14 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 		alone, loggedIn string // actions
 		message         string // once logged in
 	}{
-		{-1, "unavailable", 503, "retry", "tap", "WeChat or AWS cannot be reached or is busy; the login code is used"},
-		{45011, "rate_limited", 429, "wait", "tap", "WeChat gives no more phone numbers to this mini-program for now"},
-		{40226, "user_blocked", 403, "none", "none", "WeChat blocks this user as a high risk"},
-		{40013, "misconfigured", 500, "none", "none", "the function is not set up right: its log says what is wrong"},
-		{50001, "upstream_error", 502, "tap", "tap", "WeChat's answer was lost or is not understood; the phone code may be used"},
+		{-1, "unavailable", 503, "retry", "tap", "WeChat or AWS is busy or cannot be reached; the login code has been used"},
+		{45011, "rate_limited", 429, "wait", "tap", "WeChat's per-minute limit for phone numbers is reached"},
+		{40226, "user_blocked", 403, "none", "none", "WeChat blocks this user as high-risk"},
+		{40013, "code_rejected", 400, "tap", "tap", phoneCodeRefused},
+		{40125, "misconfigured", 500, "none", "none", "the function is not set up correctly: its log says what is wrong"},
+		{45009, "quota_exhausted", 503, "none", "none", "the mini-program's daily WeChat quota is used up"},
+		{48001, "misconfigured", 500, "none", "none", "the function is not set up correctly: its log says what is wrong"},
+		{50001, "upstream_error", 502, "tap", "tap", "WeChat's answer was lost or is not understood; the phone code may be used up"},
 	} {
 		name := fmt.Sprint("errcode ", test.errcode)
 		alone, both := r.TapPhone(rig.NewUser()), r.TapBoth(rig.NewUser())
@@ -173,13 +259,17 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 		sealed := r.NewTap()
 		r.WeChat.Script(wechattest.Hash(sealed.EncryptedData), wechattest.Refuse(test.errcode, "canary"))
 		got = r.Post(sealed)
+		if test.errcode == 45009 || test.errcode == 48001 { // the same for every user
+			r.WantFailure(name, got, test.failure, test.status, test.loggedIn)
+			continue
+		}
 		r.WantFailure(name, got, "unavailable", 503, "login")
-		if got.Message != "WeChat or AWS cannot be reached or is busy; the login code is used" {
+		if got.Message != "WeChat or AWS is busy or cannot be reached; the login code has been used" {
 			t.Errorf("%s: %s", name, got.Message)
 		}
 	}
 	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings of the secret, want one at start and one after the first 40013", calls)
+		t.Errorf("%d readings of the secret, want one at start and one for the sealed data's 40013 and 40125", calls)
 	}
 
 	// A lost connection and silence, before the token and after the login.
@@ -190,8 +280,8 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 		status  int
 		message string
 	}{
-		{hostile.Silence, "upstream_timeout", 504, "WeChat did not answer in time; the phone code may be used"},
-		{hostile.Bytes(func(net.Conn) {}), "upstream_error", 502, "WeChat's answer was lost or is not understood; the phone code may be used"},
+		{hostile.Silence, "upstream_timeout", 504, "WeChat did not answer in time; the phone code may be used up"},
+		{hostile.Bytes(func(net.Conn) {}), "upstream_error", 502, "WeChat's answer was lost or is not understood; the phone code may be used up"},
 	} {
 		for _, tap := range []wechattest.PhoneTap{r.TapPhone(rig.NewUser()), r.TapBoth(rig.NewUser())} {
 			r.WeChat.Script(tap.PhoneCode, test.serve)
@@ -262,12 +352,12 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 		byCode  hostile.Want // where there was a phone code
 		message string
 	}{
-		{-1, hostile.Want{Error: "unavailable", Status: 503, Action: "tap"}, "WeChat or AWS cannot be reached or is busy; the login code is used"},
-		{45011, hostile.Want{Error: "rate_limited", Status: 429, Action: "tap"}, "WeChat gives this mini-program no more access tokens for now"},
-		{40164, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up right: its log says what is wrong"},
-		{40125, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up right: its log says what is wrong"},
-		{40226, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for a reason that is not known here"},
-		{50001, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for a reason that is not known here"},
+		{-1, hostile.Want{Error: "unavailable", Status: 503, Action: "tap"}, "WeChat or AWS is busy or cannot be reached; the login code has been used"},
+		{45011, hostile.Want{Error: "rate_limited", Status: 429, Action: "tap"}, "WeChat's per-minute limit for access tokens is reached"},
+		{40164, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up correctly: its log says what is wrong"},
+		{40125, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up correctly: its log says what is wrong"},
+		{40226, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for an unknown reason"},
+		{50001, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for an unknown reason"},
 	} {
 		name := fmt.Sprint("errcode ", test.errcode)
 		for _, shape := range []string{"phone code", "sealed data"} {
@@ -285,7 +375,7 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 			}
 			got := r.Post(sealed)
 			r.Want(name, got, hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
-			if got.Message != "WeChat or AWS cannot be reached or is busy; the login code is used" {
+			if got.Message != "WeChat or AWS is busy or cannot be reached; the login code has been used" {
 				t.Errorf("%s: %s", name, got.Message)
 			}
 			if line := r.Logs.Request(t, got); line.ErrCode != test.errcode || !strings.Contains(line.Reason, "stable_token") {
@@ -311,7 +401,7 @@ func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
 	r := rig.Raise(t, nil)
 	tap := r.TapPhone(rig.NewUser())
 	r.WeChat.Script(tap.PhoneCode, func(w http.ResponseWriter, q *http.Request) {
-		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(40013, "canary"))
+		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(40125, "canary"))
 		wechattest.Refuse(42001, "canary")(w, q)
 	})
 	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
@@ -381,9 +471,9 @@ func TestTokenFollowsTheAppID(t *testing.T) {
 	t.Parallel()
 	const login, phone = "/sns/jscode2session", "/wxa/business/getuserphonenumber"
 	for name, want := range map[string][]string{ // where WeChat is asked, once the secret has changed
-		"found by the login":             {login, wechattest.TokenPath, login, phone},
-		"found by the login, no token":   {login, wechattest.TokenPath, wechattest.TokenPath, wechattest.TokenPath}, // a busy WeChat is asked three times
-		"found by the phone code, alone": {phone, wechattest.TokenPath, phone},
+		"found by the login": {login, wechattest.TokenPath, login, phone},
+		// A busy WeChat is asked three times.
+		"found by the login, no token": {login, wechattest.TokenPath, wechattest.TokenPath, wechattest.TokenPath},
 	} {
 		w := rig.NewWeChat(t, "http")
 		r := w.Raise(t)
@@ -412,15 +502,6 @@ func TestTokenFollowsTheAppID(t *testing.T) {
 			r.WantFailure(name, got, "unavailable", 503, "retry") // neither code is spent
 			if line := r.Logs.Request(t, got); line.ErrCode != -1 {
 				t.Errorf("%s: logged as %+v", name, line)
-			}
-		case "found by the phone code, alone":
-			old := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1)}
-			moved.Script(old.PhoneCode, wechattest.Refuse(40013, "invalid appid"))
-			r.WantFailure(name, r.PostPhone(old), "misconfigured", 500, "none")
-			tap.Code = ""
-			r.WantPhoneByCode(name+", by the next request", tap)
-			if readings := r.Secrets.Calls(); readings != 2 {
-				t.Errorf("%d readings of the secret", readings)
 			}
 		}
 		mu.Lock()

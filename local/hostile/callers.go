@@ -191,8 +191,8 @@ func manyFields(n int) string {
 	return text.String()
 }
 
-// Event is what reaches the function without being an event of an HTTP API
-// with payload format 2.0, or not a whole one. All are invalid requests.
+// Event is an event that is not a gateway's, or not a whole one. All are invalid
+// requests.
 type Event struct{ Name, JSON string }
 
 // Events returns them.
@@ -200,9 +200,13 @@ func Events() []Event {
 	const begin = `{"version":"2.0","rawPath":"/phone","requestContext":{"http":{"method":"POST"}}`
 	return []Event{
 		{"null", "null"}, {"an array", "[]"}, {"a number", "1"}, {"a string", `"POST /phone"`}, {"true", "true"}, {"an empty object", "{}"},
-		{"REST API, payload 1.0", `{"version":"1.0","resource":"/phone","path":"/phone","httpMethod":"POST","headers":{"content-type":"application/json"},` +
-			`"multiValueHeaders":{},"queryStringParameters":null,"requestContext":{"stage":"$default","httpMethod":"POST"},"body":"{}","isBase64Encoded":false}`},
-		{"REST API without version", `{"resource":"/phone","path":"/phone","httpMethod":"POST","headers":null,"body":null,"requestContext":{"stage":"prod"}}`},
+		{"payload 1.0 without method", `{"version":"1.0","resource":"/phone","path":"/phone","requestContext":{}}`},
+		{"payload 1.0 without path", `{"version":"1.0","httpMethod":"POST","requestContext":{}}`},
+		{"a load balancer that names a resource", `{"resource":"/phone","path":"/phone","httpMethod":"POST",` +
+			`"requestContext":{"elb":{"targetGroupArn":"arn"}},"headers":{},"body":"{}"}`},
+		{"another version", `{"version":"3.0","routeKey":"POST /phone","rawPath":"/phone","path":"/phone","httpMethod":"POST",` +
+			`"requestContext":{"http":{"method":"POST"}},"body":"{}"}`},
+		{"the check of a later version", `{"check":true}`},
 		{"ALB", `{"requestContext":{"elb":{"targetGroupArn":"arn"}},"httpMethod":"POST","path":"/phone","queryStringParameters":{},"headers":{},"body":"","isBase64Encoded":false}`},
 		{"WebSocket", `{"requestContext":{"routeKey":"$connect","eventType":"CONNECT","connectionId":"a"},"isBase64Encoded":false}`},
 		{"SQS", `{"Records":[{"messageId":"a","body":"{}","eventSource":"aws:sqs"}]}`},

@@ -61,6 +61,7 @@ var (
 	undecryptable  = Want{"undecryptable", 422, "login"}
 	userBlocked    = Want{"user_blocked", 403, "none"}
 	rateLimited    = Want{"rate_limited", 429, "wait"}
+	quotaExhausted = Want{"quota_exhausted", 503, "none"}
 	misconfigured  = Want{"misconfigured", 500, "none"}
 	upstreamError  = Want{"upstream_error", 502, "login"}
 	unavailable    = Want{"unavailable", 503, "retry"}

@@ -47,8 +47,11 @@ func Refusals() []Answer {
 	return refusals([]refusal{
 		{40029, codeRejected}, {40163, codeRejected}, {40226, userBlocked}, {45011, rateLimited},
 		{40013, misconfigured}, {40125, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
-		{-1, unavailable},
-		{41008, upstreamError}, {40002, upstreamError}, {40001, upstreamError}, {45009, upstreamError}, {50001, upstreamError}, {-2, upstreamError}, {1, upstreamError}, {2147483648, upstreamError},
+		{-1, unavailable}, {45009, quotaExhausted},
+		{48001, misconfigured}, {61024, misconfigured},
+		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
+		{41008, upstreamError}, {40002, upstreamError}, {40001, upstreamError}, {40003, upstreamError},
+		{50001, upstreamError}, {-2, upstreamError}, {1, upstreamError}, {2147483648, upstreamError},
 	})
 }
 
@@ -56,8 +59,10 @@ func Refusals() []Answer {
 func TokenRefusals() []Answer {
 	return refusals([]refusal{
 		{40013, misconfigured}, {40125, misconfigured}, {40001, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
-		{45011, rateLimited}, {-1, unavailable},
-		{40002, upstreamError}, {42001, upstreamError}, {45009, upstreamError}, {47001, upstreamError}, {50001, upstreamError},
+		{45011, rateLimited}, {-1, unavailable}, {45009, quotaExhausted},
+		{48001, misconfigured}, {61024, misconfigured},
+		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
+		{40002, upstreamError}, {42001, upstreamError}, {47001, upstreamError}, {50001, upstreamError},
 		{40029, upstreamError}, {40163, upstreamError}, {40226, upstreamError}, // which tell of a code and a user, and there was none
 	})
 }
@@ -66,9 +71,13 @@ func TokenRefusals() []Answer {
 func PhoneRefusals() []Answer {
 	return refusals([]refusal{
 		{40029, codeRejected.do("tap")}, {40163, codeRejected.do("tap")}, {40226, userBlocked}, {45011, rateLimited},
-		{40013, misconfigured}, {40125, misconfigured}, {40164, misconfigured}, {-1, unavailable},
+		{40013, codeRejected.do("tap")}, // another mini-program's
+		{40003, codeRejected.do("tap")}, // another user's
+		{40125, misconfigured}, {40164, misconfigured}, {-1, unavailable}, {45009, quotaExhausted},
+		{48001, misconfigured}, {61024, misconfigured},
+		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
 		{40001, upstreamError.do("tap")}, {40014, upstreamError.do("tap")}, {42001, upstreamError.do("tap")}, // rejected again, with another token
-		{40003, upstreamError.do("tap")}, {45009, upstreamError.do("tap")}, {47001, upstreamError.do("tap")}, {48001, upstreamError.do("tap")}, {1, upstreamError.do("tap")},
+		{47001, upstreamError.do("tap")}, {50001, upstreamError.do("tap")}, {1, upstreamError.do("tap")},
 	})
 }
 
@@ -76,8 +85,10 @@ func PhoneRefusals() []Answer {
 func CheckRefusals() []Answer {
 	spent := unavailable.do("login")
 	return refusals([]refusal{
-		{1, undecryptable}, {-1, spent}, {40097, spent}, {44002, spent}, {47001, spent}, {40013, spent}, {40029, spent}, {40226, spent}, {45009, spent}, {45011, spent},
-		{40001, spent}, {40014, spent}, {42001, spent}, {48001, spent},
+		{1, undecryptable}, {-1, spent}, {40097, spent}, {44002, spent}, {47001, spent}, {40013, spent}, {40029, spent}, {40226, spent}, {45011, spent},
+		{40001, spent}, {40014, spent}, {42001, spent}, {50001, spent},
+		{45009, quotaExhausted}, {48001, misconfigured}, {61024, misconfigured},
+		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
 	})
 }
 
@@ -173,14 +184,11 @@ func PhoneAnswers(user wechattest.User, elsewhere string) []Answer {
 		{"phone_info an array", `{"errcode":0,"phone_info":[{` + numbers + `}]}`},
 		{"another mini-program's", info(numbers, `"appid":"wx1111111111111111"`)},
 		{"no watermark", `{"errcode":0,"phone_info":{` + numbers + `}}`},
-		{"phone missing", with(`"phoneNumber"`, `"number"`)},
+		{"a watermark of nobody's", info(numbers, `"appid":""`)},
+		{"neither number", info(`"countryCode":86`, app)},
+		{"both numbers empty", info(`"phoneNumber":"","purePhoneNumber":"","countryCode":86`, app)},
 		{"phone a number", with(`"13599991111"`, `13599991111`)},
-		{"phone empty", with(`"13599991111"`, `""`)},
-		{"pure phone missing", with(`"purePhoneNumber"`, `"pure"`)},
-		{"country missing", with(`"countryCode"`, `"country"`)},
 		{"country a bool", with(`86`, `true`)},
-		{"country a fraction", with(`86`, `86.5`)},
-		{"inconsistent", with(`1111`, `1112`)},
 		{"a phone number twice", with(`"phoneNumber"`, `"phoneNumber":"13599992222","phoneNumber"`)},
 	})
 }

@@ -29,6 +29,7 @@ type Line struct {
 	Message   string   `json:"message"`
 	Timestamp string   `json:"timestamp"`
 	RequestID string   `json:"requestId"`
+	Route     string   `json:"route"`
 	Outcome   string   `json:"outcome"`
 	Status    int      `json:"status"`
 	ErrCode   int      `json:"errcode"`

@@ -77,6 +77,10 @@ func (r *Rig) WantHeaders(name string, got Answer) {
 			r.t.Errorf("%s: got %s %q, want %q", name, header, value, want)
 		}
 	}
+	id := got.Header.Get("x-request-id")
+	if !requestID.MatchString(id) || got.Error != "" && id != got.RequestID {
+		r.t.Errorf("%s: got x-request-id %q, want the request id %q", name, id, got.RequestID)
+	}
 }
 
 // WaitFor waits until a condition holds. It fails the test after 10 seconds.

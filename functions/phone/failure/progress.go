@@ -33,13 +33,13 @@ func (p Progress) startAgain() Action {
 	return Tap
 }
 
-// used says which code is used, for a message.
+// used says which code has been used, for a message.
 func (p Progress) used() string {
 	switch {
 	case loginAccepted(p):
-		return "the login code is used"
+		return "the login code has been used"
 	case p.PhoneCode == Absent:
-		return "the login code is not used"
+		return "the login code has not been used"
 	}
-	return "no code is used"
+	return "no code has been used"
 }
