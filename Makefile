@@ -95,7 +95,7 @@ fuzz: ## run each fuzz target for a while (FUZZTIME=5s)
 soak: build/local/bootstrap ## run the soak tests: load, freezes, rereads, timing (minutes; Linux)
 	BOOTSTRAP="$$PWD/$<" go test -tags soak -count=1 -v -parallel 32 -bench . -benchtime 20000x -timeout 60m ./local/soak
 
-bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=other/bootstrap)
+bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=FILE)
 	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference
 	go run ./tools/bench $(if $(AGAINST),-against "$(AGAINST)") $(BENCH)
 

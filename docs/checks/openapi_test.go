@@ -99,25 +99,30 @@ func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	send := func(method, path, contentType, body string) func() rig.Answer {
 		return func() rig.Answer { return r.Send(method, path, contentType, body) }
 	}
-	unionID, abroad := rig.NewUser(), rig.NewUser()
+	unionID, abroad, doubtful := rig.NewUser(), rig.NewUser(), rig.NewUser()
+	doubtful.CountryCode = "852" // with a bare mainland number
 	unionID.UnionID = hostile.User(0).OpenID
 	abroad.CountryCode, abroad.Phone = "852", "+852"+abroad.PurePhone
 	good := hostile.JSON(r.NewTap())
 	return map[string]func() rig.Answer{
-		"with_login":                func() rig.Answer { return r.Post(r.NewTap()) },
-		"with_unionid":              func() rig.Answer { return r.Post(r.Tap(unionID)) },
-		"without_login":             func() rig.Answer { return r.PostPhone(r.TapPhone(rig.NewUser())) },
-		"abroad":                    func() rig.Answer { return r.PostPhone(r.TapPhone(abroad)) },
-		"invalid_request":           send("POST", "/phone", "", `{"code":"!","iv":""}`),
-		"code_rejected":             refuse(40029),
-		"code_rejected_phone_code":  refusePhone(40029),
-		"user_blocked":              refuse(40226),
-		"not_found":                 send("POST", "/", "", good),
-		"method_not_allowed":        send("PUT", "/phone", "", good),
-		"payload_too_large":         send("POST", "/phone", "", strings.Repeat(" ", 16<<10+1)),
-		"unsupported_media_type":    send("POST", "/phone", "text/plain", good),
-		"undecryptable":             func() rig.Answer { return r.Post(r.Grant(rig.NewUser(), r.NewTap())) },
-		"rate_limited":              refuse(45011),
+		"with_login":               func() rig.Answer { return r.Post(r.NewTap()) },
+		"with_unionid":             func() rig.Answer { return r.Post(r.Tap(unionID)) },
+		"without_login":            func() rig.Answer { return r.PostPhone(r.TapPhone(rig.NewUser())) },
+		"abroad":                   func() rig.Answer { return r.PostPhone(r.TapPhone(abroad)) },
+		"invalid_request":          send("POST", "/phone", "", `{"code":"!","iv":""}`),
+		"code_rejected":            refuse(40029),
+		"code_rejected_phone_code": refusePhone(40029),
+		"user_blocked":             refuse(40226),
+		"not_found":                send("POST", "/", "", good),
+		"method_not_allowed":       send("PUT", "/phone", "", good),
+		"payload_too_large":        send("POST", "/phone", "", strings.Repeat(" ", 16<<10+1)),
+		"unsupported_media_type":   send("POST", "/phone", "text/plain", good),
+		"undecryptable":            func() rig.Answer { return r.Post(r.Grant(rig.NewUser(), r.NewTap())) },
+		"rate_limited":             refuse(45011),
+		"quota_exhausted":          refuse(45009),
+		"without_e164": func() rig.Answer {
+			return r.Send("POST", "/phone", "", hostile.JSON(r.TapPhone(doubtful)))
+		},
 		"misconfigured":             refuse(40164),
 		"internal":                  func() rig.Answer { return internalAnswer(refuse(99999)()) },
 		"upstream_error":            refuse(99999),
