@@ -179,6 +179,9 @@ func New(baseURL string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if base.Path == "" {
+		base.Path = "/" // or JoinPath would take it as relative
+	}
 	return &Client{base, server}, nil
 }
 

@@ -444,6 +444,21 @@ func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
 	all.Wait()
 }
 
+func TestBaseURLMayHaveNoPath(t *testing.T) {
+	for _, path := range []string{"", "/", "/a", "/a/"} {
+		var got string
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got = r.URL.Path
+			_, _ = io.WriteString(w, goodAnswer)
+		}))
+		_, failure := exchange(t, newClient(t, s.URL+path), "canary-code", time.Second)
+		if want := strings.TrimSuffix(path, "/") + "/sns/jscode2session"; failure != nil || got != want {
+			t.Errorf("base path %q: got %q, %v, want %q", path, got, failure, want)
+		}
+		s.Close()
+	}
+}
+
 func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
 	for _, url := range []string{
 		"", "api.weixin.qq.com", "ftp://api.weixin.qq.com", "https://", "https://:443", "//host", "https://user:canary@host",
