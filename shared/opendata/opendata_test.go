@@ -377,6 +377,8 @@ func badNumbers() []badPhone {
 		{"a country with a plus", edit(`"86"`, `"+86"`), PhoneInconsistent},
 		{"a country with separators", edit(`"86"`, `"8 6"`), PhoneInconsistent},
 		{"a plus in the middle", pad(strings.ReplaceAll(goodText, "13580006666", "1358+0006666")), PhoneInconsistent},
+		{"two pluses before it", edit(`"phoneNumber":"13580006666"`, `"phoneNumber":"++8613580006666"`), PhoneInconsistent},
+		{"two pluses before both", pad(strings.ReplaceAll(goodText, `"13580006666"`, `"++13580006666"`)), PhoneInconsistent},
 		{"brackets", pad(strings.ReplaceAll(goodText, "13580006666", "(1358)0006666")), PhoneInconsistent},
 		{"country a fraction", edit(`"86"`, `86.5`), PhoneInconsistent},
 	}
@@ -433,6 +435,15 @@ func TestWatermarkAgeIsBoundedAtBothEnds(t *testing.T) {
 	for _, test := range tests {
 		if got := at(test.maxAge, test.age); got != test.want {
 			t.Errorf("%v old, at most %v: got %q, want %q", test.age, test.maxAge, got, test.want)
+		}
+	}
+}
+
+func TestTimestampMustBeThereWhateverItsAge(t *testing.T) {
+	text := strings.Replace(goodText, `"timestamp":1700000000,`, ``, 1)
+	for _, maxAge := range []time.Duration{0, time.Minute} {
+		if _, err := OpenPhone(seal(t, pad(text)), key, Rule{appID, maxAge, now}); reason(err) != WatermarkMissing {
+			t.Errorf("at most %v: reason %q, want %q", maxAge, reason(err), WatermarkMissing)
 		}
 	}
 }

@@ -23,7 +23,7 @@ const (
 
 	// maxTickets bounds the time in which session tickets are read. It only
 	// matters if a server sends them without end.
-	maxTickets = 10 * time.Millisecond
+	maxTickets = 100 * time.Millisecond
 )
 
 // past is a deadline that makes reads and writes return at once.
@@ -45,7 +45,6 @@ type conn struct {
 	records   *records // nil without TLS
 	limit     *io.LimitedReader
 	in        *bufio.Reader // over limit, over Conn
-	tickets   bool          // TLS, before the first answer: session tickets may arrive unasked
 	idleSince time.Time     // by the wall clock: the monotonic clock stops in a frozen machine
 }
 
@@ -72,7 +71,6 @@ func (c *conn) exchange(r *http.Request, message []byte) (answer *http.Response,
 	if len(body) > maxBody {
 		return nil, nil, &Error{Malformed, "too large"}
 	}
-	c.tickets = false // TLS sends them before it reads a request
 	return answer, body, nil
 }
 
@@ -103,20 +101,20 @@ func (c *conn) settled() bool {
 }
 
 // ready reports whether the connection is open and the server has sent nothing
-// unasked, session tickets aside.
+// unasked, except for session tickets: with TLS 1.3 they follow the handshake.
 func (c *conn) ready() bool {
 	switch look(c.tcp) {
 	case silent:
 		return true
 	case spoken:
-		return c.tickets && c.readTickets()
+		return c.records != nil && c.readTickets()
 	}
 	return false
 }
 
 // readTickets reads what has arrived, without waiting for more, and reports
-// whether it was session tickets and nothing else. TLS handles the tickets; an
-// answer or a close_notify would end the read.
+// whether it was session tickets and nothing else. TLS handles them within Read.
+// An answer or a close_notify would end it.
 func (c *conn) readTickets() bool {
 	if c.SetReadDeadline(time.Now().Add(maxTickets)) != nil {
 		return false

@@ -164,7 +164,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 			_ = raw.Close()
 			return nil, &Error{Unreachable, "tls: " + neterror.Class(err)}
 		}
-		opened.Conn, opened.tickets = secured, true
+		opened.Conn = secured
 	}
 	opened.limit = &io.LimitedReader{R: opened.Conn}
 	opened.in = bufio.NewReader(opened.limit)

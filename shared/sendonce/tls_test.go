@@ -52,7 +52,8 @@ func (t *tap) flush(n int) {
 func newTLSServer(t *testing.T, version uint16, serve func(c *tls.Conn, beneath *tap, n int, next func() string)) (*server, *Client) {
 	t.Helper()
 	certificate, trust := identity(t)
-	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: version, MaxVersion: version}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: version, MaxVersion: version,
+		DynamicRecordSizingDisabled: true} // so that one Write makes one record
 	var s *server
 	ready := make(chan bool)
 	s = newServer(t, func(raw net.Conn, n int, _ func() string) {
@@ -162,10 +163,32 @@ func TestConnectionOpenedAheadIsDropped(t *testing.T) {
 	}
 }
 
+// expiredConn is a connection whose reads end for want of time.
+type expiredConn struct{ net.Conn }
+
+func (expiredConn) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+func TestConnectionOpenedAheadIsDroppedIfTimeRunsOut(t *testing.T) {
+	s, c := newTLSServer(t, tls.VersionTLS13, func(c *tls.Conn, _ *tap, n int, next func() string) {
+		if n == 0 {
+			_, _ = io.WriteString(c, reply("nobody's"))
+		}
+		answerAll(c, n, next)
+	})
+	connect(t, c)
+	waitUntil(t, c, spoken)
+	c.idle[0].Conn = expiredConn{c.idle[0].Conn} // so what came stays unread
+	wantOwn(t, c, "first")
+	if _, conns := s.count("first"); conns != 2 {
+		t.Errorf("%d connections in all, want 2", conns)
+	}
+}
+
 // What a server sends after an answer, or behind it in the same segment. The
 // next request must go over another connection and get its own answer.
 func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
-	long := strings.Repeat("x", 6000) // more than net/http's reader takes from TLS at once
+	// An answer as long as a bufio.Reader's buffer: what follows it stays with TLS.
+	full := strings.Repeat("x", 4096-len(reply(strings.Repeat("x", 1000)))+1000)
 	behind := func(n int) func(*tls.Conn, *tap, string) {
 		return func(c *tls.Conn, beneath *tap, answer string) {
 			beneath.hold = true
@@ -182,7 +205,7 @@ func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 		"in the same record": {"first", func(c *tls.Conn, _ *tap, answer string) {
 			_, _ = io.WriteString(c, answer+reply("nobody's"))
 		}},
-		"in the same record, behind a long answer": {long, func(c *tls.Conn, _ *tap, answer string) {
+		"in the same record, beyond a full buffer": {full, func(c *tls.Conn, _ *tap, answer string) {
 			_, _ = io.WriteString(c, answer+reply("nobody's"))
 		}},
 		"in the next record, in the same segment": {"first", behind(4096)},

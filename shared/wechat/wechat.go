@@ -159,7 +159,7 @@ func Disowns(err error) bool {
 
 // Client calls WeChat. It is safe for concurrent use.
 type Client struct {
-	base   *url.URL
+	base   *url.URL // with a slash at the end
 	server *sendonce.Client
 }
 
@@ -179,10 +179,7 @@ func New(baseURL string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if base.Path == "" {
-		base.Path = "/" // or JoinPath would take it as relative
-	}
-	return &Client{base, server}, nil
+	return &Client{base.JoinPath("/"), server}, nil
 }
 
 // Connect opens a connection ahead, TLS included, so that the first call finds
