@@ -1,5 +1,6 @@
-// Command local is the stage on which the phone function runs without a cloud:
-// see its flags, or make run, make start and make invoke.
+// Command local runs the phone function on this machine, against mock servers
+// for everything in the cloud. Run it through make run, make start and make
+// invoke, or see its flags.
 package main
 
 import (
@@ -57,50 +58,60 @@ func run(ctx context.Context) error {
 	case o.login:
 		return logIn(ctx, s)
 	}
-	fmt.Printf("phone function   %s/phone\n", s.URL)
-	if o.stage.WeChatURL == "" {
-		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
-		fmt.Printf("A whole login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
-		fmt.Printf("The same with a phone code:\n\n  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
-	}
-	fmt.Println("Ctrl-C ends it.")
+	printUsage(s, o.stage.WeChatURL == "")
 	<-ctx.Done()
 	return nil
 }
 
-// options are what the flags and the environment ask for.
+// printUsage prints the stage's URLs. If WeChat is the mock, it also prints
+// commands to try.
+func printUsage(s *stage.Stage, mocked bool) {
+	fmt.Printf("phone function   %s/phone\n", s.URL)
+	if mocked {
+		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
+		fmt.Printf("A complete login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
+		fmt.Printf("The same with a phone code:\n\n  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n",
+			s.WeChatURL, s.URL)
+	}
+	fmt.Println("Press Ctrl-C to stop.")
+}
+
+// options holds the settings from the flags and the environment.
 type options struct {
 	stage stage.Config
 	event []byte // to send to the function, if not nil
 	login bool
 }
 
-// readOptions reads the flags, and the files that they name.
+// readOptions reads the flags, the environment and the files that the flags name.
 func readOptions() (options, error) {
 	o := options{stage: stage.Config{Logs: os.Stderr}}
 	config := &o.stage
-	flag.StringVar(&config.Bootstrap, "bootstrap", "", "run this `executable`; without it, the function is compiled")
+	flag.StringVar(&config.Bootstrap, "bootstrap", "", "run this `executable`; if empty, compile the function")
 	flag.StringVar(&config.Host, "host", "127.0.0.1", "listen on this `address`; containers need 0.0.0.0")
-	flag.IntVar(&config.Port, "port", 0, "listen on this `port`, WeChat on the next and Secrets Manager on the one after; 0 takes free ones")
-	flag.StringVar(&config.Route, "route", "", "let this route alone through, as the deployed gateway does: `\"POST /phone\"`")
-	flag.IntVar(&config.Concurrency, "concurrency", 1, "run `n` invocations at once in one process")
-	flag.StringVar(&config.WeChatURL, "wechat", "", "call the WeChat at this `URL` instead of the stand-in; needs -secret")
+	flag.IntVar(&config.Port, "port", 0,
+		"listen on this `port`, and on the next two for WeChat and Secrets Manager; 0 picks free ports")
+	flag.StringVar(&config.Route, "route", "",
+		"answer 404 to every other route, as the deployed gateway does: `\"POST /phone\"`")
+	flag.IntVar(&config.Concurrency, "concurrency", 1, "run up to `n` invocations at once in one process")
+	flag.StringVar(&config.WeChatURL, "wechat", "", "call WeChat at this `URL` instead of the mock; needs -secret")
 	secretFile := flag.String("secret", "", `read the secret from this `+"`file`"+`: {"appid":"wx…","secret":"…"}`)
-	eventFile := flag.String("event", "", "send this `file` to the function, print the answer and end")
-	flag.BoolVar(&o.login, "login", false, "log in, tap and post once, print each step and end; fails without a phone number")
+	eventFile := flag.String("event", "", "send the event in this `file` to the function, print the answer and exit")
+	flag.BoolVar(&o.login, "login", false,
+		"log in, tap and post, print each step and exit; fail if no phone number comes back")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 
-	// The function's own settings come from the caller's environment.
+	// Pass the function's own settings through.
 	for _, name := range []string{"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE", "VERIFY_ENCRYPTED_DATA"} {
 		if value, ok := os.LookupEnv(name); ok {
 			config.Env = append(config.Env, name+"="+value)
 		}
 	}
 	if (config.WeChatURL == "") != (*secretFile == "") {
-		return o, errors.New("-wechat and -secret go together")
+		return o, errors.New("-wechat and -secret must be used together")
 	}
 	if *secretFile != "" {
 		text, err := os.ReadFile(*secretFile) // #nosec G304 -- the developer names it
@@ -116,7 +127,8 @@ func readOptions() (options, error) {
 	return o, err
 }
 
-// readEvent reads a JSON file. What the JSON says is for the function to judge.
+// readEvent reads a file and checks only that it is JSON. Judging the event is
+// the function's job.
 func readEvent(file string) ([]byte, error) {
 	event, err := os.ReadFile(file) // #nosec G304 -- the developer names it
 	if err != nil {
@@ -139,20 +151,22 @@ func invoke(ctx context.Context, s *stage.Stage, event []byte) error {
 	return nil
 }
 
-// logIn does what a mini-program and its user do, in each of the two shapes.
+// logIn plays a mini-program and its user, once with sealed data and once with a
+// phone code.
 func logIn(ctx context.Context, s *stage.Stage) error {
-	for i, shape := range []struct{ query, has string }{
-		{"", "a login code, and the phone number sealed"},
-		{"?shape=phone-code", "a phone code, which newer versions of WeChat give, and a login code"},
+	for i, shape := range []struct{ query, gives string }{
+		{"", "a login code and the sealed phone number"},
+		{"?shape=phone-code", "a login code and, as in newer versions of WeChat, a phone code"},
 	} {
 		step := func(n int) string { return fmt.Sprintf("%d.", 3*i+n) }
-		fmt.Println(step(1), "The page calls wx.login(); the user taps the getPhoneNumber button. The page now has", shape.has+":")
+		fmt.Println(step(1), "The page calls wx.login(); the user taps the getPhoneNumber button. The page now has",
+			shape.gives+":")
 		tap, _, err := call(ctx, http.MethodGet, s.WeChatURL+"/tap"+shape.query, nil)
 		if err != nil {
 			return err
 		}
 		show(tap)
-		fmt.Println(step(2), "It posts them to", s.URL+"/phone, and gets:")
+		fmt.Println(step(2), "The page posts them to", s.URL+"/phone and gets:")
 		answer, status, err := call(ctx, http.MethodPost, s.URL+"/phone", tap)
 		if err != nil {
 			return err
@@ -162,7 +176,7 @@ func logIn(ctx context.Context, s *stage.Stage) error {
 			PhoneNumber string `json:"phoneNumber"`
 		}
 		if status != http.StatusOK || json.Unmarshal(answer, &phone) != nil || phone.PhoneNumber == "" {
-			return fmt.Errorf("status %d, and no phone number", status)
+			return fmt.Errorf("got status %d without a phone number", status)
 		}
 		fmt.Println(step(3), "The user's phone number is", phone.PhoneNumber)
 	}
@@ -184,7 +198,7 @@ func call(ctx context.Context, method, url string, body []byte) (answer []byte, 
 	return answer, response.StatusCode, err
 }
 
-// show prints JSON on lines of its own.
+// show prints JSON, indented and followed by an empty line.
 func show(text []byte) {
 	value := jsontext.Value(bytes.Clone(text))
 	if value.Indent(jsontext.WithIndentPrefix("   ")) == nil {

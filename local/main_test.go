@@ -19,8 +19,9 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// program is this package, compiled, with the function's bootstrap beside it.
-func program(t *testing.T, args ...string) *exec.Cmd {
+// command compiles this package and the function, and returns the command that
+// runs them with args.
+func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
 	bootstrap, err := stage.Bootstrap(dir)
@@ -36,9 +37,11 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 
 func TestLoginPrintsAPhoneNumber(t *testing.T) {
 	t.Parallel()
-	out, err := program(t, "-login").Output()
-	if err != nil || !regexp.MustCompile(`(?ms)^3\. The user's phone number is 1350000\d{4}$.+"phoneCode": .+^6\. The user's phone number is 1350000\d{4}$`).Match(out) {
-		t.Errorf("%v\n%s", err, out)
+	out, err := command(t, "-login").Output()
+	want := regexp.MustCompile(`(?ms)^3\. The user's phone number is 1350000\d{4}$` +
+		`.+"phoneCode": .+^6\. The user's phone number is 1350000\d{4}$`)
+	if err != nil || !want.Match(out) {
+		t.Errorf("got error %v and output %s, want a match of %s", err, out, want)
 	}
 }
 
@@ -48,31 +51,30 @@ func TestLoginFailsWithoutAPhoneNumber(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(stage.Secret(stage.AppID, "made-up")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refusing := program(t, "-login", "-wechat", "http://127.0.0.1:1", "-secret", secret)
-	out, err := refusing.Output()
+	out, err := command(t, "-login", "-wechat", "http://127.0.0.1:1", "-secret", secret).Output()
 	if err == nil || !strings.Contains(string(out), `"unavailable"`) {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got error %v and output %s, want a failure and \"unavailable\"", err, out)
 	}
 }
 
-func TestEventIsAnsweredOnStandardOutput(t *testing.T) {
+func TestEventPrintsTheAnswerToStandardOutput(t *testing.T) {
 	t.Parallel()
-	invoke := program(t, "-event", "../events/phone.json")
+	invoke := command(t, "-event", "../events/phone.json")
 	invoke.Env = append(os.Environ(), "WATERMARK_MAX_AGE=0")
 	var logs bytes.Buffer
 	invoke.Stderr = &logs
 	out, err := invoke.Output()
 	if err != nil || !strings.HasPrefix(string(out), `{"statusCode":200,`) || strings.Count(string(out), "\n") != 1 {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got error %v and output %s, want one line that begins with {\"statusCode\":200,", err, out)
 	}
-	if !strings.Contains(logs.String(), `"outcome":"ok"`) {
-		t.Errorf("no line of the function's on standard error: %s", logs.String())
+	if want := `"outcome":"ok"`; !strings.Contains(logs.String(), want) {
+		t.Errorf("got %q on standard error, want %s in the function's log line", logs.String(), want)
 	}
 }
 
-func TestEventThatIsNoJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
+func TestEventThatIsNotJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
 	t.Parallel()
-	dir, compiled := t.TempDir(), program(t)
+	dir, compiled := t.TempDir(), command(t)
 	for name, text := range map[string]string{
 		"cut.json": `{"version":`, "empty.json": "", "two.json": "{} {}", "missing.json": "",
 	} {
@@ -90,7 +92,7 @@ func TestEventThatIsNoJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
-func TestTakenPortIsNamed(t *testing.T) {
+func TestErrorNamesThePortThatIsTaken(t *testing.T) {
 	t.Parallel()
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,7 +100,7 @@ func TestTakenPortIsNamed(t *testing.T) {
 	}
 	defer func() { _ = other.Close() }()
 	port := other.Addr().(*net.TCPAddr).Port
-	out, err := program(t, "-port", strconv.Itoa(port)).CombinedOutput()
+	out, err := command(t, "-port", strconv.Itoa(port)).CombinedOutput()
 	want := fmt.Sprintf("local: port %d is taken; another make start may be running\n", port)
 	if err == nil || string(out) != want {
 		t.Errorf("got %q, error %v, want %q", out, err, want)
@@ -107,7 +109,7 @@ func TestTakenPortIsNamed(t *testing.T) {
 
 func TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted(t *testing.T) {
 	t.Parallel()
-	start := program(t, "-route", "POST /phone")
+	start := command(t, "-route", "POST /phone")
 	stdout, err := start.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -117,12 +119,44 @@ func TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted(t *testing.T) {
 	}
 	defer func() { _ = start.Process.Kill() }()
 
-	var tapURL, phoneURL string
+	tapURL, phoneURL := scanURLs(stdout)
+	checkLogin(t, tapURL, phoneURL)
+	if other, err := http.Get(strings.TrimSuffix(phoneURL, "/phone")); err != nil || other.StatusCode != 404 {
+		t.Errorf("another route: got %+v, error %v, want status 404", other, err)
+	}
+
+	if err := start.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- start.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("after an interrupt: got error %v, want exit code 0", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("still running 5 s after an interrupt")
+	}
+	if _, err := http.Get(phoneURL); err == nil {
+		t.Error("the gateway still answers after an interrupt")
+	}
+}
+
+// scanURLs returns the URLs in the first command that the stage prints.
+func scanURLs(stdout io.Reader) (tapURL, phoneURL string) {
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		if _, err := fmt.Sscanf(strings.TrimSpace(lines.Text()), "curl -s %s | curl -s --json @- %s", &tapURL, &phoneURL); err == nil {
+		line := strings.TrimSpace(lines.Text())
+		if _, err := fmt.Sscanf(line, "curl -s %s | curl -s --json @- %s", &tapURL, &phoneURL); err == nil {
 			break
 		}
 	}
+	return tapURL, phoneURL
+}
+
+// checkLogin taps, posts the result and wants status 200.
+func checkLogin(t *testing.T, tapURL, phoneURL string) {
+	t.Helper()
 	tap, err := http.Get(tapURL)
 	if err != nil {
 		t.Fatal(err)
@@ -134,26 +168,6 @@ func TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted(t *testing.T) {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != 200 {
-		t.Errorf("a login: %d %s", answer.StatusCode, body)
-	}
-	if other, err := http.Get(strings.TrimSuffix(phoneURL, "/phone")); err != nil || other.StatusCode != 404 {
-		t.Errorf("another route: %v", err)
-	}
-
-	if err := start.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- start.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("ended with %v", err)
-		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("still up after an interrupt")
-	}
-	if _, err := http.Get(phoneURL); err == nil {
-		t.Error("the gateway is left")
+		t.Errorf("got status %d, body %s, want status 200", answer.StatusCode, body)
 	}
 }

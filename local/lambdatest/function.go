@@ -1,6 +1,6 @@
-// Package lambdatest stands in for AWS Lambda and for the HTTP API in front of it.
-// A Function runs a bootstrap, the real one, and speaks the Runtime API to it;
-// a Gateway turns HTTP requests into its events, and its answers back.
+// Package lambdatest is a mock of AWS Lambda and of the HTTP API in front of it. A
+// [Function] runs a real bootstrap and serves the Runtime API to it. A [Gateway]
+// turns HTTP requests into events, and the function's answers into HTTP responses.
 //
 // https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 package lambdatest
@@ -21,16 +21,17 @@ import (
 	"time"
 )
 
-// Config says how a function runs.
+// Config configures a [Function].
 type Config struct {
 	Bootstrap   string        // path of the executable
 	Env         []string      // the function's own variables, as NAME=value
-	Timeout     time.Duration // of one invocation; 10 s where 0
-	Concurrency int           // invocations at once in one process; 1 where 0
-	Logs        io.Writer     // gets both streams of the process
+	Timeout     time.Duration // of one invocation; 10 s if 0
+	Concurrency int           // invocations at once in one process; 1 if 0
+	Logs        io.Writer     // receives the process's stdout and stderr
 }
 
-// Function is a function that is deployed. Make one with Start.
+// Function is a deployed function. It is safe for concurrent use. Make one with
+// [Start].
 type Function struct {
 	config Config
 	server *http.Server
@@ -38,22 +39,22 @@ type Function struct {
 	queue  chan *invocation
 
 	mu       sync.Mutex
-	process  *process               // nil once it has ended, until the next invocation
+	process  *process               // nil from its exit until the next invocation
 	inFlight map[string]*invocation // by request id
 	closed   bool
 }
 
 type process struct {
 	cmd    *exec.Cmd
-	ready  chan struct{} // closed at the first next
-	exited chan struct{} // closed at the end
+	ready  chan struct{} // closed when the process first asks for an event
+	exited chan struct{} // closed when the process has exited
 	once   sync.Once
 }
 
 type invocation struct {
 	id     string
 	event  []byte
-	result chan result // buffered: whoever is late is not waited for
+	result chan result // buffered, so that sending never waits for the caller
 }
 
 type result struct {
@@ -61,17 +62,17 @@ type result struct {
 	err    error
 }
 
-// Error is a failure of the function as Lambda reports it: a crash, a time-out,
-// or what the process itself reported.
+// Error is a failed invocation as Lambda reports it: a crash, a timeout, or an error
+// that the process itself reported.
 type Error struct {
 	Type    string
-	Payload []byte // what the process reported
+	Payload []byte // the process's own report, if any
 }
 
 func (e *Error) Error() string { return e.Type + " " + string(e.Payload) }
 
-// Start starts the Runtime API and the process, and waits until the process
-// asks for its first event. A process that ends before it does is an error.
+// Start starts the Runtime API and the process, and waits until the process asks for
+// its first event. It returns an [*Error] if the process exits first.
 func Start(config Config) (*Function, error) {
 	if config.Timeout == 0 {
 		config.Timeout = 10 * time.Second
@@ -88,14 +89,14 @@ func Start(config Config) (*Function, error) {
 		queue: make(chan *invocation), inFlight: map[string]*invocation{},
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", f.next)
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", f.response)
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", f.failure)
+	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", f.serveNext)
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", f.serveResponse)
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", f.serveError)
 	mux.HandleFunc("POST /2018-06-01/runtime/init/error", accept)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = f.server.Serve(listener) }()
 
-	p, err := f.running()
+	p, err := f.startProcess()
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -112,7 +113,7 @@ func Start(config Config) (*Function, error) {
 	}
 }
 
-// Close ends the process and the Runtime API.
+// Close kills the process and stops the Runtime API.
 func (f *Function) Close() {
 	f.mu.Lock()
 	f.closed = true
@@ -136,7 +137,7 @@ func (f *Function) Signal(signal os.Signal) error {
 	return f.process.cmd.Process.Signal(signal)
 }
 
-// PID returns the id of the process, or 0 where none runs.
+// PID returns the process id, or 0 if no process is running.
 func (f *Function) PID() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -146,12 +147,12 @@ func (f *Function) PID() int {
 	return f.process.cmd.Process.Pid
 }
 
-// Invoke hands an event to the process, which it starts where it has ended, and
-// returns the answer. A failure of the function is an *Error.
+// Invoke sends an event to the process and returns the answer. If the process has
+// exited, Invoke starts a new one. If the function fails, it returns an [*Error].
 func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	i := &invocation{id: newID(), event: event, result: make(chan result, 1)}
 	for {
-		p, err := f.running()
+		p, err := f.startProcess()
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +161,7 @@ func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 			return f.await(ctx, i)
 		case <-p.exited:
 			select {
-			case <-p.ready: // it had worked: try with a new one
+			case <-p.ready: // it started well: try a new process
 			default:
 				return nil, &Error{Type: "Runtime.ExitError"}
 			}
@@ -179,7 +180,7 @@ func (f *Function) await(ctx context.Context, i *invocation) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timeout.C:
-		// Where other invocations share the process, it stays.
+		// A process with other invocations goes on.
 		if f.config.Concurrency == 1 {
 			_ = f.Signal(os.Kill)
 		}
@@ -187,12 +188,12 @@ func (f *Function) await(ctx context.Context, i *invocation) ([]byte, error) {
 	}
 }
 
-// running returns the process, and starts one where none runs.
-func (f *Function) running() (*process, error) {
+// startProcess returns the running process. If there is none, it starts one.
+func (f *Function) startProcess() (*process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return nil, errors.New("lambda: the function is closed")
+		return nil, errors.New("lambdatest: the function is closed")
 	}
 	if f.process != nil {
 		return f.process, nil
@@ -219,7 +220,8 @@ func (f *Function) running() (*process, error) {
 	return p, nil
 }
 
-// environment is what Lambda gives to every function.
+// environment returns the variables that Lambda sets for every function.
+//
 // https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 func (f *Function) environment() []string {
 	env := []string{
@@ -247,7 +249,8 @@ func (f *Function) environment() []string {
 	return env
 }
 
-func (f *Function) next(w http.ResponseWriter, r *http.Request) {
+// serveNext waits for an event and hands it to the process.
+func (f *Function) serveNext(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	p := f.process
 	f.mu.Unlock()
@@ -268,7 +271,8 @@ func (f *Function) next(w http.ResponseWriter, r *http.Request) {
 		f.mu.Unlock()
 		header := w.Header()
 		header.Set("Lambda-Runtime-Aws-Request-Id", i.id)
-		header.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(time.Now().Add(f.config.Timeout).UnixMilli(), 10))
+		deadline := time.Now().Add(f.config.Timeout)
+		header.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(deadline.UnixMilli(), 10))
 		header.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:PhoneFunction")
 		header.Set("Lambda-Runtime-Trace-Id", "Root=1-00000000-000000000000000000000000;Sampled=0")
 		header.Set("Content-Type", "application/json")
@@ -276,18 +280,19 @@ func (f *Function) next(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (f *Function) response(w http.ResponseWriter, r *http.Request) {
+func (f *Function) serveResponse(w http.ResponseWriter, r *http.Request) {
 	f.finish(w, r, func(body []byte) result { return result{answer: body} })
 }
 
-func (f *Function) failure(w http.ResponseWriter, r *http.Request) {
+func (f *Function) serveError(w http.ResponseWriter, r *http.Request) {
 	f.finish(w, r, func(body []byte) result {
 		return result{err: &Error{Type: r.Header.Get("Lambda-Runtime-Function-Error-Type"), Payload: body}}
 	})
 }
 
-func (f *Function) finish(w http.ResponseWriter, r *http.Request, of func([]byte) result) {
-	const limit = 6 << 20 // of a synchronous answer
+// finish ends an invocation with the result that parse makes of the request's body.
+func (f *Function) finish(w http.ResponseWriter, r *http.Request, parse func([]byte) result) {
+	const limit = 6 << 20 // Lambda's limit for a synchronous answer
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		http.Error(w, `{"errorType":"RequestEntityTooLarge"}`, http.StatusRequestEntityTooLarge)
@@ -301,7 +306,7 @@ func (f *Function) finish(w http.ResponseWriter, r *http.Request, of func([]byte
 		http.Error(w, `{"errorType":"InvalidRequestID"}`, http.StatusBadRequest)
 		return
 	}
-	i.result <- of(body)
+	i.result <- parse(body)
 	accept(w, r)
 }
 

@@ -13,15 +13,15 @@ import (
 	"unicode/utf8"
 )
 
-// Gateway is an HTTP API with a Lambda integration, payload format 2.0.
+// Gateway is an HTTP API with a Lambda integration and payload format 2.0.
 //
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 type Gateway struct {
 	Invoke func(ctx context.Context, event []byte) ([]byte, error)
 
-	// Route is the API's one route, as in "POST /phone". The gateway answers
-	// other requests with its own 404. Empty means "$default", the route of an API
-	// or a function URL that passes every request on.
+	// Route is the API's only route, as in "POST /phone". The gateway itself
+	// answers other requests, with 404. If Route is empty, the route is
+	// "$default", which passes every request on, as a function URL does.
 	Route string
 }
 
@@ -44,7 +44,7 @@ type Event struct {
 	IsBase64Encoded       bool              `json:"isBase64Encoded"`
 }
 
-// RequestContext is an Event's.
+// RequestContext is the request context of an [Event].
 type RequestContext struct {
 	AccountID    string      `json:"accountId"`
 	APIID        string      `json:"apiId"`
@@ -58,7 +58,7 @@ type RequestContext struct {
 	TimeEpoch    int64       `json:"timeEpoch"`
 }
 
-// HTTPContext is a RequestContext's.
+// HTTPContext is the HTTP part of a [RequestContext].
 type HTTPContext struct {
 	Method    string `json:"method"`
 	Path      string `json:"path"`
@@ -67,7 +67,7 @@ type HTTPContext struct {
 	UserAgent string `json:"userAgent"`
 }
 
-// answer is what a function answers to an Event.
+// answer is a function's answer to an [Event].
 type answer struct {
 	StatusCode      int               `json:"statusCode"`
 	Headers         map[string]string `json:"headers"`
@@ -78,12 +78,12 @@ type answer struct {
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.Route != "" && g.Route != r.Method+" "+r.URL.Path {
-		say(w, http.StatusNotFound, "Not Found")
+		replyError(w, http.StatusNotFound)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
-		say(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		replyError(w, http.StatusRequestEntityTooLarge)
 		return
 	}
 	e := NewEvent(r, body)
@@ -92,7 +92,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	event, err := json.Marshal(e, jsontext.AllowInvalidUTF8(true))
 	if err != nil {
-		say(w, http.StatusBadRequest, "Bad Request")
+		replyError(w, http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), gatewayTimeout)
@@ -100,15 +100,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer, err := g.Invoke(ctx, event)
 	switch {
 	case ctx.Err() != nil:
-		say(w, http.StatusServiceUnavailable, "Service Unavailable")
+		replyError(w, http.StatusServiceUnavailable)
 	case err != nil:
-		say(w, http.StatusInternalServerError, "Internal Server Error")
+		replyError(w, http.StatusInternalServerError)
 	default:
 		forward(w, answer)
 	}
 }
 
-// NewEvent returns the event that the route "$default" makes of a request.
+// NewEvent returns the event of a request to the route "$default".
 func NewEvent(r *http.Request, body []byte) Event {
 	source, _, _ := net.SplitHostPort(r.RemoteAddr)
 	now := time.Now()
@@ -143,8 +143,8 @@ func NewEvent(r *http.Request, body []byte) Event {
 	return e
 }
 
-// isText tells the types whose bodies arrive as they are; others, forms and
-// bodies without a type among them, arrive in base64.
+// isText reports whether the gateway passes a body of this type on as text. It
+// encodes all other bodies in base64, including forms and bodies without a type.
 func isText(contentType string) bool {
 	mediaType, _, _ := strings.Cut(strings.ToLower(contentType), ";")
 	switch mediaType = strings.TrimSpace(mediaType); mediaType {
@@ -154,8 +154,8 @@ func isText(contentType string) bool {
 	return strings.HasPrefix(mediaType, "text/")
 }
 
-// forward turns the function's answer into HTTP. An answer without a statusCode
-// is a body of its own, under 200.
+// forward turns the function's answer into an HTTP response. If the answer has no
+// statusCode, all of it is the body, and the status is 200.
 func forward(w http.ResponseWriter, text []byte) {
 	var shape struct {
 		StatusCode jsontext.Value `json:"statusCode"`
@@ -172,7 +172,7 @@ func forward(w http.ResponseWriter, text []byte) {
 		body, err = base64.StdEncoding.DecodeString(a.Body)
 	}
 	if err != nil || a.StatusCode < 100 || a.StatusCode > 999 {
-		say(w, http.StatusInternalServerError, "Internal Server Error")
+		replyError(w, http.StatusInternalServerError)
 		return
 	}
 	for name, value := range a.Headers {
@@ -186,9 +186,9 @@ func forward(w http.ResponseWriter, text []byte) {
 	_, _ = w.Write(body)
 }
 
-// say is an answer of the gateway's own.
-func say(w http.ResponseWriter, status int, message string) {
+// replyError sends the gateway's own answer for a status.
+func replyError(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.MarshalWrite(w, map[string]string{"message": message})
+	_ = json.MarshalWrite(w, map[string]string{"message": http.StatusText(status)})
 }

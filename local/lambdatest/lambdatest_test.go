@@ -20,8 +20,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
 
-// With this variable the test's own executable is a bootstrap, with the real
-// runtime library in it.
+// asBootstrap is the variable that turns the test's own executable into a
+// bootstrap. It uses the real runtime library.
 const asBootstrap = "TEST_BOOTSTRAP"
 
 func TestMain(m *testing.M) {
@@ -41,10 +41,11 @@ func TestMain(m *testing.M) {
 			time.Sleep(time.Minute)
 		case "sleep":
 			time.Sleep(300 * time.Millisecond)
-		case "tell":
+		case "describe":
 			deadline, _ := ctx.Deadline()
 			lc, _ := lambdacontext.FromContext(ctx)
-			return map[string]any{"pid": os.Getpid(), "left": time.Until(deadline).Milliseconds(), "id": lc.AwsRequestID}, nil
+			left := time.Until(deadline).Milliseconds()
+			return map[string]any{"pid": os.Getpid(), "left": left, "id": lc.AwsRequestID}, nil
 		}
 		return event["answer"], nil
 	})
@@ -52,7 +53,10 @@ func TestMain(m *testing.M) {
 
 func deploy(t *testing.T, timeout time.Duration, concurrency int) *Function {
 	t.Helper()
-	f, err := Start(Config{Bootstrap: os.Args[0], Env: []string{asBootstrap + "=1"}, Timeout: timeout, Concurrency: concurrency, Logs: io.Discard})
+	f, err := Start(Config{
+		Bootstrap: os.Args[0], Env: []string{asBootstrap + "=1"},
+		Timeout: timeout, Concurrency: concurrency, Logs: io.Discard,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,24 +64,25 @@ func deploy(t *testing.T, timeout time.Duration, concurrency int) *Function {
 	return f
 }
 
-func TestCrashIsReportedAndTheProcessRestarted(t *testing.T) {
+func TestInvokeReportsACrashAndRestartsTheProcess(t *testing.T) {
 	t.Parallel()
 	f := deploy(t, 0, 1)
 	for range 2 {
 		_, err := f.Invoke(t.Context(), []byte(`{"do":"exit"}`))
 		if e, ok := errors.AsType[*Error](err); !ok || e.Type != "Runtime.ExitError" {
-			t.Errorf("a crash: %v", err)
+			t.Errorf("a crash: got error %v, want Runtime.ExitError", err)
 		}
 		if answer, err := f.Invoke(t.Context(), []byte(`{"answer":1}`)); err != nil || string(answer) != "1" {
-			t.Errorf("after a crash: %s, %v", answer, err)
+			t.Errorf("after a crash: got %s, error %v, want 1", answer, err)
 		}
 	}
 	_, err := f.Invoke(t.Context(), []byte(`{"do":"fail"}`))
 	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(string(e.Payload), `"failed"`) {
-		t.Errorf("an error: %v", err)
+		t.Errorf("an error: got error %v, want one with \"failed\"", err)
 	}
-	if _, err := Start(Config{Bootstrap: os.Args[0], Env: []string{asBootstrap + "=exit"}, Logs: io.Discard}); err == nil {
-		t.Error("a process that ends at once was started")
+	config := Config{Bootstrap: os.Args[0], Env: []string{asBootstrap + "=exit"}, Logs: io.Discard}
+	if _, err := Start(config); err == nil {
+		t.Error("a process that exits at once: got no error from Start, want one")
 	}
 }
 
@@ -89,46 +94,46 @@ func TestCloseEndsTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := process.Signal(syscall.Signal(0)); err != nil {
-		t.Errorf("before: %v", err)
+		t.Errorf("before Close: got error %v from a signal, want a running process", err)
 	}
 	f.Close()
 	if err := process.Signal(syscall.Signal(0)); err == nil {
-		t.Error("the process is left")
+		t.Error("after Close: the process is still running")
 	}
 	if _, err := f.Invoke(t.Context(), []byte(`{}`)); err == nil {
-		t.Error("a closed function was invoked")
+		t.Error("after Close: got no error from Invoke, want one")
 	}
 }
 
-func TestDeadlineIsToldAndKept(t *testing.T) {
+func TestFunctionSeesItsDeadlineAndIsKilledAfterIt(t *testing.T) {
 	t.Parallel()
 	f := deploy(t, 700*time.Millisecond, 1)
-	var told struct {
+	var got struct {
 		PID, Left int
 		ID        string
 	}
-	tell := func() {
-		answer, err := f.Invoke(t.Context(), []byte(`{"do":"tell"}`))
+	describe := func() {
+		answer, err := f.Invoke(t.Context(), []byte(`{"do":"describe"}`))
 		if err == nil {
-			err = json.Unmarshal(answer, &told, json.MatchCaseInsensitiveNames(true))
+			err = json.Unmarshal(answer, &got, json.MatchCaseInsensitiveNames(true))
 		}
-		if err != nil || told.Left < 500 || told.Left > 700 || len(told.ID) != 36 || told.PID != f.PID() {
-			t.Errorf("%+v, %v", told, err)
+		if err != nil || got.Left < 500 || got.Left > 700 || len(got.ID) != 36 || got.PID != f.PID() {
+			t.Errorf("got %+v, error %v, want PID %d, 500 to 700 ms left and a request id", got, err, f.PID())
 		}
 	}
-	tell()
-	before := told.PID
+	describe()
+	before := got.PID
 	_, err := f.Invoke(t.Context(), []byte(`{"do":"hang"}`))
 	if e, ok := errors.AsType[*Error](err); !ok || e.Type != "Sandbox.Timedout" {
-		t.Errorf("past its time: %v", err)
+		t.Errorf("past the deadline: got error %v, want Sandbox.Timedout", err)
 	}
-	tell()
-	if told.PID == before {
-		t.Error("the process outlived its time-out")
+	describe()
+	if got.PID == before {
+		t.Errorf("after a timeout: got the same process %d, want a new one", before)
 	}
 }
 
-func TestInvocationsRunAtOnceWhereConcurrencyAsksForIt(t *testing.T) {
+func TestConcurrencyLetsInvocationsRunAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, concurrency := range []int{1, 4} {
 		f := deploy(t, 0, concurrency)
@@ -143,7 +148,8 @@ func TestInvocationsRunAtOnceWhereConcurrencyAsksForIt(t *testing.T) {
 		}
 		all.Wait()
 		if atOnce := time.Since(began) < 1200*time.Millisecond; atOnce != (concurrency == 4) {
-			t.Errorf("concurrency %d: 4 times 300 ms took %v", concurrency, time.Since(began))
+			t.Errorf("concurrency %d: got 4 invocations of 300 ms at once %v, want %v",
+				concurrency, atOnce, concurrency == 4)
 		}
 	}
 }
@@ -159,8 +165,8 @@ func TestRequestsBecomeEvents(t *testing.T) {
 		{"XML", "application/xml", "<a/>", "<a/>", false},
 		{"a form", "application/x-www-form-urlencoded", "a=b", "YT1i", true},
 		{"no content type", "", "a=b", "YT1i", true},
-		{"nothing", "application/json", "", "", false},
-		{"nothing without a content type", "", "", "", false},
+		{"no body", "application/json", "", "", false},
+		{"no body and no content type", "", "", "", false},
 	} {
 		r := httptest.NewRequest("POST", "https://host/a%2Fb?x=1&x=2&y=", strings.NewReader(test.body))
 		r.Header = http.Header{"X-Two": {"1", "2"}, "Cookie": {"c=1; d=2"}, "User-Agent": {"test"}}
@@ -169,19 +175,33 @@ func TestRequestsBecomeEvents(t *testing.T) {
 		}
 		e := NewEvent(r, []byte(test.body))
 		if e.Body != test.want || e.IsBase64Encoded != test.encoded {
-			t.Errorf("%s: body %q, encoded %v", test.name, e.Body, e.IsBase64Encoded)
+			t.Errorf("%s: got body %q, encoded %v, want %q, %v",
+				test.name, e.Body, e.IsBase64Encoded, test.want, test.encoded)
 		}
-		if e.Version != "2.0" || e.RawPath != "/a%2Fb" || e.RawQueryString != "x=1&x=2&y=" || e.QueryStringParameters["x"] != "1,2" ||
-			e.Headers["x-two"] != "1,2" || e.Headers["host"] != "host" || fmt.Sprint(e.Cookies) != "[c=1 d=2]" || e.Headers["cookie"] != "" ||
-			e.RequestContext.HTTP.Method != "POST" || e.RequestContext.Stage != "$default" || e.RequestContext.HTTP.UserAgent != "test" {
-			t.Errorf("%s: %+v", test.name, e)
+		for field, values := range map[string][2]string{
+			"version":      {e.Version, "2.0"},
+			"path":         {e.RawPath, "/a%2Fb"},
+			"query string": {e.RawQueryString, "x=1&x=2&y="},
+			"query x":      {e.QueryStringParameters["x"], "1,2"},
+			"x-two":        {e.Headers["x-two"], "1,2"},
+			"host":         {e.Headers["host"], "host"},
+			"cookie":       {e.Headers["cookie"], ""},
+			"cookies":      {fmt.Sprint(e.Cookies), "[c=1 d=2]"},
+			"method":       {e.RequestContext.HTTP.Method, "POST"},
+			"stage":        {e.RequestContext.Stage, "$default"},
+			"user agent":   {e.RequestContext.HTTP.UserAgent, "test"},
+		} {
+			if got, want := values[0], values[1]; got != want {
+				t.Errorf("%s: %s: got %q, want %q", test.name, field, got, want)
+			}
 		}
 	}
 }
 
-func TestAnswersBecomeHTTP(t *testing.T) {
+func TestAnswersBecomeHTTPResponses(t *testing.T) {
 	t.Parallel()
 	encoded := base64.StdEncoding.EncodeToString([]byte("bytes"))
+	const failed = `{"message":"Internal Server Error"}`
 	for _, test := range []struct {
 		name, answer string
 		err          error
@@ -191,24 +211,24 @@ func TestAnswersBecomeHTTP(t *testing.T) {
 		{"an answer", `{"statusCode":418,"headers":{"x-a":"b"},"cookies":["c=d"],"body":"text"}`, nil, 418, "text"},
 		{"base64", `{"statusCode":200,"body":"` + encoded + `","isBase64Encoded":true}`, nil, 200, "bytes"},
 		{"no statusCode", `{"a":1}`, nil, 200, `{"a":1}`},
-		{"no object", `"text"`, nil, 200, `"text"`},
-		{"a bad statusCode", `{"statusCode":"x"}`, nil, 500, `{"message":"Internal Server Error"}`},
-		{"bad base64", `{"statusCode":200,"body":"!","isBase64Encoded":true}`, nil, 500, `{"message":"Internal Server Error"}`},
-		{"a failure", "", &Error{}, 500, `{"message":"Internal Server Error"}`},
+		{"not an object", `"text"`, nil, 200, `"text"`},
+		{"a bad statusCode", `{"statusCode":"x"}`, nil, 500, failed},
+		{"bad base64", `{"statusCode":200,"body":"!","isBase64Encoded":true}`, nil, 500, failed},
+		{"a failure", "", &Error{}, 500, failed},
 	} {
 		g := &Gateway{Invoke: func(context.Context, []byte) ([]byte, error) { return []byte(test.answer), test.err }}
 		w := httptest.NewRecorder()
 		g.ServeHTTP(w, httptest.NewRequest("POST", "/phone", nil))
 		if w.Code != test.status || w.Body.String() != test.body {
-			t.Errorf("%s: %d %s", test.name, w.Code, w.Body)
+			t.Errorf("%s: got %d %s, want %d %s", test.name, w.Code, w.Body, test.status, test.body)
 		}
 		if test.name == "an answer" && (w.Header().Get("X-A") != "b" || w.Header().Get("Set-Cookie") != "c=d") {
-			t.Errorf("%s: %v", test.name, w.Header())
+			t.Errorf("%s: got headers %v, want x-a and a cookie", test.name, w.Header())
 		}
 	}
 }
 
-func TestGatewayAnswersForItself(t *testing.T) {
+func TestGatewayAnswersSomeRequestsItself(t *testing.T) {
 	t.Parallel()
 	called := 0
 	g := &Gateway{Invoke: func(context.Context, []byte) ([]byte, error) {
@@ -220,20 +240,21 @@ func TestGatewayAnswersForItself(t *testing.T) {
 		g.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(strings.Repeat("x", size))))
 		return w.Code, w.Body.String()
 	}
-	if status, body := answer("POST", "/phone", 10<<20+1); status != 413 || body != `{"message":"Request Entity Too Large"}` {
-		t.Errorf("over 10 MB: %d %s", status, body)
+	const tooLarge, notFound = `{"message":"Request Entity Too Large"}`, `{"message":"Not Found"}`
+	if status, body := answer("POST", "/phone", 10<<20+1); status != 413 || body != tooLarge {
+		t.Errorf("over 10 MB: got %d %s, want 413 %s", status, body, tooLarge)
 	}
 	if status, _ := answer("DELETE", "/elsewhere", 0); status != 200 || called != 1 {
-		t.Errorf("without a route, a request did not come through: %d", status)
+		t.Errorf("without a route: got status %d after %d calls, want 200 after 1", status, called)
 	}
 	g.Route = "POST /phone"
 	for _, request := range []string{"GET /phone", "POST /", "POST /phone/"} {
 		method, path, _ := strings.Cut(request, " ")
-		if status, body := answer(method, path, 0); status != 404 || body != `{"message":"Not Found"}` || called != 1 {
-			t.Errorf("%s: %d %s", request, status, body)
+		if status, body := answer(method, path, 0); status != 404 || body != notFound || called != 1 {
+			t.Errorf("%s: got %d %s after %d calls, want 404 %s after 1", request, status, body, called, notFound)
 		}
 	}
 	if status, _ := answer("POST", "/phone", 0); status != 200 || called != 2 {
-		t.Errorf("the deployed route: %d", status)
+		t.Errorf("the deployed route: got status %d after %d calls, want 200 after 2", status, called)
 	}
 }

@@ -11,19 +11,20 @@ import (
 	"wechat-phone/local/hostile"
 )
 
-// keptLines bounds the memory that [Logs] takes. All lines are checked.
-const keptLines = 5000
+// maxLines bounds the memory that [Logs] takes. Later lines are checked too, but
+// not kept.
+const maxLines = 5000
 
-// Logs collects what the function writes, and checks each line as it comes.
+// Logs collects the function's log lines and checks each one as it arrives.
 type Logs struct {
-	mu      sync.Mutex
-	partial string
-	lines   []string // the first ones
-	wrong   []string
-	instead io.Writer // gets what is written, unless nil
+	mu       sync.Mutex
+	partial  string    // the beginning of a line that has not ended
+	lines    []string  // the first maxLines
+	problems []string  // one for each check that failed
+	diverted io.Writer // see Divert
 }
 
-// Line is a line of the function's log.
+// Line is one line of the function's log.
 type Line struct {
 	Level     string   `json:"level"`
 	Message   string   `json:"message"`
@@ -45,13 +46,13 @@ type Line struct {
 func (l *Logs) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.instead != nil {
-		return l.instead.Write(p)
+	if l.diverted != nil {
+		return l.diverted.Write(p)
 	}
 	text := l.partial + string(p)
 	for {
-		line, rest, whole := strings.Cut(text, "\n")
-		if !whole {
+		line, rest, complete := strings.Cut(text, "\n")
+		if !complete {
 			l.partial = text
 			return len(p), nil
 		}
@@ -61,48 +62,48 @@ func (l *Logs) Write(p []byte) (int, error) {
 }
 
 func (l *Logs) add(text string) {
-	if len(l.lines) < keptLines {
+	if len(l.lines) < maxLines {
 		l.lines = append(l.lines, text)
 	}
 	var line Line
 	err := json.Unmarshal([]byte(text), &line)
 	if err != nil || line.Level == "" || line.Message == "" || line.Timestamp == "" {
-		l.wrong = append(l.wrong, "not JSON with level, message and timestamp: "+text)
+		l.problems = append(l.problems, fmt.Sprintf("got %s, want JSON with level, message and timestamp", text))
 	}
 	if leak := hostile.Leak(text); leak != "" {
-		l.wrong = append(l.wrong, fmt.Sprintf("holds %q: %s", leak, text))
+		l.problems = append(l.problems, fmt.Sprintf("got %s, want it without %q", text, leak))
 	}
 }
 
-// Divert sends what comes from now on to another writer, unchecked.
-func (l *Logs) Divert(to io.Writer) {
+// Divert sends all later output to w, unchecked.
+func (l *Logs) Divert(w io.Writer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.instead = to
+	l.diverted = w
 }
 
-// Check fails the test if a line was wrong.
+// Check fails the test if a line failed its checks.
 func (l *Logs) Check(t testing.TB) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.partial != "" {
-		t.Errorf("a log line has no end: %q", l.partial)
+		t.Errorf("the last log line: got %q, want a line end after it", l.partial)
 	}
-	for _, wrong := range l.wrong[:min(len(l.wrong), 5)] {
-		t.Errorf("one of %d wrong log lines: %s", len(l.wrong), wrong)
+	for _, problem := range l.problems[:min(len(l.problems), 5)] {
+		t.Errorf("one of %d bad log lines: %s", len(l.problems), problem)
 	}
 }
 
-// Text returns the lines.
+// Text returns the log.
 func (l *Logs) Text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.lines, "\n")
 }
 
-// Request returns the line of a request that failed. The line may come a little
-// after the answer, so Request waits for it.
+// Request returns the log line of the failed request that got is the answer to. It
+// waits for the line, which may arrive shortly after the answer.
 func (l *Logs) Request(t testing.TB, got Answer) (found Line) {
 	t.Helper()
 	WaitFor(t, "the request has a log line", func() bool {
@@ -117,7 +118,7 @@ func (l *Logs) Request(t testing.TB, got Answer) (found Line) {
 	return found
 }
 
-// Requests returns the lines of requests.
+// Requests returns the log lines that are about requests.
 func (l *Logs) Requests() (lines []Line) {
 	for text := range strings.Lines(l.Text()) {
 		var line Line

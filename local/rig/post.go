@@ -13,7 +13,7 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// Answer is an HTTP answer, or the function's answer to an event.
+// Answer is the gateway's answer to a request or the function's answer to an event.
 type Answer struct {
 	Status int         `json:"-"`
 	Header http.Header `json:"-"`
@@ -28,27 +28,27 @@ type Answer struct {
 	OpenID    string `json:"openid"`
 }
 
-// owned matches the fields of a success that hold the user's own data.
-var owned = regexp.MustCompile(`"(phoneNumber|purePhoneNumber|countryCode|e164|openid|unionid)":"[^"]*"`)
+// userFields matches the fields of a successful answer that hold the user's data.
+var userFields = regexp.MustCompile(`"(phoneNumber|purePhoneNumber|countryCode|e164|openid|unionid)":"[^"]*"`)
 
-// read parses an answer, and checks it for leaks.
+// read parses an answer and checks it for leaks.
 func (r *Rig) read(status int, header http.Header, body string) Answer {
 	a := Answer{Status: status, Header: header, Body: body}
 	if err := json.Unmarshal([]byte(body), &a); err != nil {
-		r.t.Errorf("the answer is not JSON: %v", err)
+		r.t.Errorf("got an answer of status %d that is not JSON: %v", status, err)
 	}
 	text := fmt.Sprint(header) + body
 	if status == http.StatusOK {
-		text = owned.ReplaceAllString(text, "")
+		text = userFields.ReplaceAllString(text, "")
 	}
 	if leak := hostile.Leak(text); leak != "" {
-		r.t.Errorf("an answer of status %d holds %q", status, leak)
+		r.t.Errorf("got an answer of status %d that holds %q, want it without", status, leak)
 	}
 	return a
 }
 
-// Send sends a request to the gateway, without a content type if that is empty.
-// It does not escape path.
+// Send sends a request to the gateway and returns the answer. If contentType is
+// empty, the request has none. Send does not escape path.
 func (r *Rig) Send(method, path, contentType, body string) Answer {
 	r.t.Helper()
 	request, err := http.NewRequest(method, r.URL+"/", strings.NewReader(body))
@@ -69,26 +69,27 @@ func (r *Rig) Send(method, path, contentType, body string) Answer {
 	if err != nil {
 		r.t.Error(err)
 	}
-	if method == http.MethodHead { // its answer has no body
+	if method == http.MethodHead { // the answer has no body
 		return Answer{Status: response.StatusCode, Header: response.Header}
 	}
 	return r.read(response.StatusCode, response.Header, string(text))
 }
 
-// Post posts what the page has after a tap. If a phone number comes back, it must
-// be that of the user who logged in.
+// Post posts sealed data and a login code. A successful answer must hold the data
+// of the user who logged in.
 func (r *Rig) Post(tap wechattest.Tap) Answer {
 	r.t.Helper()
 	return r.postFor(tap.Code, tap, true)
 }
 
-// PostPhone is [Rig.Post] for a phone code.
+// PostPhone is like [Rig.Post], with a phone code in place of sealed data.
 func (r *Rig) PostPhone(tap wechattest.PhoneTap) Answer {
 	r.t.Helper()
 	return r.postFor(tap.PhoneCode, tap, tap.Code != "")
 }
 
-// postFor posts for the owner of code.
+// postFor posts tap. A successful answer must hold the data of code's owner, and an
+// openid only if loggedIn.
 func (r *Rig) postFor(code string, tap any, loggedIn bool) Answer {
 	r.t.Helper()
 	got := r.Send("POST", "/phone", "application/json", hostile.JSON(tap))
@@ -101,17 +102,17 @@ func (r *Rig) postFor(code string, tap any, loggedIn bool) Answer {
 	}
 	e164 := "+" + owner.CountryCode + owner.PurePhone
 	if got.Status == http.StatusOK && (got.Phone != owner.Phone || got.E164 != e164 || got.OpenID != openID) {
-		r.t.Errorf("%s came back for %s", got.Body, owner.OpenID)
+		r.t.Errorf("got %s, want the data of %s", got.Body, owner.OpenID)
 	}
 	return got
 }
 
-// Invoke hands an event to the function, without the gateway.
+// Invoke sends an event to the function, bypassing the gateway.
 func (r *Rig) Invoke(event string) Answer {
 	r.t.Helper()
 	text, err := r.Function.Invoke(context.Background(), []byte(event))
 	if err != nil {
-		r.t.Errorf("the function failed: %v", err)
+		r.t.Errorf("invoking the function: got error %v, want an answer", err)
 		return Answer{}
 	}
 	var answer struct {
@@ -121,7 +122,7 @@ func (r *Rig) Invoke(event string) Answer {
 		IsBase64Encoded bool              `json:"isBase64Encoded"`
 	}
 	if err := json.Unmarshal(text, &answer); err != nil || answer.IsBase64Encoded {
-		r.t.Errorf("the function answered %s, %v", text, err)
+		r.t.Errorf("got %s, error %v, want an HTTP answer with a plain body", text, err)
 	}
 	header := http.Header{}
 	for name, value := range answer.Headers {

@@ -13,9 +13,9 @@ import (
 	"wechat-phone/local/hostile"
 )
 
-// Freeze stops the process, as Lambda does between two invocations, and calls
-// meanwhile. It hands the next event to the process and lets it run again. The
-// request, with a phone code or with sealed data, must succeed, and WeChat must
+// Freeze freezes the process, as Lambda does between two invocations, and calls
+// meanwhile. It then posts a request, with a phone code or with sealed data, and
+// lets the process run again. The request must succeed within 2 s, and WeChat must
 // see its code once.
 func (r *Rig) Freeze(meanwhile func(), byPhoneCode bool) {
 	r.t.Helper()
@@ -30,7 +30,7 @@ func (r *Rig) Freeze(meanwhile func(), byPhoneCode bool) {
 	}
 	answer := make(chan Answer)
 	go func() { answer <- post() }()
-	time.Sleep(5 * time.Millisecond) // until the event waits for the process
+	time.Sleep(5 * time.Millisecond) // let the event reach the queue
 	began := time.Now()
 	if err := r.Function.Signal(syscall.SIGCONT); err != nil {
 		r.t.Fatal(err)
@@ -38,15 +38,15 @@ func (r *Rig) Freeze(meanwhile func(), byPhoneCode bool) {
 	got := <-answer
 	r.Want("after a freeze", got, hostile.Want{})
 	if seen := r.WeChat.Seen(code); seen != 1 {
-		r.t.Errorf("after a freeze: WeChat saw the code %d times, want once", seen)
+		r.t.Errorf("after a freeze: got the code %d times at WeChat, want once", seen)
 	}
 	if took := time.Since(began); took > 2*time.Second {
-		r.t.Errorf("after a freeze: the answer took %v, want 2 s at most", took)
+		r.t.Errorf("after a freeze: got the answer after %v, want 2 s at most", took)
 	}
 }
 
-// Memory returns a figure of the process's /proc/PID/status, in bytes. It returns
-// false if the system has no /proc.
+// Memory returns a field of the process's /proc/PID/status in bytes, such as
+// VmRSS. It returns false if the system has no /proc.
 func (r *Rig) Memory(name string) (int, bool) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.Function.PID()))
 	if err != nil {

@@ -1,10 +1,9 @@
-// Package rig is for tests that run the compiled function. Call [Main] from
-// TestMain, and [Raise] in a test.
+// Package rig runs the compiled function for tests. Call [Main] from TestMain, and
+// [Raise] in a test.
 //
-// A [Rig] is a stage with the function on it. It checks what every test expects:
-// the function writes JSON lines only and reports no failure to Lambda, and
-// nothing that [hostile.Leak] finds is in a line or an answer. Only the success
-// that a user gets may hold that user's data.
+// A [Rig] also checks what holds in every test. The function writes only JSON
+// lines. It reports no failure to Lambda. [hostile.Leak] finds nothing in a log
+// line or an answer, except a user's own data in that user's successful answer.
 package rig
 
 import (
@@ -18,11 +17,12 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// bootstrapVariable names the compiled function. [stage.Bootstrap] reads it too.
+// bootstrapVariable holds the path of the compiled function. [stage.Bootstrap] reads
+// it too.
 const bootstrapVariable = "BOOTSTRAP"
 
-// Main compiles the function once for the whole test process, runs the tests and
-// exits. It compiles nothing if the variable BOOTSTRAP names the function.
+// Main compiles the function once for the test process, runs the tests and exits.
+// If the variable BOOTSTRAP names a compiled function, Main uses that.
 func Main(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -46,24 +46,24 @@ func Bootstrap(t testing.TB) string {
 	t.Helper()
 	bootstrap := os.Getenv(bootstrapVariable)
 	if bootstrap == "" {
-		t.Fatal("TestMain must call rig.Main")
+		t.Fatalf("got an empty %s, want TestMain to call rig.Main", bootstrapVariable)
 	}
 	return bootstrap
 }
 
-// Rig is a stage with the compiled function on it. Its methods may be called
-// concurrently.
+// Rig is a [stage.Stage] that runs the compiled function. It is safe for concurrent
+// use.
 type Rig struct {
 	*stage.Stage
 	Logs *Logs
 
 	t      testing.TB
 	mu     sync.Mutex
-	owners map[string]wechattest.User // by code of either kind
+	owners map[string]wechattest.User // by login code or phone code
 }
 
-// Raise raises a stage, which edit may change. It closes the stage at the end of
-// the test.
+// Raise starts a stage and closes it at the end of the test. edit, if not nil,
+// changes the stage's configuration first.
 func Raise(t testing.TB, edit func(*stage.Config)) *Rig {
 	t.Helper()
 	r := &Rig{t: t, Logs: &Logs{}, owners: map[string]wechattest.User{}}
@@ -83,20 +83,21 @@ func Raise(t testing.TB, edit func(*stage.Config)) *Rig {
 	return r
 }
 
-// Env is an edit for [Raise] that only sets variables, each as NAME=value.
+// Env returns an edit for [Raise] that sets variables, each as NAME=value.
 func Env(variables ...string) func(*stage.Config) {
 	return func(c *stage.Config) { c.Env = variables }
 }
 
-// RunToExit runs the function without a stage or a Runtime API, with variables as
-// NAME=value, until it exits. It returns the exit code and what the function
-// wrote.
-func RunToExit(t testing.TB, variables ...string) (code int, written string) {
+// RunToExit runs the function without a stage until it exits. Nothing serves the
+// Runtime API. Each variable is NAME=value. RunToExit returns the exit code and
+// the function's output.
+func RunToExit(t testing.TB, variables ...string) (code int, output string) {
 	t.Helper()
 	var logs Logs
 	process := exec.Command(Bootstrap(t)) // #nosec G204 -- the function under test
 	process.Env = append([]string{
-		"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_REGION=us-east-1", "WECHAT_SECRET_ID=a",
+		"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "AWS_LAMBDA_LOG_FORMAT=JSON",
+		"AWS_REGION=us-east-1", "WECHAT_SECRET_ID=a",
 	}, variables...)
 	process.Stdout, process.Stderr = &logs, &logs
 	if err := process.Run(); process.ProcessState == nil {
@@ -106,7 +107,7 @@ func RunToExit(t testing.TB, variables ...string) (code int, written string) {
 	return process.ProcessState.ExitCode(), logs.Text()
 }
 
-// SetReading sets what the function gets when it reads the secret.
+// SetReading sets how Secrets Manager answers a read of the secret.
 func (r *Rig) SetReading(reading hostile.Reading) {
 	if reading.Text != "" {
 		r.Secrets.Put(stage.SecretName, reading.Text)

@@ -14,11 +14,11 @@ import (
 
 var requestID = regexp.MustCompile(`^[0-9a-f-]{36}$`)
 
-// IsRequestID reports whether text has the form of Lambda's request ids.
+// IsRequestID reports whether text has the form of a Lambda request id.
 func IsRequestID(text string) bool { return requestID.MatchString(text) }
 
-// Want checks an answer against a row of the error table. The zero
-// [hostile.Want] is for a success.
+// Want checks that got is the failure that want describes. For the zero
+// [hostile.Want] it checks that got is a success.
 func (r *Rig) Want(name string, got Answer, want hostile.Want) {
 	r.t.Helper()
 	r.WantHeaders(name, got)
@@ -34,9 +34,9 @@ func (r *Rig) Want(name string, got Answer, want hostile.Want) {
 	body := fmt.Sprintf(`{"error":%q,"message":%q,"action":%q,"requestId":%q}`,
 		got.Error, got.Message, got.Action, got.RequestID)
 	if got.Body != body || got.Message == "" || !IsRequestID(got.RequestID) {
-		r.t.Errorf("%s: got the body %s, want the four fields of a failure", name, got.Body)
+		r.t.Errorf("%s: got body %s, want the four fields of a failure", name, got.Body)
 	}
-	// A caller that may not send the same again must not be told when to.
+	// An answer has retry-after only if its action allows sending the request again.
 	retryAfter := map[string]string{"wait rate_limited": "60", "retry unavailable": "1"}[want.Action+" "+want.Error]
 	if value := got.Header.Get("retry-after"); value != retryAfter {
 		r.t.Errorf("%s: got retry-after %q, want %q", name, value, retryAfter)
@@ -47,25 +47,25 @@ func (r *Rig) Want(name string, got Answer, want hostile.Want) {
 	}
 }
 
-// WantFailure is [Rig.Want] for a row that is written out.
+// WantFailure is like [Rig.Want], with the fields of a [hostile.Want] as arguments.
 func (r *Rig) WantFailure(name string, got Answer, failure string, status int, action string) {
 	r.t.Helper()
 	r.Want(name, got, hostile.Want{Error: failure, Status: status, Action: action})
 }
 
-// WantPhone posts, and wants a phone number back.
+// WantPhone posts tap and wants a phone number back.
 func (r *Rig) WantPhone(name string, tap wechattest.Tap) {
 	r.t.Helper()
 	r.Want(name, r.Post(tap), hostile.Want{})
 }
 
-// WantPhoneByCode is [Rig.WantPhone] for a phone code.
+// WantPhoneByCode is like [Rig.WantPhone], with a phone code.
 func (r *Rig) WantPhoneByCode(name string, tap wechattest.PhoneTap) {
 	r.t.Helper()
 	r.Want(name, r.PostPhone(tap), hostile.Want{})
 }
 
-// WantHeaders checks the headers that every answer has.
+// WantHeaders checks the headers that every answer of the function has.
 func (r *Rig) WantHeaders(name string, got Answer) {
 	r.t.Helper()
 	for header, want := range map[string]string{
@@ -83,7 +83,8 @@ func (r *Rig) WantHeaders(name string, got Answer) {
 	}
 }
 
-// WaitFor waits until a condition holds. It fails the test after 10 seconds.
+// WaitFor waits until holds returns true. It fails the test after 10 seconds. what
+// names the condition, as in "the process has ended".
 func WaitFor(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {

@@ -15,19 +15,20 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// WeChat is a WeChat on a server of its own, whose connections can be ended.
+// WeChat is an HTTP server of its own for the mock WeChat. A test can end its
+// connections.
 type WeChat struct {
 	*httptest.Server
-	Env    []string     // what the function needs to trust it
-	Opened atomic.Int32 // connections, so far
+	Env    []string     // variables that make the function trust the server
+	Opened atomic.Int32 // connections so far
 
 	handler atomic.Pointer[http.Handler]
 	mu      sync.Mutex
 	idle    map[net.Conn]bool
 }
 
-// NewWeChat starts a server for the scheme http or https. Call [WeChat.Serve]
-// before a request comes.
+// NewWeChat starts a server. scheme is http or https. Call [WeChat.Serve] before
+// the first request.
 func NewWeChat(t testing.TB, scheme string) *WeChat {
 	t.Helper()
 	w := &WeChat{idle: map[net.Conn]bool{}}
@@ -35,7 +36,7 @@ func NewWeChat(t testing.TB, scheme string) *WeChat {
 		(*w.handler.Load()).ServeHTTP(out, q)
 	}))
 	w.Config.ConnState = w.track
-	w.EnableHTTP2 = true // the function must not accept it
+	w.EnableHTTP2 = true // the function must not use it
 	if scheme == "https" {
 		w.StartTLS()
 		w.Env = append(w.Env, Trust(t, w.Server))
@@ -62,8 +63,8 @@ func (w *WeChat) track(c net.Conn, state http.ConnState) {
 	}
 }
 
-// Raise raises a [Rig] whose WeChat is w. The variables are the function's, each
-// as NAME=value.
+// Raise starts a [Rig] whose function calls w. It sets the function's variables,
+// each as NAME=value.
 func (w *WeChat) Raise(t testing.TB, variables ...string) *Rig {
 	t.Helper()
 	r := Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = w.URL, append(w.Env, variables...) })
@@ -71,19 +72,19 @@ func (w *WeChat) Raise(t testing.TB, variables ...string) *Rig {
 	return r
 }
 
-// Serve sets what answers from now on.
+// Serve sets the handler for all later requests.
 func (w *WeChat) Serve(handler http.Handler) { w.handler.Store(&handler) }
 
-// EndIdle ends the idle connections, with a reset or in an orderly way. It
-// returns how many there were.
+// EndIdle ends the idle connections, with a reset or an orderly close. It returns
+// how many there were.
 func (w *WeChat) EndIdle(reset bool) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for c := range w.idle {
 		if reset {
 			raw := c
-			if secured, ok := c.(*tls.Conn); ok {
-				raw = secured.NetConn()
+			if encrypted, ok := c.(*tls.Conn); ok {
+				raw = encrypted.NetConn()
 			}
 			_ = raw.(*net.TCPConn).SetLinger(0)
 			_ = raw.Close()
@@ -95,7 +96,8 @@ func (w *WeChat) EndIdle(reset bool) int {
 	return n
 }
 
-// Trust returns the variable that makes the function trust s and no other server.
+// Trust returns the variable that makes the function trust s and no other server,
+// as NAME=value.
 func Trust(t testing.TB, s *httptest.Server) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "ca.pem")

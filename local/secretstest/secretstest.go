@@ -1,5 +1,5 @@
-// Package secretstest stands in for AWS Secrets Manager: GetSecretValue and
-// PutSecretValue, over the AWS JSON 1.1 protocol, for secrets held in memory.
+// Package secretstest is a mock of AWS Secrets Manager. It serves GetSecretValue and
+// PutSecretValue over the AWS JSON 1.1 protocol, from secrets in memory.
 //
 // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
 package secretstest
@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Server is an http.Handler. Its zero value holds no secret.
+// Server is an [http.Handler] and safe for concurrent use. Its zero value holds no
+// secret.
 type Server struct {
 	mu      sync.Mutex
 	secrets map[string]*secret // by name
@@ -30,14 +31,14 @@ type secret struct {
 type version struct {
 	id    string
 	text  string
-	bytes []byte // a binary secret, where not nil
+	bytes []byte // if not nil, the secret is binary and has no text
 }
 
-// Put gives a secret a new value, which becomes AWSCURRENT, and returns the
-// secret's ARN.
+// Put makes text the current value of a secret and returns the secret's ARN. It
+// creates the secret if necessary.
 func (s *Server) Put(name, text string) (arn string) { return s.put(name, version{text: text}) }
 
-// PutBinary is Put for a secret without text.
+// PutBinary is like [Server.Put], for a binary secret.
 func (s *Server) PutBinary(name string, bytes []byte) (arn string) {
 	return s.put(name, version{bytes: bytes})
 }
@@ -45,21 +46,21 @@ func (s *Server) PutBinary(name string, bytes []byte) (arn string) {
 func (s *Server) put(name string, v version) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held := s.create(name)
-	held.add(v)
-	return held.arn
+	sec := s.create(name)
+	sec.add(v)
+	return sec.arn
 }
 
-// Create makes a secret without a value, as CloudFormation does, and returns
-// its ARN.
+// Create creates a secret without a value, as CloudFormation does, and returns its
+// ARN.
 func (s *Server) Create(name string) (arn string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.create(name).arn
 }
 
-// create returns the secret of that name, a new one where there is none. The
-// caller holds mu.
+// create returns the secret with a name. It creates the secret if necessary. The
+// caller must hold mu.
 func (s *Server) create(name string) *secret {
 	if s.secrets == nil {
 		s.secrets = map[string]*secret{}
@@ -70,9 +71,9 @@ func (s *Server) create(name string) *secret {
 	return s.secrets[name]
 }
 
-func (held *secret) add(v version) {
-	v.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(held.versions)+1)
-	held.versions = append(held.versions, v)
+func (sec *secret) add(v version) {
+	v.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(sec.versions)+1)
+	sec.versions = append(sec.versions, v)
 }
 
 // Value returns a secret's current text.
@@ -83,28 +84,28 @@ func (s *Server) Value(name string) string {
 	return versions[len(versions)-1].text
 }
 
-// Delete forgets a secret.
+// Delete deletes a secret.
 func (s *Server) Delete(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.secrets, name)
 }
 
-// Fail makes every call end in fault instead, until it is nil.
+// Fail makes fault answer every call. Nil ends that.
 func (s *Server) Fail(fault http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = fault
 }
 
-// Calls returns how many requests have come in.
+// Calls returns the number of calls so far.
 func (s *Server) Calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.calls
 }
 
-// Fault answers with an error of AWS's, as in
+// Fault answers with an AWS error, as in
 // Fault(400, "ThrottlingException", "Rate exceeded").
 func Fault(status int, code, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -130,7 +131,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.Answer(w, r)
 }
 
-// Answer is ServeHTTP without the fault, for faults that end well.
+// Answer answers a call from the secrets, even while [Server.Fail] is in effect. A
+// fault can call it to succeed in the end.
 func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
 	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.")
 	if r.Method != http.MethodPost || !ok || operation != "GetSecretValue" && operation != "PutSecretValue" {
@@ -149,42 +151,46 @@ func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
 
 	s.mu.Lock()
 	var output map[string]any
-	name, held := s.find(input.SecretId)
+	name, sec := s.find(input.SecretId)
 	switch {
-	case held == nil:
+	case sec == nil:
 	case operation == "GetSecretValue":
-		output = held.value(input.VersionId, input.VersionStage)
+		output = sec.value(input.VersionId, input.VersionStage)
 	default:
-		held.add(version{text: input.SecretString})
-		output = map[string]any{"VersionId": held.versions[len(held.versions)-1].id, "VersionStages": []string{"AWSCURRENT"}}
+		sec.add(version{text: input.SecretString})
+		output = map[string]any{
+			"VersionId": sec.versions[len(sec.versions)-1].id, "VersionStages": []string{"AWSCURRENT"},
+		}
 	}
 	s.mu.Unlock()
 
 	if output == nil {
-		Fault(http.StatusBadRequest, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.")(w, r)
+		const message = "Secrets Manager can't find the specified secret."
+		Fault(http.StatusBadRequest, "ResourceNotFoundException", message)(w, r)
 		return
 	}
-	output["ARN"], output["Name"] = held.arn, name
+	output["ARN"], output["Name"] = sec.arn, name
 	reply(w, http.StatusOK, output)
 }
 
-// find returns the secret and its name, or nil. id is a name, a complete ARN, or
-// an ARN without its last six characters. The caller holds mu.
+// find returns a secret and its name, or nil if there is none. id is a name, a
+// complete ARN, or an ARN without its hyphen and last six characters. The caller
+// must hold mu.
 func (s *Server) find(id string) (string, *secret) {
-	for name, held := range s.secrets {
-		if id == name || id == held.arn || id+"-AbCdEf" == held.arn {
-			return name, held
+	for name, sec := range s.secrets {
+		if id == name || id == sec.arn || id+"-AbCdEf" == sec.arn {
+			return name, sec
 		}
 	}
 	return "", nil
 }
 
-// value returns what GetSecretValue answers, but for the secret's name and ARN,
-// or nil where there is no such version.
-func (held *secret) value(versionID, stage string) map[string]any {
-	for i, v := range held.versions {
+// value returns the answer to GetSecretValue without the secret's name and ARN, or
+// nil if there is no such version.
+func (sec *secret) value(versionID, stage string) map[string]any {
+	for i, v := range sec.versions {
 		stages := []string{}
-		switch len(held.versions) - 1 - i {
+		switch len(sec.versions) - 1 - i {
 		case 0:
 			stages = append(stages, "AWSCURRENT")
 		case 1:
@@ -192,7 +198,7 @@ func (held *secret) value(versionID, stage string) map[string]any {
 		}
 		if versionID != "" && v.id != versionID ||
 			stage != "" && !slices.Contains(stages, stage) ||
-			versionID == "" && stage == "" && i != len(held.versions)-1 {
+			versionID == "" && stage == "" && i != len(sec.versions)-1 {
 			continue
 		}
 		output := map[string]any{"VersionId": v.id, "VersionStages": stages, "CreatedDate": float64(time.Now().Unix())}

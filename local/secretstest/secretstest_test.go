@@ -34,12 +34,12 @@ func TestGetSecretValue(t *testing.T) {
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
 		if w.Code != test.status || !strings.Contains(w.Body.String(), test.want) {
-			t.Errorf("%s: %d %s", test.input, w.Code, w.Body)
+			t.Errorf("%s: got %d %s, want %d and %s", test.input, w.Code, w.Body, test.status, test.want)
 		}
 		r.Header.Del("Authorization")
 		w = httptest.NewRecorder()
 		if s.ServeHTTP(w, r); w.Code != 400 || !strings.Contains(w.Body.String(), "MissingAuthenticationToken") {
-			t.Errorf("without a signature: %d %s", w.Code, w.Body)
+			t.Errorf("without a signature: got %d %s, want 400 and MissingAuthenticationToken", w.Code, w.Body)
 		}
 	}
 	s.Fail(Fault(400, "ThrottlingException", "Rate exceeded"))
@@ -47,11 +47,12 @@ func TestGetSecretValue(t *testing.T) {
 	r.Header.Set("X-Amz-Target", "secretsmanager.GetSecretValue")
 	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=made-up")
 	w := httptest.NewRecorder()
-	if s.ServeHTTP(w, r); w.Code != 400 || w.Body.String() != `{"Message":"Rate exceeded","__type":"ThrottlingException"}` {
-		t.Errorf("throttled: %d %s", w.Code, w.Body)
+	const want = `{"Message":"Rate exceeded","__type":"ThrottlingException"}`
+	if s.ServeHTTP(w, r); w.Code != 400 || w.Body.String() != want {
+		t.Errorf("throttled: got %d %s, want 400 %s", w.Code, w.Body, want)
 	}
 	if s.Calls() != 21 {
-		t.Errorf("%d calls counted, want 21", s.Calls())
+		t.Errorf("got %d calls, want 21", s.Calls())
 	}
 }
 
@@ -71,14 +72,16 @@ func TestPutSecretValue(t *testing.T) {
 		status           int
 		want             string
 	}{
-		{"GetSecretValue", `{"SecretId":"name"}`, 400, "ResourceNotFoundException"}, // as long as it has no value
+		{"GetSecretValue", `{"SecretId":"name"}`, 400, "ResourceNotFoundException"}, // it has no value yet
 		{"PutSecretValue", `{"SecretId":"other","SecretString":"one"}`, 400, "ResourceNotFoundException"},
 		{"PutSecretValue", `{"SecretId":"` + arn + `","SecretString":"one"}`, 200, `"VersionStages":["AWSCURRENT"]`},
 		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"one"`},
 		{"DeleteSecret", `{"SecretId":"name"}`, 400, "UnknownOperationException"},
 	} {
-		if status, body := call(step.operation, step.input); status != step.status || !strings.Contains(body, step.want) {
-			t.Errorf("%s %s: %d %s", step.operation, step.input, status, body)
+		status, body := call(step.operation, step.input)
+		if status != step.status || !strings.Contains(body, step.want) {
+			t.Errorf("%s %s: got %d %s, want %d and %s",
+				step.operation, step.input, status, body, step.status, step.want)
 		}
 	}
 }

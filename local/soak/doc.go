@@ -1,3 +1,3 @@
-// Package soak has the tests that take minutes and a measurement of the padding
-// oracle. They need Linux and the build tag soak: run make soak.
+// Package soak has the tests that take minutes, and a benchmark that measures the
+// padding oracle. It needs Linux and the build tag soak. Run it with make soak.
 package soak

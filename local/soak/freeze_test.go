@@ -12,9 +12,9 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// A process is frozen for 90 s. Meanwhile WeChat ends its connections, or the path
-// drops them and neither end hears of it. The process must answer the next
-// request at once.
+// TestSoakFreeze freezes the process for 90 s. Meanwhile WeChat closes its
+// connections, or the network drops them without telling either end. The process
+// must answer the next request at once.
 func TestSoakFreeze(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		for _, loss := range []string{"FIN", "silence"} {
@@ -22,9 +22,9 @@ func TestSoakFreeze(t *testing.T) {
 				t.Run(scheme+" "+loss+" GOMAXPROCS="+procs, func(t *testing.T) {
 					t.Parallel()
 					w := rig.NewWeChat(t, scheme)
-					way := newPath(t, w.Listener.Addr().String())
+					network := newNetwork(t, w.Listener.Addr().String())
 					r := rig.Raise(t, func(c *stage.Config) {
-						c.WeChatURL = scheme + "://" + way.Addr().String()
+						c.WeChatURL = scheme + "://" + network.Addr().String()
 						c.Env = append(w.Env, "GOMAXPROCS="+procs)
 					})
 					w.Serve(r.WeChat)
@@ -33,7 +33,7 @@ func TestSoakFreeze(t *testing.T) {
 						if loss == "FIN" {
 							rig.WaitFor(t, "WeChat has ended a connection", func() bool { return w.EndIdle(false) > 0 })
 						} else {
-							way.lose()
+							network.drop()
 						}
 						time.Sleep(90 * time.Second)
 					}, loss == "FIN")
@@ -43,22 +43,21 @@ func TestSoakFreeze(t *testing.T) {
 	}
 }
 
-// lossyPath is a path to a server that can drop its connections: nothing comes
-// through any more, and neither end hears of it.
-type lossyPath struct {
+// lossyNetwork forwards connections to a server until it drops them. Both ends of
+// a dropped connection stay open, and nothing gets through.
+type lossyNetwork struct {
 	net.Listener
-	to   string
-	lost atomic.Int64 // connections up to this one are
-	made atomic.Int64
+	opened  atomic.Int64 // connections so far
+	dropped atomic.Int64 // the first connections, up to this number
 }
 
-func newPath(t testing.TB, to string) *lossyPath {
+func newNetwork(t testing.TB, server string) *lossyNetwork {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &lossyPath{Listener: l, to: to}
+	network := &lossyNetwork{Listener: l}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -66,24 +65,25 @@ func newPath(t testing.TB, to string) *lossyPath {
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", to)
+			far, err := net.Dial("tcp", server)
 			if err != nil {
 				_ = near.Close()
 				continue
 			}
-			n := p.made.Add(1)
-			go p.carry(near, far, n)
-			go p.carry(far, near, n)
+			n := network.opened.Add(1)
+			go network.forward(near, far, n)
+			go network.forward(far, near, n)
 		}
 	}()
-	return p
+	return network
 }
 
-func (p *lossyPath) carry(from, to net.Conn, n int64) {
+// forward copies one direction of the n-th connection.
+func (network *lossyNetwork) forward(from, to net.Conn, n int64) {
 	buffer := make([]byte, 4096)
 	for {
 		size, err := from.Read(buffer)
-		if p.lost.Load() >= n {
+		if network.dropped.Load() >= n {
 			if err != nil {
 				return
 			}
@@ -99,4 +99,5 @@ func (p *lossyPath) carry(from, to net.Conn, n int64) {
 	}
 }
 
-func (p *lossyPath) lose() { p.lost.Store(p.made.Load()) }
+// drop drops all connections that are open now.
+func (network *lossyNetwork) drop() { network.dropped.Store(network.opened.Load()) }

@@ -22,49 +22,50 @@ import (
 func TestMain(m *testing.M) { rig.Main(m) }
 
 const (
-	first = 10_000  // requests, until which the process may grow
-	all   = 200_000 // requests
-	side  = 16      // requests at once
+	warmUp      = 10_000  // requests during which the process may grow
+	total       = 200_000 // requests
+	concurrency = 16      // requests at once
 )
 
-// Every third request is hostile. After all of them the process must be as it was
-// after the first ones: resident memory, descriptors, goroutines. Counting
-// goroutines ends a process, so a process of its own has those of the first ones.
+// TestSoakLoad sends many requests, of which every third is hostile. At the end
+// the process must have about as much memory, descriptors and goroutines as after
+// the warm-up. Counting goroutines ends a process, so those of the warm-up are
+// counted in a process of their own.
 func TestSoakLoad(t *testing.T) {
-	_, early := load(t, first)
-	atFirst, atEnd := load(t, all)
+	_, warm := load(t, warmUp)
+	before, after := load(t, total)
 	t.Logf("after %d requests: %.1f MB, %d descriptors, %d goroutines",
-		first, float64(atFirst.memory)/1e6, atFirst.descriptors, early.goroutines)
+		warmUp, float64(before.memory)/1e6, before.descriptors, warm.goroutines)
 	t.Logf("after %d requests: %.1f MB, %d descriptors, %d goroutines",
-		all, float64(atEnd.memory)/1e6, atEnd.descriptors, atEnd.goroutines)
-	if atEnd.memory > atFirst.memory*5/4+2<<20 {
-		t.Errorf("resident memory grew from %d to %d bytes", atFirst.memory, atEnd.memory)
+		total, float64(after.memory)/1e6, after.descriptors, after.goroutines)
+	if limit := before.memory*5/4 + 2<<20; after.memory > limit {
+		t.Errorf("resident memory: got %d bytes after %d, want %d at most", after.memory, before.memory, limit)
 	}
-	// Idle connections come and go, each with two goroutines.
-	if atEnd.descriptors > atFirst.descriptors+side {
-		t.Errorf("descriptors grew from %d to %d", atFirst.descriptors, atEnd.descriptors)
+	// Idle connections come and go. Each has two goroutines.
+	if limit := before.descriptors + concurrency; after.descriptors > limit {
+		t.Errorf("descriptors: got %d after %d, want %d at most", after.descriptors, before.descriptors, limit)
 	}
-	if atEnd.goroutines > early.goroutines+2*side {
-		t.Errorf("goroutines grew from %d to %d", early.goroutines, atEnd.goroutines)
+	if limit := warm.goroutines + 2*concurrency; after.goroutines > limit {
+		t.Errorf("goroutines: got %d after %d, want %d at most", after.goroutines, warm.goroutines, limit)
 	}
 }
 
 type figures struct{ memory, descriptors, goroutines int }
 
-// load sends requests to a process of its own. It looks at the process after the
-// first ones and at the end, and counts goroutines only at the end.
-func load(t *testing.T, requests int64) (atFirst, atEnd figures) {
+// load sends requests to a new process. It measures the process after the warm-up
+// and at the end, and counts goroutines only at the end.
+func load(t *testing.T, requests int64) (warm, end figures) {
 	r := rig.Raise(t, func(c *stage.Config) {
-		c.Concurrency, c.Env = side, []string{"GOTRACEBACK=all", "WECHAT_TIMEOUT=1s"}
+		c.Concurrency, c.Env = concurrency, []string{"GOTRACEBACK=all", "WECHAT_TIMEOUT=1s"}
 	})
 	pid := r.Function.PID()
 	bad := slices.DeleteFunc(hostile.Requests(r.NewTap()), func(request hostile.Request) bool {
-		return request.Method == http.MethodHead || len(request.Body) > 1<<20 // no body to look at; too slow
+		return request.Method == http.MethodHead || len(request.Body) > 1<<20 // has no body to check, or is too slow
 	})
 	var next atomic.Int64
 	sendUntil := func(last int64) {
 		var workers sync.WaitGroup
-		for range side {
+		for range concurrency {
 			workers.Go(func() {
 				for i := next.Add(1); i <= last; i = next.Add(1) {
 					sendRequest(r, int(i), bad)
@@ -74,19 +75,19 @@ func load(t *testing.T, requests int64) (atFirst, atEnd figures) {
 		}
 		workers.Wait()
 	}
-	sendUntil(first)
-	atFirst = look(t, r)
+	sendUntil(warmUp)
+	warm = measure(t, r)
 	sendUntil(requests)
-	atEnd = look(t, r)
-	if r.Function.PID() != pid {
-		t.Error("the process ended")
+	end = measure(t, r)
+	if got := r.Function.PID(); got != pid {
+		t.Errorf("got process %d at the end, want %d still running", got, pid)
 	}
-	atEnd.goroutines = countGoroutines(t, r)
-	return atFirst, atEnd
+	end.goroutines = countGoroutines(t, r)
+	return warm, end
 }
 
-// look returns the process's memory and descriptors.
-func look(t *testing.T, r *rig.Rig) (f figures) {
+// measure returns the process's memory and descriptors.
+func measure(t *testing.T, r *rig.Rig) (f figures) {
 	t.Helper()
 	time.Sleep(time.Second)
 	var ok bool
@@ -101,22 +102,22 @@ func look(t *testing.T, r *rig.Rig) (f figures) {
 	return f
 }
 
-// countGoroutines ends the process with SIGQUIT, at which the Go runtime writes
-// its goroutines.
+// countGoroutines ends the process with SIGQUIT, which makes the Go runtime print
+// all goroutines.
 func countGoroutines(t *testing.T, r *rig.Rig) int {
 	t.Helper()
-	r.Logs.Check(t) // before what follows, which is not JSON
-	var written dump
-	r.Logs.Divert(&written)
+	r.Logs.Check(t)
+	var goroutines dump // not JSON, so kept out of the log
+	r.Logs.Divert(&goroutines)
 	if err := r.Function.Signal(syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
 	rig.WaitFor(t, "the process has ended", func() bool { return r.Function.PID() == 0 })
-	return written.count()
+	return goroutines.count()
 }
 
-// sendRequest sends the i-th request. Every third is hostile, by turns from the
-// caller and from WeChat.
+// sendRequest sends the i-th request. In every third request the caller or WeChat
+// misbehaves, alternately.
 func sendRequest(r *rig.Rig, i int, bad []hostile.Request) {
 	switch {
 	case i%3 == 1:
@@ -135,7 +136,7 @@ func sendRequest(r *rig.Rig, i int, bad []hostile.Request) {
 	}
 }
 
-// dump collects what the Go runtime writes at SIGQUIT.
+// dump collects the Go runtime's output after SIGQUIT.
 type dump struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -14,12 +14,11 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// BenchmarkOracle takes the step of a padding oracle as an attacker does: it
-// changes the byte that decides about the padding, so that the padding is good or
-// bad and nothing else differs. It reports how well the time to the answer tells
-// the two apart, beside how well it tells requests of one kind apart: the
-// difference of the medians, and the probability that one is slower (0.5 is a
-// coin's).
+// BenchmarkOracle takes one step of a padding-oracle attack. It changes the byte
+// that decides whether the padding is good, and nothing else. It reports how well
+// the response time tells good padding from bad: the difference of the medians,
+// and the probability that one is slower (0.5 means no difference). For
+// comparison, it reports the same for two groups of equal requests.
 func BenchmarkOracle(b *testing.B) {
 	r := rig.Raise(b, nil)
 	user := rig.NewUser()
@@ -32,18 +31,18 @@ func BenchmarkOracle(b *testing.B) {
 	for i := range kinds {
 		got := r.Post(r.Grant(user, kinds[i].tap))
 		if reason := r.Logs.Request(b, got).Reason; reason != kinds[i].reason {
-			b.Fatalf("kind %d fails by %q, want %q", i, reason, kinds[i].reason)
+			b.Fatalf("kind %d: got reason %q, want %q", i, reason, kinds[i].reason)
 		}
 	}
 	for i := 0; b.Loop(); i++ {
-		for j := range kinds { // by turns in another order
+		for j := range kinds { // in an order that rotates
 			kind := &kinds[(i+j)%len(kinds)]
 			tap := r.Grant(user, kind.tap)
 			began := time.Now()
 			got := r.Post(tap)
 			kind.took = append(kind.took, time.Since(began))
 			if got.Error != "undecryptable" {
-				b.Fatal(got.Body)
+				b.Fatalf("got %s, want undecryptable", got.Body)
 			}
 		}
 	}
@@ -58,8 +57,8 @@ func BenchmarkOracle(b *testing.B) {
 	b.ReportMetric(slower(kinds[2].took, kinds[0].took), "p/padding-slower")
 }
 
-// paddings returns a function that gives the same sealed data with another last
-// byte of padding.
+// paddings returns a function that returns the same sealed data each time, with
+// last as its last byte of padding.
 func paddings(b *testing.B, user wechattest.User) func(last byte) wechattest.Tap {
 	b.Helper()
 	text := fmt.Appendf(nil, `{"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":"86",`+
@@ -76,8 +75,8 @@ func paddings(b *testing.B, user wechattest.User) func(last byte) wechattest.Tap
 	}
 }
 
-// slower returns the probability that one of a took longer than one of b. Both are
-// sorted.
+// slower returns the probability that a random element of a is greater than a
+// random element of b. Both must be sorted.
 func slower(a, b []time.Duration) float64 {
 	less, equal, wins := 0, 0, 0.0
 	for _, t := range a {

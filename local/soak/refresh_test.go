@@ -13,7 +13,8 @@ import (
 
 const rotated = "canary of a rotated secret"
 
-// Whatever Secrets Manager does to a re-read, the function recovers 30 s later.
+// TestSoakRefresh makes a re-read of the secret fail in every way. The function
+// must recover 30 s later.
 func TestSoakRefresh(t *testing.T) {
 	for _, reading := range hostile.Readings() {
 		t.Run(reading.Name, func(t *testing.T) {
@@ -27,7 +28,7 @@ func TestSoakRefresh(t *testing.T) {
 			r.WantPhone("30 s after "+reading.Name, r.NewTap())
 		})
 	}
-	t.Run("wrong for good", func(t *testing.T) {
+	t.Run("permanently wrong", func(t *testing.T) {
 		t.Parallel()
 		r := rig.Raise(t, nil)
 		r.WeChat.SetSecret(rotated)
@@ -35,9 +36,10 @@ func TestSoakRefresh(t *testing.T) {
 			r.WantFailure("a wrong secret", r.Post(r.NewTap()), "misconfigured", 500, "none")
 			time.Sleep(100 * time.Millisecond)
 		}
-		// However many requests WeChat rejects, the secret is read once in 30 s.
+		// The function reads the secret at most once in 30 s, however many requests
+		// WeChat rejects.
 		if calls := r.Secrets.Calls() - 1; calls != 3 {
-			t.Errorf("%d re-reads in 65 s of rejections, want 3", calls)
+			t.Errorf("got %d re-reads in 65 s of rejections, want 3", calls)
 		}
 	})
 }

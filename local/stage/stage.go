@@ -1,6 +1,6 @@
-// Package stage puts everything that the phone function needs onto one machine,
-// without a cloud: stand-ins for WeChat, Secrets Manager, Lambda and the HTTP
-// API, and between them the function's real bootstrap.
+// Package stage runs the phone function's real bootstrap on one machine, with
+// mock servers in place of WeChat, Secrets Manager, Lambda and the HTTP API. Call
+// [Raise] to start it.
 package stage
 
 import (
@@ -23,45 +23,45 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// What the stand-ins know. All of it is made up.
+// The mini-program and the secret that the mock servers know. They are made up.
 const (
 	AppID      = "wx0000000000000000"
 	AppSecret  = "0123456789abcdef0123456789abcdef"
 	SecretName = "wechat-phone"
 )
 
-// Config says what to raise. Its zero value listens on free ports of
-// 127.0.0.1.
+// Config configures a [Stage]. Bootstrap is required. Without a host and a port,
+// the stage listens on free ports of 127.0.0.1.
 type Config struct {
 	Bootstrap   string        // path of the function's executable
-	Host        string        // to listen on; 127.0.0.1 where empty
-	Port        int           // the gateway's; WeChat's is one higher, Secrets Manager's two
-	Route       string        // see lambdatest.Gateway
-	Env         []string      // more variables for the function, as NAME=value
-	Timeout     time.Duration // see lambdatest.Config
-	Concurrency int           // see lambdatest.Config
-	Logs        io.Writer     // gets what the function writes
+	Host        string        // address to listen on; 127.0.0.1 if empty
+	Port        int           // the gateway's port; WeChat gets the next one, Secrets Manager the one after
+	Route       string        // see [lambdatest.Gateway]
+	Env         []string      // additional variables for the function, as NAME=value
+	Timeout     time.Duration // see [lambdatest.Config]
+	Concurrency int           // see [lambdatest.Config]
+	Logs        io.Writer     // receives the function's output
 
-	WeChatURL string // instead of the stand-in, the WeChat to call
-	Secret    string // instead of the stand-in's, the text of the secret
+	WeChatURL string // URL of another WeChat; the mock if empty
+	Secret    string // text of the secret; made up if empty
 }
 
-// Stage is a stage that has been raised.
+// Stage is a running stage. Get one from [Raise].
 type Stage struct {
 	WeChat   *wechattest.Server
 	Secrets  *secretstest.Server
 	Function *lambdatest.Function
 
 	URL        string // of the gateway
-	WeChatURL  string // of the WeChat stand-in
-	SecretsURL string // of the Secrets Manager stand-in
+	WeChatURL  string // of the mock WeChat
+	SecretsURL string // of the mock Secrets Manager
 
 	servers []*http.Server
 }
 
-// Bootstrap returns the path of the function's executable for this machine: the
-// one that the variable BOOTSTRAP names, as make test does, or else one that it
-// compiles into dir. make build is what makes the one for Lambda.
+// Bootstrap returns the path of the function's executable for this machine. If
+// the variable BOOTSTRAP names one, as in make test, it returns that. Otherwise it
+// compiles the function into dir.
 func Bootstrap(dir string) (string, error) {
 	if ready := os.Getenv("BOOTSTRAP"); ready != "" {
 		return ready, nil
@@ -70,9 +70,8 @@ func Bootstrap(dir string) (string, error) {
 	return bootstrap, Build("wechat-phone/functions/phone", bootstrap)
 }
 
-// Build compiles a command of this module for this machine. It ignores the Go
-// settings of the caller's shell and any go.work in a folder above, as the
-// Makefile does.
+// Build compiles a command of this module for this machine. Like the Makefile, it
+// ignores the shell's Go settings and any go.work in a parent folder.
 func Build(command, executable string) error {
 	build := exec.Command("go", "build", "-o", executable, command) // #nosec G204 -- the developer's own folder
 	build.Env = append(os.Environ(),
@@ -83,7 +82,7 @@ func Build(command, executable string) error {
 	return build.Run()
 }
 
-// Raise raises a stage. The caller closes it.
+// Raise starts a stage. Call [Stage.Close] to stop it.
 func Raise(config Config) (*Stage, error) {
 	if config.Host == "" {
 		config.Host = "127.0.0.1"
@@ -128,23 +127,22 @@ func Raise(config Config) (*Stage, error) {
 	return s, nil
 }
 
-// Secret is the text of a secret as the function reads it.
+// Secret returns the text of a secret in the form that the function reads.
 func Secret(appID, appSecret string) string {
 	text, _ := json.Marshal(map[string]string{"appid": appID, "secret": appSecret}, json.Deterministic(true))
 	return string(text)
 }
 
-// listen listens on a port and the two after it, or on three free ones if it is
-// 0.
+// listen listens on port and the two after it, or on three free ports if port is 0.
 func listen(host string, port int) (listeners [3]net.Listener, err error) {
 	for i := range listeners {
-		one := port
+		next := port
 		if port != 0 {
-			one += i
+			next += i
 		}
-		listeners[i], err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(one)))
+		listeners[i], err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(next)))
 		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("port %d is taken; another make start may be running", one)
+			err = fmt.Errorf("port %d is taken; another make start may be running", next)
 		}
 		if err != nil {
 			for _, listener := range listeners[:i] {
@@ -156,7 +154,7 @@ func listen(host string, port int) (listeners [3]net.Listener, err error) {
 	return listeners, nil
 }
 
-// serve serves a listener and returns the URL for this machine.
+// serve starts a server on listener and returns its URL on this machine.
 func (s *Stage) serve(listener net.Listener, handler http.Handler) string {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	s.servers = append(s.servers, server)
@@ -172,7 +170,7 @@ func (s *Stage) serve(listener net.Listener, handler http.Handler) string {
 	return "http://" + address.String()
 }
 
-// Close ends everything that Raise started.
+// Close stops everything that [Raise] started.
 func (s *Stage) Close() {
 	for _, server := range s.servers {
 		_ = server.Close()

@@ -17,7 +17,7 @@ func TestBuildIgnoresTheCallersGoSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out, err := exec.Command(path, "-h").CombinedOutput(); err != nil {
-			t.Errorf("%s does not run here: %v\n%s", name, err, out)
+			t.Errorf("%s: running it: got error %v, want none\n%s", name, err, out)
 		}
 		executable, err := os.ReadFile(path) // #nosec G304 -- just built
 		if err != nil {
@@ -25,7 +25,7 @@ func TestBuildIgnoresTheCallersGoSettings(t *testing.T) {
 		}
 		return executable
 	}
-	clean := build("clean")
+	want := build("clean")
 	for name, value := range map[string]string{
 		"GOFLAGS": "-mod=mod -race", "GOOS": "darwin", "GOARCH": "arm", "GOAMD64": "v3", "GOARM64": "v9.0",
 		"GOFIPS140": "latest", "GOEXPERIMENT": "nojsonv2", "CGO_ENABLED": "1",
@@ -33,7 +33,7 @@ func TestBuildIgnoresTheCallersGoSettings(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	if !bytes.Equal(build("settings"), clean) {
-		t.Error("the caller's settings changed the executable")
+	if !bytes.Equal(build("settings"), want) {
+		t.Error("the caller's Go settings changed the executable, want the same bytes")
 	}
 }

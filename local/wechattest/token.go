@@ -10,53 +10,52 @@ import (
 	"time"
 )
 
-// This file has the APIs that have a body.
+// This file has the APIs whose requests have a body.
 
-// TokenPath is that of stable_token.
-const TokenPath = "/cgi-bin/stable_token" // #nosec G101 -- no credential
+// TokenPath is the path of stable_token.
+const TokenPath = "/cgi-bin/stable_token" // #nosec G101 -- not a credential
 
-// TokenMark begins every access token.
+// TokenMark is the prefix of every access token.
 const TokenMark = "99_token-made-up-" // #nosec G101 -- made up
 
-// sealedKept is how long WeChat knows what it sealed.
-const sealedKept = 3 * 24 * time.Hour
+// sealedLife is how long WeChat remembers data that it sealed.
+const sealedLife = 3 * 24 * time.Hour
 
-// tokens are the mini-program's.
+// tokens are the mini-program's access tokens.
 type tokens struct {
 	life    time.Duration
-	renewed time.Duration // before its end, another is given out
+	overlap time.Duration // the last part of a token's life, in which stable_token issues the next one
 	newest  string
-	ends    map[string]time.Time // of all that were given out
+	expiry  map[string]time.Time // of every token issued; zero if revoked
 }
 
-// SetTokenLife makes tokens from now on live for that long, and gives out
-// another in the last part of it.
-func (s *Server) SetTokenLife(life, renewed time.Duration) {
+// SetTokenLife sets how long new access tokens live. In the last part of a token's
+// life, overlap, stable_token issues the next one.
+func (s *Server) SetTokenLife(life, overlap time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens.life, s.tokens.renewed, s.tokens.newest = life, renewed, ""
+	s.tokens.life, s.tokens.overlap, s.tokens.newest = life, overlap, ""
 }
 
-// Tokens returns how many there have been.
+// Tokens returns how many access tokens have been issued.
 func (s *Server) Tokens() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.tokens.ends)
+	return len(s.tokens.expiry)
 }
 
-// EndToken makes the newest token worthless before its time, as somebody does
-// who forces WeChat to give another.
+// EndToken revokes the newest access token, as force_refresh does.
 func (s *Server) EndToken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tokens.newest != "" {
-		s.tokens.ends[s.tokens.newest] = time.Time{}
+		s.tokens.expiry[s.tokens.newest] = time.Time{}
 		s.tokens.newest = ""
 	}
 }
 
-// sent is the body of a call.
-type sent struct {
+// input is the body of a request. Each API reads some of the fields.
+type input struct {
 	GrantType string `json:"grant_type"`
 	AppID     string `json:"appid"`
 	Secret    string `json:"secret"`
@@ -65,23 +64,25 @@ type sent struct {
 	Hash      string `json:"encrypted_msg_hash"`
 }
 
-// serveBody is serve for calls with a body. Like WeChat it wants the length
-// beforehand.
-func (s *Server) serveBody(w http.ResponseWriter, r *http.Request, about func(sent) string, answer func(*http.Request, sent) http.HandlerFunc) {
+// serveBody is like serve, for requests with a body. key and answer get the decoded
+// body. Like WeChat, serveBody refuses a request without a Content-Length.
+func (s *Server) serveBody(w http.ResponseWriter, r *http.Request, key func(input) string,
+	answer func(*http.Request, input) http.HandlerFunc,
+) {
 	if r.ContentLength < 0 {
 		w.WriteHeader(http.StatusPreconditionFailed)
 		return
 	}
-	var in sent
+	var in input
 	if json.UnmarshalRead(http.MaxBytesReader(w, r.Body, 1<<20), &in) != nil {
 		Refuse(47001, "data format error")(w, r)
 		return
 	}
-	s.serve(w, r, about(in), func(r *http.Request) http.HandlerFunc { return answer(r, in) })
+	s.serve(w, r, key(in), func(r *http.Request) http.HandlerFunc { return answer(r, in) })
 }
 
-// stableToken gives all who ask the same token, until that nears its end.
-func (s *Server) stableToken(_ *http.Request, in sent) http.HandlerFunc {
+// stableToken answers every call with the same token until it is about to expire.
+func (s *Server) stableToken(_ *http.Request, in input) http.HandlerFunc {
 	if in.GrantType != "client_credential" {
 		return Refuse(40002, "invalid grant_type")
 	}
@@ -89,31 +90,33 @@ func (s *Server) stableToken(_ *http.Request, in sent) http.HandlerFunc {
 		return refusal
 	}
 	t, now := &s.tokens, s.now()
-	if t.newest == "" || t.ends[t.newest].Sub(now) <= t.renewed {
+	if t.newest == "" || t.expiry[t.newest].Sub(now) <= t.overlap {
 		t.newest = TokenMark + hex.EncodeToString(random(60))
-		t.ends[t.newest] = now.Add(t.life)
+		t.expiry[t.newest] = now.Add(t.life)
 	}
-	return Answer(fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, t.newest, t.ends[t.newest].Sub(now)/time.Second))
+	return Answer(fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, t.newest, t.expiry[t.newest].Sub(now)/time.Second))
 }
 
-// tokenRefusal is the answer to a call with a wrong token, nil with a right one.
+// tokenRefusal returns the answer to a call without a valid token, or nil if the
+// token is valid.
 func (s *Server) tokenRefusal(r *http.Request) http.HandlerFunc {
 	token := r.URL.Query().Get("access_token")
-	end, known := s.tokens.ends[token]
+	expiry, known := s.tokens.expiry[token]
 	switch {
 	case token == "":
 		return Refuse(41001, "access_token missing")
-	case !known, end.IsZero():
+	case !known, expiry.IsZero():
 		return Refuse(40001, "invalid credential, access_token is invalid or not latest")
-	case !s.now().Before(end):
+	case !s.now().Before(expiry):
 		return Refuse(42001, "access_token expired")
 	}
 	return nil
 }
 
-// phoneNumber exchanges a phone code. Where a user is named, the code must be
-// that user's; which errcode WeChat has for another's is not documented.
-func (s *Server) phoneNumber(r *http.Request, in sent) http.HandlerFunc {
+// phoneNumber exchanges a phone code. If the request names a user, the code must
+// belong to that user. WeChat does not document the errcode for another user's
+// code.
+func (s *Server) phoneNumber(r *http.Request, in input) http.HandlerFunc {
 	if refusal := s.tokenRefusal(r); refusal != nil {
 		return refusal
 	}
@@ -127,20 +130,23 @@ func (s *Server) phoneNumber(r *http.Request, in sent) http.HandlerFunc {
 	return AcceptPhone(user, s.appID, s.now())
 }
 
-// AcceptPhone answers with user's phone number, whose country code is a number
-// here.
+// AcceptPhone answers with user's phone number. Unlike in sealed data, the country
+// code is a JSON number.
 func AcceptPhone(user User, appID string, now time.Time) http.HandlerFunc {
-	return Answer(fmt.Sprintf(`{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":%s,"watermark":{"timestamp":%d,"appid":%q}}}`,
+	return Answer(fmt.Sprintf(`{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":%q,"purePhoneNumber":%q,`+
+		`"countryCode":%s,"watermark":{"timestamp":%d,"appid":%q}}}`,
 		user.Phone, user.PurePhone, user.CountryCode, now.Unix(), appID))
 }
 
-// Hash is what WeChat knows sealed data by.
+// Hash returns the hash by which WeChat identifies sealed data.
 func Hash(encryptedData string) string {
 	sum := sha256.Sum256([]byte(encryptedData))
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *Server) checkEncryptedMsg(r *http.Request, in sent) http.HandlerFunc {
+// checkEncryptedMsg tells whether this server sealed some data. Its answer has
+// WeChat's own misspelling, "vaild".
+func (s *Server) checkEncryptedMsg(r *http.Request, in input) http.HandlerFunc {
 	if refusal := s.tokenRefusal(r); refusal != nil {
 		return refusal
 	}
@@ -148,7 +154,7 @@ func (s *Server) checkEncryptedMsg(r *http.Request, in sent) http.HandlerFunc {
 		return Refuse(40097, "invalid args")
 	}
 	at, known := s.sealed[in.Hash]
-	if !known || s.now().Sub(at) > sealedKept {
+	if !known || s.now().Sub(at) > sealedLife {
 		return Refuse(1, "data not exist")
 	}
 	return Answer(fmt.Sprintf(`{"errcode":0,"errmsg":"ok","vaild":true,"create_time":%d}`, at.Unix()))

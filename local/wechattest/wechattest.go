@@ -1,7 +1,8 @@
-// Package wechattest stands in for WeChat: its server API, and, under /tap, the
+// Package wechattest is a mock of WeChat's server API. Under /tap it also plays the
 // phone of a user who logs in and taps the getPhoneNumber button.
 //
-// It seals with code of its own, so that it also checks the code that opens.
+// It shares no code with the function. So its sealed data also tests the code that
+// opens it.
 package wechattest
 
 import (
@@ -20,37 +21,37 @@ import (
 	"time"
 )
 
-// codeLife is how long a code of either kind may wait for its use.
+// codeLife is how long a login code or phone code is valid.
 const codeLife = 5 * time.Minute
 
-// User is somebody who uses the mini-program.
+// User is a user of the mini-program.
 type User struct {
 	SessionKey  []byte // 16 bytes
 	OpenID      string
-	UnionID     string // empty where the mini-program is bound to no Open Platform account
-	Phone       string // as phoneNumber
-	PurePhone   string
+	UnionID     string // empty if the mini-program is bound to no Open Platform account
+	Phone       string // phoneNumber
+	PurePhone   string // purePhoneNumber
 	CountryCode string
 }
 
-// Server is an http.Handler. Make one with New.
+// Server is an [http.Handler] and safe for concurrent use. Make one with [New].
 type Server struct {
 	now func() time.Time
 
 	mu      sync.Mutex
 	appID   string
 	secret  string
-	logins  map[string]*grant // by login code
-	phones  map[string]*grant // by phone code
-	sealed  map[string]time.Time
-	scripts map[string]http.HandlerFunc
-	seen    map[string]int
+	logins  map[string]*grant           // by login code
+	phones  map[string]*grant           // by phone code
+	sealed  map[string]time.Time        // by Hash
+	scripts map[string]http.HandlerFunc // by key; see Script
+	seen    map[string]int              // by key; see Script
 	taps    int
 	pruned  time.Time
 	tokens  tokens
 }
 
-// grant is what a code is worth.
+// grant is what a code gives access to.
 type grant struct {
 	user     User
 	at       time.Time
@@ -58,13 +59,13 @@ type grant struct {
 	reusable bool
 }
 
-// New returns a WeChat that knows one mini-program.
+// New returns a server that knows one mini-program.
 func New(appID, secret string, now func() time.Time) *Server {
 	return &Server{
 		now: now, appID: appID, secret: secret,
 		logins: map[string]*grant{}, phones: map[string]*grant{}, sealed: map[string]time.Time{},
 		scripts: map[string]http.HandlerFunc{}, seen: map[string]int{},
-		tokens: tokens{life: 2 * time.Hour, renewed: 5 * time.Minute, ends: map[string]time.Time{}},
+		tokens: tokens{life: 2 * time.Hour, overlap: 5 * time.Minute, expiry: map[string]time.Time{}},
 	}
 }
 
@@ -75,7 +76,7 @@ func (s *Server) SetSecret(secret string) {
 	s.secret = secret
 }
 
-// NewUser makes a user up.
+// NewUser makes up a user.
 func (s *Server) NewUser() User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,17 +94,18 @@ func random(n int) []byte {
 	return b
 }
 
-// Login is wx.login(): it returns a code that lives five minutes and works once.
+// Login returns a login code, as wx.login() does. It is valid for five minutes and
+// works once.
 func (s *Server) Login(user User) (code string) {
 	code = "0" + hex.EncodeToString(random(15)) + "w"
 	s.Grant(code, user)
 	return code
 }
 
-// Grant is Login with a code of the caller's choice.
+// Grant is like [Server.Login], with a code that the caller chooses.
 func (s *Server) Grant(code string, user User) { s.grant(s.logins, code, user) }
 
-// GrantPhone makes code the phone code of a tap of user's.
+// GrantPhone makes code a phone code from a tap by user.
 func (s *Server) GrantPhone(code string, user User) { s.grant(s.phones, code, user) }
 
 func (s *Server) grant(codes map[string]*grant, code string, user User) {
@@ -111,18 +113,19 @@ func (s *Server) grant(codes map[string]*grant, code string, user User) {
 	defer s.mu.Unlock()
 	if now := s.now(); now.Sub(s.pruned) > codeLife {
 		s.pruned = now
-		old := func(_ string, g *grant) bool { return !g.reusable && now.Sub(g.at) > 2*codeLife }
-		maps.DeleteFunc(s.logins, old)
-		maps.DeleteFunc(s.phones, old)
-		maps.DeleteFunc(s.sealed, func(_ string, at time.Time) bool { return now.Sub(at) > sealedKept })
+		expired := func(_ string, g *grant) bool { return !g.reusable && now.Sub(g.at) > 2*codeLife }
+		maps.DeleteFunc(s.logins, expired)
+		maps.DeleteFunc(s.phones, expired)
+		maps.DeleteFunc(s.sealed, func(_ string, at time.Time) bool { return now.Sub(at) > sealedLife })
 	}
 	codes[code] = &grant{user: user, at: s.now()}
 }
 
-// Know makes code work for user, however often and late.
+// Know makes code a login code of user that never expires and works any number of
+// times.
 func (s *Server) Know(code string, user User) { s.know(s.logins, code, user) }
 
-// KnowPhone is Know for a phone code.
+// KnowPhone is like [Server.Know], for a phone code.
 func (s *Server) KnowPhone(code string, user User) { s.know(s.phones, code, user) }
 
 func (s *Server) know(codes map[string]*grant, code string, user User) {
@@ -131,23 +134,25 @@ func (s *Server) know(codes map[string]*grant, code string, user User) {
 	codes[code] = &grant{user: user, reusable: true}
 }
 
-// Script makes answer serve the calls about a code of either kind, about sealed
-// data by its Hash, or to stable_token by its TokenPath. Nil ends that.
-func (s *Server) Script(about string, answer http.HandlerFunc) {
+// Script makes answer serve the calls with a key. The key is a login code or phone
+// code, the [Hash] of sealed data, or [TokenPath] for calls to stable_token. A nil
+// answer removes the script.
+func (s *Server) Script(key string, answer http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.scripts[about] = answer
+	s.scripts[key] = answer
 }
 
-// Seen returns how many calls have come in, about what Script says.
-func (s *Server) Seen(about string) int {
+// Seen returns the number of calls so far with a key, which is as in
+// [Server.Script].
+func (s *Server) Seen(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen[about]
+	return s.seen[key]
 }
 
-// Tap is what the button hands over to the page, with the login code that the
-// page got before.
+// Tap is the sealed data that the button gives the page, with the login code that
+// the page got before.
 type Tap struct {
 	Code          string `json:"code"`
 	EncryptedData string `json:"encryptedData"`
@@ -161,22 +166,22 @@ func (s *Server) Tap(user User) Tap {
 	return tap
 }
 
-// PhoneTap is what the button hands over since base library 2.21.2, with the
-// login code that the page may have got before.
+// PhoneTap is the phone code that the button gives the page since base library
+// 2.21.2, with the login code that the page may have got before.
 type PhoneTap struct {
 	PhoneCode string `json:"phoneCode"`
 	Code      string `json:"code,omitempty"`
 }
 
-// TapPhone logs user in and taps.
+// TapPhone logs user in and returns a phone code for the user.
 func (s *Server) TapPhone(user User) PhoneTap {
 	code := hex.EncodeToString(random(32))
 	s.GrantPhone(code, user)
 	return PhoneTap{code, s.Login(user)}
 }
 
-// SealPhone seals user's phone number, for a login to come, and remembers that
-// it did.
+// SealPhone seals user's phone number. It returns a tap without a login code, and
+// remembers the data for checkencryptedmsg.
 func (s *Server) SealPhone(user User) Tap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +201,7 @@ func Seal(sessionKey, text []byte) Tap {
 	return SealPadded(sessionKey, text)
 }
 
-// SealPadded is Seal for text that has its padding, good or bad.
+// SealPadded is like [Seal], for text that is padded already, well or badly.
 func SealPadded(sessionKey, text []byte) Tap {
 	block, err := aes.NewCipher(sessionKey)
 	if err != nil {
@@ -216,11 +221,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GET /sns/jscode2session":
 		s.serve(w, r, r.URL.Query().Get("js_code"), s.code2Session)
 	case "POST " + TokenPath:
-		s.serveBody(w, r, func(sent) string { return TokenPath }, s.stableToken)
+		s.serveBody(w, r, func(input) string { return TokenPath }, s.stableToken)
 	case "POST /wxa/business/getuserphonenumber":
-		s.serveBody(w, r, func(in sent) string { return in.Code }, s.phoneNumber)
+		s.serveBody(w, r, func(in input) string { return in.Code }, s.phoneNumber)
 	case "POST /wxa/business/checkencryptedmsg":
-		s.serveBody(w, r, func(in sent) string { return in.Hash }, s.checkEncryptedMsg)
+		s.serveBody(w, r, func(in input) string { return in.Hash }, s.checkEncryptedMsg)
 	case "GET /tap":
 		var tap any
 		switch user := s.NewUser(); r.URL.Query().Get("shape") {
@@ -236,12 +241,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve counts a call, and has it answered by its script or else by answer,
-// which is called with mu held.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, about string, answer func(*http.Request) http.HandlerFunc) {
+// serve counts a call and answers it. If the call's key has no script, serve calls
+// answer for the handler, with mu held.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, key string,
+	answer func(*http.Request) http.HandlerFunc,
+) {
 	s.mu.Lock()
-	s.seen[about]++
-	serve := s.scripts[about]
+	s.seen[key]++
+	serve := s.scripts[key]
 	if serve == nil {
 		serve = answer(r)
 	}
@@ -267,7 +274,7 @@ func (s *Server) code2Session(r *http.Request) http.HandlerFunc {
 	return Accept(user)
 }
 
-// refusal is the answer to wrong credentials, nil to the right ones.
+// refusal returns the answer to wrong credentials, or nil if they are right.
 func (s *Server) refusal(appID, secret string) http.HandlerFunc {
 	switch {
 	case appID == "":
@@ -282,7 +289,8 @@ func (s *Server) refusal(appID, secret string) http.HandlerFunc {
 	return nil
 }
 
-// use uses a code up, or says why it cannot be.
+// use marks a code as used and returns its user. If the code is not valid, it
+// returns WeChat's answer instead.
 func (s *Server) use(codes map[string]*grant, code string) (User, http.HandlerFunc) {
 	g := codes[code]
 	switch {
@@ -295,14 +303,17 @@ func (s *Server) use(codes map[string]*grant, code string) (User, http.HandlerFu
 	return g.user, nil
 }
 
-// Refuse answers with an errcode, under status 200 as WeChat does.
+// Refuse answers with an errcode. Like WeChat, it does so with status 200.
 func Refuse(errcode int, errmsg string) http.HandlerFunc {
-	return Answer(fmt.Sprintf(`{"errcode":%d,"errmsg":"%s, rid: %x-%x-%x"}`, errcode, errmsg, random(4), random(4), random(4)))
+	return Answer(fmt.Sprintf(`{"errcode":%d,"errmsg":"%s, rid: %x-%x-%x"}`,
+		errcode, errmsg, random(4), random(4), random(4)))
 }
 
-// Accept answers with user's session.
+// Accept answers a login code with user's session.
 func Accept(user User) http.HandlerFunc {
-	session := map[string]string{"session_key": base64.StdEncoding.EncodeToString(user.SessionKey), "openid": user.OpenID}
+	session := map[string]string{
+		"session_key": base64.StdEncoding.EncodeToString(user.SessionKey), "openid": user.OpenID,
+	}
 	if user.UnionID != "" {
 		session["unionid"] = user.UnionID
 	}
@@ -310,8 +321,8 @@ func Accept(user User) http.HandlerFunc {
 	return Answer(string(text))
 }
 
-// Answer answers with text, under status 200 and as text/plain, which is how
-// WeChat sends its JSON.
+// Answer answers with text, with status 200 and as text/plain. WeChat sends its
+// JSON like this.
 func Answer(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
