@@ -40,9 +40,17 @@ func IsAppID(text string) bool {
 	return ok && len(digits) == 16 && strings.Trim(digits, "0123456789abcdef") == ""
 }
 
-// parse reads the secret's text. It removes what copying and pasting leaves around
-// the text, its names and its values: white space, byte order marks. The problem,
-// if there is one, repeats nothing of the secret.
+// Parse reads a secret's text. It removes what copying and pasting leaves around
+// the text, its names and its values: white space, byte order marks. The error is an
+// [*Error] and repeats nothing of the secret.
+func Parse(text string) (Apps, error) {
+	apps, problem := parse(text)
+	if problem != "" {
+		return Apps{}, &Error{Reason: "malformed: " + problem}
+	}
+	return apps, nil
+}
+
 func parse(text string) (_ Apps, problem string) {
 	var raw map[string]jsontext.Value
 	if json.Unmarshal([]byte(trim(text)), &raw) != nil || raw == nil {

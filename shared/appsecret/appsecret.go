@@ -181,11 +181,7 @@ func (s *Store) read(ctx context.Context, secret secretID) (Apps, error) {
 	if out.SecretString == nil {
 		return Apps{}, &Error{Reason: "malformed: binary"}
 	}
-	apps, problem := parse(*out.SecretString)
-	if problem != "" {
-		return Apps{}, &Error{Reason: "malformed: " + problem}
-	}
-	return apps, nil
+	return Parse(*out.SecretString)
 }
 
 // sentWith is an HTTP client that remembers how its last request failed. The SDK
