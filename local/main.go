@@ -70,10 +70,10 @@ func printUsage(s *stage.Stage, mocked bool) {
 	if mocked {
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
 		fmt.Printf("A complete login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
-		fmt.Printf("The same with a phone code:\n\n  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n",
-			s.WeChatURL, s.URL)
-		fmt.Printf("The second mini-program:\n\n  curl -s '%s/tap?appid=%s' | curl -s --json @- %s/phone\n\n",
-			s.WeChatURL, stage.SecondAppID, s.URL)
+		fmt.Print("The same with a phone code:\n\n")
+		fmt.Printf("  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
+		fmt.Print("The second mini-program:\n\n")
+		fmt.Printf("  curl -s '%s/tap?appid=%s' | curl -s --json @- %s/phone\n\n", s.WeChatURL, stage.SecondAppID, s.URL)
 	}
 	fmt.Println("Press Ctrl-C to stop.")
 }

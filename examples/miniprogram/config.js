@@ -1,15 +1,15 @@
 // @ts-check
-// stage: login codes and phone numbers are made up, by make start beside this.
-// real: WeChat's own, with your appid in project.config.json.
+// stage: make start makes up login codes and phone numbers.
+// real: WeChat's own. Put your appid into project.config.json.
 const mode = 'stage'
 
 const modes = {
   stage: {
     url: 'http://127.0.0.1:3000/phone',
-    stage: 'http://127.0.0.1:3001/tap?shape=phone-code', // without the query, the older shape: sealed data
+    stage: 'http://127.0.0.1:3001/tap?shape=phone-code', // for sealed data, as in older versions, drop the query
   },
   real: {
-    url: 'https://phone.example.com/phone', // of your deployment, or http://127.0.0.1:3000/phone
+    url: 'https://phone.example.com/phone', // your deployment, or http://127.0.0.1:3000/phone
     stage: '',
   },
 }

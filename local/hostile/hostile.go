@@ -1,9 +1,8 @@
-// Package hostile is the catalogue of what the function must survive: requests
-// and events of callers', answers of WeChat's and of Secrets Manager's. Tests,
-// fuzz seeds and the soak use the same one.
+// Package hostile is a catalogue of bad input that the function must survive:
+// requests and events from callers, and answers from WeChat and Secrets Manager. The
+// tests, the fuzz seeds and the soak tests share it.
 //
-// Whatever is nobody's business is marked in it, so that Leak finds it in any
-// text.
+// All secret and personal data in it is marked, so that [Leak] finds it in any text.
 package hostile
 
 import (
@@ -16,10 +15,10 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// mark is part of everything secret or personal but phone numbers.
+// mark is in all secret and personal data except phone numbers.
 const mark = "canary"
 
-// User returns the n-th user. All that is the user's own is marked.
+// User returns the n-th user. [Leak] finds all the user's data.
 func User(n int) wechattest.User {
 	number := fmt.Sprintf("1359999%04d", n%10000)
 	return wechattest.User{
@@ -28,23 +27,24 @@ func User(n int) wechattest.User {
 	}
 }
 
-// Code returns the n-th login code, marked.
+// Code returns the n-th login code. [Leak] finds it.
 func Code(n int) string { return fmt.Sprintf("%s-code-%d", mark, n) }
 
-// PhoneCode returns the n-th phone code, marked.
+// PhoneCode returns the n-th phone code. [Leak] finds it.
 func PhoneCode(n int) string { return fmt.Sprintf("%s-phone-code-%d", mark, n) }
 
-// leaks matches what must stand in no line and in no answer, but in the one
-// success that owns it: marks as they are, in hex and in base64; phone numbers;
-// the stage's app secret and access tokens; and any run that could be a payload.
-var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999\d{4}|` + stage.AppSecret + `|` + wechattest.TokenMark +
+// leaks matches secret and personal data: the mark, in plain text, hex and base64;
+// phone numbers; the stage's app secret and access tokens; and any text long enough
+// to be sealed data.
+var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999\d{4}` +
+	`|` + stage.AppSecret + `|` + wechattest.TokenMark +
 	`|(?-i)` + base64.RawStdEncoding.EncodeToString([]byte(mark)) + `|[A-Za-z0-9+/]{60}`)
 
-// Leak returns what leaked into text, or "".
+// Leak returns the first piece of secret or personal data in text, or "".
 func Leak(text string) string { return leaks.FindString(text) }
 
-// Want is the answer that the contract asks for: a row of the error table, or
-// the zero Want for a success.
+// Want is the expected answer: a row of the error table, or the zero value for a
+// success.
 type Want struct {
 	Error  string
 	Status int
@@ -68,8 +68,8 @@ var (
 	timeout        = Want{"upstream_timeout", 504, "login"}
 )
 
-// do is the same with another action.
-func (w Want) do(action string) Want {
+// withAction returns w with another action.
+func (w Want) withAction(action string) Want {
 	w.Action = action
 	return w
 }

@@ -5,8 +5,10 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,84 +17,79 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// Answer is how WeChat treats a call.
+// Answer is a bad answer from WeChat.
 type Answer struct {
 	Name  string
 	Serve http.HandlerFunc
 	Want  Want
 
-	Slow    bool // it takes all the time that the function gives it
-	ErrCode int  // that the answer has
+	Slow    bool // it arrives too late or never
+	ErrCode int  // WeChat's errcode, if the answer has one
 }
 
-// refusal is an errcode, and what the caller is told of it.
-type refusal struct {
-	errcode int
-	want    Want
-}
-
-func refusals(of []refusal) (all []Answer) {
-	for _, r := range of {
+// refuse returns an answer for each errcode. The function's answer must be want.
+func refuse(want Want, errcodes ...int) (all []Answer) {
+	for _, errcode := range errcodes {
 		all = append(all, Answer{
-			Name: fmt.Sprint("errcode ", r.errcode), ErrCode: r.errcode, Want: r.want,
-			Serve: wechattest.Refuse(r.errcode, "text of "+mark+", 192.0.2.1"),
+			Name: fmt.Sprint("errcode ", errcode), ErrCode: errcode, Want: want,
+			Serve: wechattest.Refuse(errcode, "text of "+mark+", 192.0.2.1"),
 		})
 	}
 	return all
 }
 
-// Refusals are WeChat's errcodes, those of the contract's table and others, to
-// the exchange of a login code.
+// notAllowed has the errcodes that say that the mini-program may not call an API.
+var notAllowed = []int{48001, 61024, 89501, 89503, 89506, 89507}
+
+// Refusals returns errcodes for the exchange of a login code, documented ones and
+// others.
 func Refusals() []Answer {
-	return refusals([]refusal{
-		{40029, codeRejected}, {40163, codeRejected}, {40226, userBlocked}, {45011, rateLimited},
-		{40013, misconfigured}, {40125, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
-		{-1, unavailable}, {45009, quotaExhausted},
-		{48001, misconfigured}, {61024, misconfigured},
-		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
-		{41008, upstreamError}, {40002, upstreamError}, {40001, upstreamError}, {40003, upstreamError},
-		{50001, upstreamError}, {-2, upstreamError}, {1, upstreamError}, {2147483648, upstreamError},
-	})
+	return slices.Concat(
+		refuse(codeRejected, 40029, 40163), refuse(userBlocked, 40226), refuse(rateLimited, 45011),
+		refuse(misconfigured, 40013, 40125, 41002, 41004, 40164, 40243),
+		refuse(unavailable, -1),
+		refuse(misconfigured, notAllowed...), refuse(quotaExhausted, 45009),
+		refuse(upstreamError, 41008, 40002, 40001, 40003, 50001, -2, 1, 2147483648),
+	)
 }
 
-// TokenRefusals are those to a request for an access token.
+// TokenRefusals returns errcodes for stable_token. Some of them are about a code or
+// a user, which stable_token does not get.
 func TokenRefusals() []Answer {
-	return refusals([]refusal{
-		{40013, misconfigured}, {40125, misconfigured}, {40001, misconfigured}, {41002, misconfigured}, {41004, misconfigured}, {40164, misconfigured}, {40243, misconfigured},
-		{45011, rateLimited}, {-1, unavailable}, {45009, quotaExhausted},
-		{48001, misconfigured}, {61024, misconfigured},
-		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
-		{40002, upstreamError}, {42001, upstreamError}, {47001, upstreamError}, {50001, upstreamError},
-		{40029, upstreamError}, {40163, upstreamError}, {40226, upstreamError}, // which tell of a code and a user, and there was none
-	})
+	return slices.Concat(
+		refuse(misconfigured, 40013, 40125, 40001, 41002, 41004, 40164, 40243),
+		refuse(rateLimited, 45011), refuse(unavailable, -1),
+		refuse(misconfigured, notAllowed...), refuse(quotaExhausted, 45009),
+		refuse(upstreamError, 40002, 42001, 47001, 50001, 40029, 40163, 40226),
+	)
 }
 
-// PhoneRefusals are those to the exchange of a phone code that came alone.
+// PhoneRefusals returns errcodes for the exchange of a phone code that came without
+// a login code. 40001, 40014 and 42001 reject the access token, and then the next one
+// too.
 func PhoneRefusals() []Answer {
-	return refusals([]refusal{
-		{40029, codeRejected.do("tap")}, {40163, codeRejected.do("tap")}, {40226, userBlocked}, {45011, rateLimited},
-		{40013, codeRejected.do("tap")}, // another mini-program's
-		{40003, codeRejected.do("tap")}, // another user's
-		{40125, misconfigured}, {40164, misconfigured}, {-1, unavailable}, {45009, quotaExhausted},
-		{48001, misconfigured}, {61024, misconfigured},
-		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
-		{40001, upstreamError.do("tap")}, {40014, upstreamError.do("tap")}, {42001, upstreamError.do("tap")}, // rejected again, with another token
-		{47001, upstreamError.do("tap")}, {50001, upstreamError.do("tap")}, {1, upstreamError.do("tap")},
-	})
+	return slices.Concat(
+		refuse(codeRejected.withAction("tap"), 40029, 40163, 40013, 40003), // the last two: another app's, another user's
+		refuse(userBlocked, 40226), refuse(rateLimited, 45011),
+		refuse(misconfigured, 40125, 40164), refuse(unavailable, -1),
+		refuse(misconfigured, notAllowed...), refuse(quotaExhausted, 45009),
+		refuse(upstreamError.withAction("tap"), 40001, 40014, 42001, 47001, 50001, 1),
+	)
 }
 
-// CheckRefusals are those to the question whether WeChat knows sealed data.
+// CheckRefusals returns errcodes for checkencryptedmsg. WeChat has accepted the login
+// code by then, so the user must log in again.
 func CheckRefusals() []Answer {
-	spent := unavailable.do("login")
-	return refusals([]refusal{
-		{1, undecryptable}, {-1, spent}, {40097, spent}, {44002, spent}, {47001, spent}, {40013, spent}, {40029, spent}, {40226, spent}, {45011, spent},
-		{40001, spent}, {40014, spent}, {42001, spent}, {50001, spent},
-		{45009, quotaExhausted}, {48001, misconfigured}, {61024, misconfigured},
-		{89501, misconfigured}, {89503, misconfigured}, {89506, misconfigured}, {89507, misconfigured},
-	})
+	return slices.Concat(
+		refuse(undecryptable, 1),
+		refuse(misconfigured, notAllowed...), refuse(quotaExhausted, 45009),
+		refuse(unavailable.withAction("login"), -1, 40097, 44002, 47001, 40013, 40029, 40226, 45011,
+			40001, 40014, 42001, 50001),
+	)
 }
 
-// Bytes answers at the level of bytes.
+// Bytes answers a request by writing bytes to its connection. It closes the
+// connection afterwards.
 func Bytes(serve func(c net.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
@@ -104,7 +101,7 @@ func Bytes(serve func(c net.Conn)) http.HandlerFunc {
 	}
 }
 
-// drip writes a text over and over, until the other side has enough.
+// drip writes text over and over until the other side closes the connection.
 func drip(c net.Conn, text string, pause time.Duration) {
 	for {
 		if _, err := io.WriteString(c, text); err != nil {
@@ -115,13 +112,14 @@ func drip(c net.Conn, text string, pause time.Duration) {
 }
 
 // Silence never answers.
-func Silence(w http.ResponseWriter, r *http.Request) { Bytes(silent)(w, r) }
+func Silence(w http.ResponseWriter, r *http.Request) { Bytes(stayOpen)(w, r) }
 
-// silent waits until the other side hangs up.
-func silent(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+// stayOpen waits until the other side closes the connection.
+func stayOpen(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
 const ok = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 
+// reset ends a connection with a TCP reset.
 func reset(c net.Conn) {
 	if s, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = s.NetConn()
@@ -130,14 +128,15 @@ func reset(c net.Conn) {
 	_ = c.Close()
 }
 
-// Answers are answers that are no use, or none at all, to the exchange of a
-// login code of user's. elsewhere is a URL that nothing may follow a redirect to.
+// Answers returns bad answers to the exchange of a login code of user. elsewhere is
+// the URL of another server. The function must never call it.
 func Answers(user wechattest.User, elsewhere string) []Answer {
 	key := `"session_key":"` + sessionKey(user) + `"`
 	good := `{` + key + `,"openid":"` + user.OpenID + `"}`
-	return answers("/sns/jscode2session", good, elsewhere, upstreamError, timeout, []texts{
-		{"a name twice", `{"openid":"other",` + good[1:]},
-		{"an openid of no UTF-8", `{` + key + `,"openid":"` + "\xff" + `"}`},
+	c := call{"/sns/jscode2session", good, elsewhere, upstreamError, timeout}
+	return c.answers([]badBody{
+		{"a duplicate name", `{"openid":"other",` + good[1:]},
+		{"an openid in invalid UTF-8", `{` + key + `,"openid":"` + "\xff" + `"}`},
 		{"openid a number", `{` + key + `,"openid":1}`},
 		{"openid empty", `{` + key + `,"openid":""}`},
 		{"openid null", `{` + key + `,"openid":null}`},
@@ -147,59 +146,67 @@ func Answers(user wechattest.User, elsewhere string) []Answer {
 		{"session key of 15 bytes", `{"session_key":"AAAAAAAAAAAAAAAAAAAA","openid":"o"}`},
 		{"session key of 17 bytes", `{"session_key":"AAAAAAAAAAAAAAAAAAAAAAA=","openid":"o"}`},
 		{"session key of 24 bytes", `{"session_key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","openid":"o"}`},
-		{"session key that is no base64", `{"session_key":"!!!!!!!!!!!!!!!!!!!!!!==","openid":"o"}`},
+		{"session key that is not base64", `{"session_key":"!!!!!!!!!!!!!!!!!!!!!!==","openid":"o"}`},
 		{"session key with a line end", `{"session_key":"AAAAAAAAAAAA\nAAAAAAAAAA==","openid":"o"}`},
 	})
 }
 
-// TokenAnswers are such answers to a request for an access token. Nothing of a
-// user's is spent so.
+// TokenAnswers returns bad answers to stable_token. No code has been sent by then, so
+// the caller can retry.
 func TokenAnswers(elsewhere string) []Answer {
 	token := `"access_token":"` + wechattest.TokenMark + `0"`
-	return answers(wechattest.TokenPath, `{`+token+`,"expires_in":7200}`, elsewhere, unavailable, unavailable, []texts{
+	c := call{wechattest.TokenPath, `{` + token + `,"expires_in":7200}`, elsewhere, unavailable, unavailable}
+	return c.answers([]badBody{
 		{"token missing", `{"expires_in":7200}`},
 		{"token empty", `{"access_token":"","expires_in":7200}`},
 		{"token null", `{"access_token":null,"expires_in":7200}`},
 		{"token a number", `{"access_token":1,"expires_in":7200}`},
-		{"a token twice", `{` + token + `,` + token + `,"expires_in":7200}`},
-		{"life missing", `{` + token + `}`},
-		{"life of nothing", `{` + token + `,"expires_in":0}`},
-		{"life before birth", `{` + token + `,"expires_in":-1}`},
-		{"life beyond 64 bits", `{` + token + `,"expires_in":99999999999999999999}`},
-		{"life a string", `{` + token + `,"expires_in":"7200"}`},
+		{"a duplicate token", `{` + token + `,` + token + `,"expires_in":7200}`},
+		{"lifetime missing", `{` + token + `}`},
+		{"lifetime zero", `{` + token + `,"expires_in":0}`},
+		{"lifetime negative", `{` + token + `,"expires_in":-1}`},
+		{"lifetime beyond 64 bits", `{` + token + `,"expires_in":99999999999999999999}`},
+		{"lifetime a string", `{` + token + `,"expires_in":"7200"}`},
 	})
 }
 
-// PhoneAnswers are such answers to the exchange of a phone code of user's.
+// PhoneAnswers returns bad answers to the exchange of a phone code of user.
 func PhoneAnswers(user wechattest.User, elsewhere string) []Answer {
 	const numbers = `"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":86`
 	info := func(numbers, watermark string) string {
-		return `{"errcode":0,"errmsg":"ok","phone_info":{` + numbers + `,"watermark":{"timestamp":1700000000,` + watermark + `}}}`
+		return `{"errcode":0,"errmsg":"ok","phone_info":{` + numbers +
+			`,"watermark":{"timestamp":1700000000,` + watermark + `}}}`
 	}
 	app := `"appid":"` + stage.AppID + `"`
 	with := func(from, to string) string { return info(strings.Replace(numbers, from, to, 1), app) }
-	return answers("/wxa/business/getuserphonenumber", info(numbers, app), elsewhere, upstreamError.do("tap"), timeout.do("tap"), []texts{
+	c := call{
+		"/wxa/business/getuserphonenumber", info(numbers, app), elsewhere,
+		upstreamError.withAction("tap"), timeout.withAction("tap"),
+	}
+	return c.answers([]badBody{
 		{"no phone_info", `{"errcode":0,"errmsg":"ok"}`},
 		{"phone_info null", `{"errcode":0,"phone_info":null}`},
 		{"phone_info an array", `{"errcode":0,"phone_info":[{` + numbers + `}]}`},
-		{"another mini-program's", info(numbers, `"appid":"wx1111111111111111"`)},
+		{"another mini-program's number", info(numbers, `"appid":"wx1111111111111111"`)},
 		{"no watermark", `{"errcode":0,"phone_info":{` + numbers + `}}`},
 		{"a watermark of nobody's", info(numbers, `"appid":""`)},
 		{"neither number", info(`"countryCode":86`, app)},
 		{"both numbers empty", info(`"phoneNumber":"","purePhoneNumber":"","countryCode":86`, app)},
 		{"phone a number", with(`"13599991111"`, `13599991111`)},
 		{"country a bool", with(`86`, `true`)},
-		{"a phone number twice", with(`"phoneNumber"`, `"phoneNumber":"13599992222","phoneNumber"`)},
+		{"a duplicate phone number", with(`"phoneNumber"`, `"phoneNumber":"13599992222","phoneNumber"`)},
 	})
 }
 
-// CheckAnswers are such answers to the question whether WeChat knows sealed
-// data. The user's login code is spent by then.
+// CheckAnswers returns bad answers to checkencryptedmsg. WeChat has accepted the login
+// code by then, so the user must log in again.
 func CheckAnswers(elsewhere string) []Answer {
-	spent := unavailable.do("login")
-	return answers("/wxa/business/checkencryptedmsg", `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1700000000}`, elsewhere, spent, spent, []texts{
+	want := unavailable.withAction("login")
+	const good = `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1700000000}`
+	c := call{"/wxa/business/checkencryptedmsg", good, elsewhere, want, want}
+	return c.answers([]badBody{
 		{"no verdict", `{"errcode":0,"errmsg":"ok"}`},
-		{"a verdict in English", `{"errcode":0,"errmsg":"ok","valid":true}`},
+		{"a verdict spelled correctly", `{"errcode":0,"errmsg":"ok","valid":true}`}, // WeChat writes vaild
 		{"a verdict of null", `{"errcode":0,"vaild":null}`},
 		{"a verdict of text", `{"errcode":0,"vaild":"true"}`},
 		{"a verdict of 1", `{"errcode":0,"vaild":1}`},
@@ -207,105 +214,158 @@ func CheckAnswers(elsewhere string) []Answer {
 	})
 }
 
-// texts is an answer that is no use by its text.
-type texts struct{ name, text string }
+// call is a call to WeChat, for which it makes bad answers.
+type call struct {
+	path        string
+	good        string // the body of a good answer
+	elsewhere   string // where redirects lead
+	wantUseless Want   // if the answer is useless
+	wantLate    Want   // if the answer does not come in time
+}
 
-// answers are those that are no use to a call of path, whose good answer is
-// good: those that more has, and those that are none to any call.
-func answers(path, good, elsewhere string, wantUseless, wantLate Want, more []texts) (all []Answer) {
-	text := func(body string) http.HandlerFunc { return wechattest.Answer(body) }
-	status := func(status int) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
+// badBody is the body of an answer of status 200.
+type badBody struct{ name, text string }
+
+// answers returns answers with the given bodies, and answers that are bad for any
+// call.
+func (c call) answers(own []badBody) []Answer {
+	return slices.Concat(c.bodies(own), c.bodies(c.commonBodies()), c.statuses(), c.excess(), c.broken(), c.late())
+}
+
+func (c call) useless(name string, serve http.HandlerFunc) Answer {
+	return Answer{Name: name, Serve: serve, Want: c.wantUseless}
+}
+
+func (c call) bodies(bodies []badBody) (all []Answer) {
+	for _, body := range bodies {
+		all = append(all, c.useless(body.name, wechattest.Answer(body.text)))
+	}
+	return all
+}
+
+func (c call) commonBodies() []badBody {
+	return []badBody{
+		{"HTML", "<html><body>" + mark},
+		{"an empty body", ""},
+		{"{}", "{}"},
+		{"null", "null"},
+		{"an array", "[" + c.good + "]"},
+		{"an empty array", "[]"},
+		{"a string", `"` + mark + `"`},
+		{"text after the object", c.good + c.good},
+		{"truncated, with a matching length", c.good[:len(c.good)-2]},
+		{"a duplicate unknown name", `{"a":1,"a":2,` + c.good[1:]},
+		{"invalid UTF-8", `{"a":"` + "\xff" + `",` + c.good[1:]},
+		{"deep", strings.Repeat(`{"a":`, 10900)},
+		{"errcode a string", `{"errcode":"40029"}`},
+		{"errcode a fraction", `{"errcode":40029.5}`},
+		{"errcode beyond 64 bits", `{"errcode":99999999999999999999}`},
+	}
+}
+
+func (c call) statuses() (all []Answer) {
+	for _, status := range []int{201, 204, 304, 400, 401, 429, 500, 502} {
+		all = append(all, c.useless(fmt.Sprint("status ", status), func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
 			if status != http.StatusNoContent && status != http.StatusNotModified {
-				_, _ = io.WriteString(w, good)
+				_, _ = io.WriteString(w, c.good)
 			}
-		}
+		}))
 	}
 	redirect := func(status int, to string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, to+"?"+r.URL.RawQuery, status) // #nosec G710 -- the point of it
+			http.Redirect(w, r, to+"?"+r.URL.RawQuery, status) // #nosec G710 -- the test is about redirects
 		}
 	}
-	raw := func(head string, then func(c net.Conn)) http.HandlerFunc {
-		return Bytes(func(c net.Conn) {
-			_, _ = io.WriteString(c, head)
-			then(c)
-		})
-	}
-	done := func(net.Conn) {}
-	packed := bomb() // now, since making it takes longer than WeChat may
-	useless := func(name string, serve http.HandlerFunc) Answer {
-		return Answer{Name: name, Serve: serve, Want: wantUseless}
-	}
-	late := func(name string, serve http.HandlerFunc) Answer {
-		return Answer{Name: name, Serve: serve, Want: wantLate, Slow: true}
-	}
-	for _, one := range more {
-		all = append(all, useless(one.name, text(one.text)))
-	}
+	const switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
 	return append(all,
-		useless("HTML", text("<html><body>"+mark)),
-		useless("nothing", text("")),
-		useless("{}", text("{}")),
-		useless("null", text("null")),
-		useless("an array", text("["+good+"]")),
-		useless("an empty array", text("[]")),
-		useless("a string", text(`"`+mark+`"`)),
-		useless("text after it", text(good+good)),
-		useless("cut short, whole by its length", text(good[:len(good)-2])),
-		useless("an unknown name twice", text(`{"a":1,"a":2,`+good[1:])),
-		useless("no UTF-8", text(`{"a":"`+"\xff"+`",`+good[1:])),
-		useless("deep", text(strings.Repeat(`{"a":`, 10900))),
-		useless("errcode a string", text(`{"errcode":"40029"}`)),
-		useless("errcode a fraction", text(`{"errcode":40029.5}`)),
-		useless("errcode beyond 64 bits", text(`{"errcode":99999999999999999999}`)),
-
-		useless("status 201", status(201)), useless("status 204", status(204)), useless("status 304", status(304)), useless("status 400", status(400)),
-		useless("status 401", status(401)), useless("status 429", status(429)), useless("status 500", status(500)), useless("status 502", status(502)),
-		useless("redirect to another host", redirect(302, elsewhere)), useless("permanent redirect to another host", redirect(308, elsewhere)),
-		useless("redirect to itself", redirect(307, path)),
-		useless("another protocol", raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", done)),
-
-		useless("over 64 KiB", text(good+strings.Repeat(" ", 64<<10))),
-		useless("a body without end", raw(ok+"\r\n", func(c net.Conn) { drip(c, strings.Repeat(" ", 4096), 0) })),
-		useless("chunks without end", raw(ok+"Transfer-Encoding: chunked\r\n\r\n", func(c net.Conn) { drip(c, "1000\r\n"+strings.Repeat(" ", 4096)+"\r\n", 0) })),
-		useless("tiny chunks without end", raw(ok+"Transfer-Encoding: chunked\r\n\r\n", func(c net.Conn) { drip(c, strings.Repeat("1\r\n \r\n", 99), 0) })),
-		useless("a header without end", raw("HTTP/1.1 200 OK\r\nA: ", func(c net.Conn) { drip(c, strings.Repeat("a", 4096), 0) })),
-		useless("headers without end", raw("HTTP/1.1 200 OK\r\n", func(c net.Conn) { drip(c, strings.Repeat("A: b\r\n", 500), 0) })),
-		useless("interim answers without end", Bytes(func(c net.Conn) { drip(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n", 0) })),
-		useless("a length that is a lie", raw(ok+"Content-Length: 99999999999999\r\n\r\n"+good, done)),
-		useless("two lengths", raw(ok+"Content-Length: 5\r\nContent-Length: 500\r\n\r\n"+good, done)),
-		useless("a gzip bomb", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(packed)
-		}),
-
-		useless("hanging up", Bytes(done)),
-		useless("a reset", Bytes(reset)),
-		useless("no HTTP", raw(good+"\r\n\r\n", done)),
-		useless("half a status line", raw("HTTP/1.1 20", done)),
-		useless("half a header", raw(ok+"Content-Le", done)),
-		useless("half a body", raw(ok+"Content-Length: 500\r\n\r\n"+good, done)),
-		useless("half a body and a reset", raw(ok+"Content-Length: 500\r\n\r\n"+good, func(c net.Conn) { time.Sleep(20 * time.Millisecond); reset(c) })),
-		useless("half a chunk", raw(ok+"Transfer-Encoding: chunked\r\n\r\n1000\r\n"+good, done)),
-
-		late("silence", Silence),
-		late("half a header and silence", raw(ok, silent)),
-		late("half a body and silence", raw(ok+"Content-Length: 500\r\n\r\n"+good, silent)),
-		late("interim answers, slowly", Bytes(func(c net.Conn) { drip(c, "HTTP/1.1 100 Continue\r\n\r\n", 50*time.Millisecond) })),
-		late("a byte at a time", raw(ok, func(c net.Conn) { drip(c, "a", 100*time.Millisecond) })),
-	)
+		c.useless("redirect to another host", redirect(302, c.elsewhere)),
+		c.useless("permanent redirect to another host", redirect(308, c.elsewhere)),
+		c.useless("redirect to itself", redirect(307, c.path)),
+		c.useless("another protocol", raw(switching, hangUp)))
 }
 
-// Surplus are good answers with bytes behind them that nobody asked for. The
-// exchange succeeds, and so does the next one, on whatever connection.
+// raw writes text to the connection and then calls then.
+func raw(text string, then func(c net.Conn)) http.HandlerFunc {
+	return Bytes(func(c net.Conn) {
+		_, _ = io.WriteString(c, text)
+		then(c)
+	})
+}
+
+// hangUp does nothing, after which [Bytes] closes the connection.
+func hangUp(net.Conn) {}
+
+// chunked begins an answer whose body has no length.
+const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
+
+// excess returns answers that are too long or lie about their length.
+func (c call) excess() []Answer {
+	spaces := strings.Repeat(" ", 4096)
+	endless := func(text string) func(net.Conn) { return func(c net.Conn) { drip(c, text, 0) } }
+	bomb := gzipBomb() // now, since making it takes longer than an answer may
+	return []Answer{
+		c.useless("over 64 KiB", wechattest.Answer(c.good+strings.Repeat(" ", 64<<10))),
+		c.useless("an endless body", raw(ok+"\r\n", endless(spaces))),
+		c.useless("endless chunks", raw(chunked, endless("1000\r\n"+spaces+"\r\n"))),
+		c.useless("endless tiny chunks", raw(chunked, endless(strings.Repeat("1\r\n \r\n", 99)))),
+		c.useless("an endless header", raw("HTTP/1.1 200 OK\r\nA: ", endless(strings.Repeat("a", 4096)))),
+		c.useless("endless headers", raw("HTTP/1.1 200 OK\r\n", endless(strings.Repeat("A: b\r\n", 500)))),
+		c.useless("endless interim answers", Bytes(endless("HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"))),
+		c.useless("a false length", raw(ok+"Content-Length: 99999999999999\r\n\r\n"+c.good, hangUp)),
+		c.useless("two lengths", raw(ok+"Content-Length: 5\r\nContent-Length: 500\r\n\r\n"+c.good, hangUp)),
+		c.useless("a gzip bomb", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(bomb)
+		}),
+	}
+}
+
+// broken returns answers that end early or are not HTTP.
+func (c call) broken() []Answer {
+	halfBody := ok + "Content-Length: 500\r\n\r\n" + c.good
+	resetLater := func(c net.Conn) {
+		time.Sleep(20 * time.Millisecond)
+		reset(c)
+	}
+	return []Answer{
+		c.useless("hanging up", Bytes(hangUp)),
+		c.useless("a reset", Bytes(reset)),
+		c.useless("not HTTP", raw(c.good+"\r\n\r\n", hangUp)),
+		c.useless("half a status line", raw("HTTP/1.1 20", hangUp)),
+		c.useless("half a header", raw(ok+"Content-Le", hangUp)),
+		c.useless("half a body", raw(halfBody, hangUp)),
+		c.useless("half a body and a reset", raw(halfBody, resetLater)),
+		c.useless("half a chunk", raw(chunked+"1000\r\n"+c.good, hangUp)),
+	}
+}
+
+// late returns answers that do not come in time.
+func (c call) late() []Answer {
+	slowly := func(text string, pause time.Duration) func(net.Conn) {
+		return func(c net.Conn) { drip(c, text, pause) }
+	}
+	all := []Answer{
+		{Name: "silence", Serve: Silence},
+		{Name: "half a header and silence", Serve: raw(ok, stayOpen)},
+		{Name: "half a body and silence", Serve: raw(ok+"Content-Length: 500\r\n\r\n"+c.good, stayOpen)},
+		{Name: "slow interim answers", Serve: Bytes(slowly("HTTP/1.1 100 Continue\r\n\r\n", 50*time.Millisecond))},
+		{Name: "a byte at a time", Serve: raw(ok, slowly("a", 100*time.Millisecond))},
+	}
+	for i := range all {
+		all[i].Want, all[i].Slow = c.wantLate, true
+	}
+	return all
+}
+
+// Surplus returns good answers for user that are followed by more bytes. The exchange
+// must succeed, and so must the next one, on any connection.
 func Surplus(user wechattest.User, other wechattest.User) []Answer {
 	answer := func(u wechattest.User) string {
 		body := `{"session_key":"` + sessionKey(u) + `","openid":"` + u.OpenID + `"}`
 		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", ok, len(body), body)
 	}
-	behind := func(surplus string, pause time.Duration) http.HandlerFunc {
+	with := func(surplus string, pause time.Duration) http.HandlerFunc {
 		return Bytes(func(c net.Conn) {
 			if pause == 0 {
 				_, _ = io.WriteString(c, answer(user)+surplus)
@@ -314,21 +374,24 @@ func Surplus(user wechattest.User, other wechattest.User) []Answer {
 				time.Sleep(pause)
 				_, _ = io.WriteString(c, surplus)
 			}
-			silent(c)
+			stayOpen(c)
 		})
 	}
+	const later = 20 * time.Millisecond
+	const requestTimeout = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"
 	return []Answer{
-		{Name: "another's session at once", Serve: behind(answer(other), 0)},
-		{Name: "another's session 20 ms later", Serve: behind(answer(other), 20*time.Millisecond)},
-		{Name: "a session key at once", Serve: behind(`{"session_key":"`+sessionKey(other), 0)},
-		{Name: "a session key 20 ms later", Serve: behind(`{"session_key":"`+sessionKey(other), 20*time.Millisecond)},
-		{Name: "a line end at once", Serve: behind("\r\n", 0)},
-		{Name: "408 and the end 20 ms later", Serve: behind("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n", 20*time.Millisecond)},
+		{Name: "another user's session at once", Serve: with(answer(other), 0)},
+		{Name: "another user's session 20 ms later", Serve: with(answer(other), later)},
+		{Name: "a session key at once", Serve: with(`{"session_key":"`+sessionKey(other), 0)},
+		{Name: "a session key 20 ms later", Serve: with(`{"session_key":"`+sessionKey(other), later)},
+		{Name: "a line end at once", Serve: with("\r\n", 0)},
+		{Name: "408 and a close 20 ms later", Serve: with(requestTimeout, later)},
 	}
 }
 
-// bomb is 20 MB in 20 kB, which is within what is read of an answer.
-var bomb = sync.OnceValue(func() []byte {
+// gzipBomb returns 20 MB packed into 20 kB, which is below the function's limit for
+// an answer.
+var gzipBomb = sync.OnceValue(func() []byte {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
 	_, _ = w.Write(make([]byte, 20<<20))
@@ -336,67 +399,107 @@ var bomb = sync.OnceValue(func() []byte {
 	return packed.Bytes()
 })
 
-// Undecryptable are taps of user's whose data does not open, each for another
+// Undecryptable returns taps by user whose data does not open, each for another
 // reason. other is another user.
 func Undecryptable(user, other wechattest.User, now time.Time) map[string]wechattest.Tap {
-	const phone = `"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":"86"`
-	text := func(fields string, at time.Time, appID string) []byte {
-		return fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`, fields, at.Unix(), appID)
-	}
-	seal := func(fields string) wechattest.Tap {
-		return wechattest.Seal(user.SessionKey, text(fields, now, stage.AppID))
-	}
-	with := func(from, to string) wechattest.Tap {
-		if !strings.Contains(phone, from) {
-			panic("hostile: no " + from + " in the phone")
-		}
-		return seal(strings.Replace(phone, from, to, 1))
-	}
-	padded := func(last ...byte) wechattest.Tap {
-		whole := text(phone, now, stage.AppID)
-		whole = append(whole, bytes.Repeat([]byte(" "), 16-(len(whole)+len(last))%16)...)
-		return wechattest.SealPadded(user.SessionKey, append(whole, last...))
-	}
-	cut := seal(phone)
-	cut.EncryptedData = cut.EncryptedData[:64] // 48 bytes of it
+	s := sealer{user.SessionKey, now}
+	all := s.badPhones()
+	maps.Copy(all, s.badPaddings())
+	maps.Copy(all, s.badTexts())
+	maps.Copy(all, s.badWatermarks())
+	cut := s.phone(phoneFields)
+	cut.EncryptedData = cut.EncryptedData[:64] // 48 bytes
+	all["cut after a block"] = cut
+	all["another user's key"] = sealer{other.SessionKey, now}.phone(phoneFields)
+	return all
+}
+
+const phoneFields = `"phoneNumber":"13599991111","purePhoneNumber":"13599991111","countryCode":"86"`
+
+// sealer seals data that the function must refuse.
+type sealer struct {
+	sessionKey []byte
+	now        time.Time
+}
+
+func (s sealer) text(text string) wechattest.Tap { return wechattest.Seal(s.sessionKey, []byte(text)) }
+
+// watermarked returns the text of fields with a watermark.
+func watermarked(fields string, at time.Time, appID string) string {
+	return fmt.Sprintf(`{%s,"watermark":{"timestamp":%d,"appid":%q}}`, fields, at.Unix(), appID)
+}
+
+func (s sealer) phone(fields string) wechattest.Tap {
+	return s.text(watermarked(fields, s.now, stage.AppID))
+}
+
+// edited seals a phone number of which a part is replaced.
+func (s sealer) edited(from, to string) wechattest.Tap { return s.phone(edit(phoneFields, from, to)) }
+
+// padded seals a phone number whose last bytes are last. The text fills whole blocks.
+func (s sealer) padded(last ...byte) wechattest.Tap {
+	text := watermarked(phoneFields, s.now, stage.AppID)
+	text += strings.Repeat(" ", 16-(len(text)+len(last))%16)
+	return wechattest.SealPadded(s.sessionKey, append([]byte(text), last...))
+}
+
+func (s sealer) badPaddings() map[string]wechattest.Tap {
+	pad := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, n) }
 	return map[string]wechattest.Tap{
-		"another user's key":        wechattest.Seal(other.SessionKey, text(phone, now, stage.AppID)),
-		"cut at a block":            cut,
-		"no padding":                padded(' '),
-		"padding of 0":              padded(0),
-		"padding of 17":             padded(bytes.Repeat([]byte{17}, 17)...),
-		"padding of 255":            padded(255),
-		"a pad byte wrong":          padded(3, 2, 3, 3),
-		"the first pad byte wrong":  padded(append([]byte{0}, bytes.Repeat([]byte{16}, 15)...)...),
-		"a pad byte missing":        padded('x', 4, 4, 4),
-		"nothing but padding":       wechattest.SealPadded(user.SessionKey, bytes.Repeat([]byte{16}, 32)),
-		"no UTF-8":                  with("1111", "111\xff"),
-		"half a surrogate pair":     with("1111", `111\udc00`),
-		"no JSON":                   wechattest.Seal(user.SessionKey, []byte(strings.Repeat("x", 150))),
-		"half of JSON":              wechattest.Seal(user.SessionKey, []byte(`{`+phone)),
-		"an array":                  wechattest.Seal(user.SessionKey, []byte(`[{`+phone+`}]`)),
-		"null":                      wechattest.Seal(user.SessionKey, []byte("null"+strings.Repeat(" ", 40))),
-		"a name twice":              with(`"countryCode"`, `"countryCode":"86","countryCode"`),
-		"phone a number":            with(`"phoneNumber":"13599991111"`, `"phoneNumber":13599991111`),
-		"phone an object":           with(`"phoneNumber":"13599991111"`, `"phoneNumber":{}`),
-		"country a bool":            with(`"86"`, `true`),
-		"country a fraction":        with(`"86"`, `86.5`),
-		"country missing":           with(`"countryCode":"86"`, `"country":"86"`),
-		"country empty":             with(`"86"`, `""`),
-		"no phone":                  seal(`"nickName":"Band"`),
-		"phone missing":             with(`"phoneNumber"`, `"number"`),
-		"pure phone missing":        with(`"purePhoneNumber"`, `"pure"`),
-		"phone empty":               with(`"phoneNumber":"13599991111"`, `"phoneNumber":""`),
-		"inconsistent":              with("1111", "1112"),
-		"another country before it": with(`"phoneNumber":"`, `"phoneNumber":"+87`),
-		"letters before it":         with(`"phoneNumber":"`, `"phoneNumber":"tel:`),
-		"another app":               wechattest.Seal(user.SessionKey, text(phone, now, "wx1111111111111111")),
-		"stale":                     wechattest.Seal(user.SessionKey, text(phone, now.Add(-10*time.Minute-5*time.Second), stage.AppID)),
-		"ahead":                     wechattest.Seal(user.SessionKey, text(phone, now.Add(2*time.Minute+30*time.Second), stage.AppID)),
-		"the end of time":           wechattest.Seal(user.SessionKey, text(phone, time.Unix(1<<62, 0), stage.AppID)),
-		"watermark missing":         wechattest.Seal(user.SessionKey, []byte("{"+phone+"}")),
-		"watermark an array":        wechattest.Seal(user.SessionKey, []byte("{"+phone+`,"watermark":[]}`)),
-		"watermark without time":    wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"appid":%q}}`, phone, stage.AppID)),
-		"timestamp a string":        wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"appid":%q,"timestamp":"%d"}}`, phone, stage.AppID, now.Unix())),
+		"no padding":             s.padded(' '),
+		"padding of 0":           s.padded(0),
+		"padding of 17":          s.padded(pad(17)...),
+		"padding of 255":         s.padded(255),
+		"a wrong pad byte":       s.padded(3, 2, 3, 3),
+		"a wrong first pad byte": s.padded(append([]byte{0}, pad(16)[1:]...)...),
+		"a missing pad byte":     s.padded('x', 4, 4, 4),
+		"nothing but padding":    wechattest.SealPadded(s.sessionKey, bytes.Repeat(pad(16), 2)),
+	}
+}
+
+func (s sealer) badTexts() map[string]wechattest.Tap {
+	return map[string]wechattest.Tap{
+		"invalid UTF-8":         s.edited("1111", "111\xff"),
+		"half a surrogate pair": s.edited("1111", `111\udc00`),
+		"not JSON":              s.text(strings.Repeat("x", 150)),
+		"truncated JSON":        s.text(`{` + phoneFields),
+		"an array":              s.text(`[{` + phoneFields + `}]`),
+		"null":                  s.text("null" + strings.Repeat(" ", 40)),
+		"a duplicate name":      s.edited(`"countryCode"`, `"countryCode":"86","countryCode"`),
+	}
+}
+
+func (s sealer) badPhones() map[string]wechattest.Tap {
+	return map[string]wechattest.Tap{
+		"phone a number":              s.edited(`"phoneNumber":"13599991111"`, `"phoneNumber":13599991111`),
+		"phone an object":             s.edited(`"phoneNumber":"13599991111"`, `"phoneNumber":{}`),
+		"country a bool":              s.edited(`"86"`, `true`),
+		"country a fraction":          s.edited(`"86"`, `86.5`),
+		"country missing":             s.edited(`"countryCode":"86"`, `"country":"86"`),
+		"country empty":               s.edited(`"86"`, `""`),
+		"no phone":                    s.phone(`"nickName":"Band"`),
+		"phone missing":               s.edited(`"phoneNumber"`, `"number"`),
+		"pure phone missing":          s.edited(`"purePhoneNumber"`, `"pure"`),
+		"phone empty":                 s.edited(`"phoneNumber":"13599991111"`, `"phoneNumber":""`),
+		"inconsistent":                s.edited("1111", "1112"),
+		"another country code before": s.edited(`"phoneNumber":"`, `"phoneNumber":"+87`),
+		"letters before":              s.edited(`"phoneNumber":"`, `"phoneNumber":"tel:`),
+	}
+}
+
+func (s sealer) badWatermarks() map[string]wechattest.Tap {
+	at := func(t time.Time) wechattest.Tap { return s.text(watermarked(phoneFields, t, stage.AppID)) }
+	mark := func(watermark string) wechattest.Tap {
+		return s.text("{" + phoneFields + `,"watermark":` + watermark + "}")
+	}
+	return map[string]wechattest.Tap{
+		"another app":            s.text(watermarked(phoneFields, s.now, "wx1111111111111111")),
+		"stale":                  at(s.now.Add(-10*time.Minute - 5*time.Second)),
+		"ahead":                  at(s.now.Add(2*time.Minute + 30*time.Second)),
+		"the end of time":        at(time.Unix(1<<62, 0)),
+		"watermark missing":      s.text("{" + phoneFields + "}"),
+		"watermark an array":     mark("[]"),
+		"watermark without time": mark(fmt.Sprintf(`{"appid":%q}`, stage.AppID)),
+		"timestamp a string":     mark(fmt.Sprintf(`{"appid":%q,"timestamp":"%d"}`, stage.AppID, s.now.Unix())),
 	}
 }

@@ -273,7 +273,8 @@ func (f *Function) serveNext(w http.ResponseWriter, r *http.Request) {
 		header.Set("Lambda-Runtime-Aws-Request-Id", i.id)
 		deadline := time.Now().Add(f.config.Timeout)
 		header.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(deadline.UnixMilli(), 10))
-		header.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:PhoneFunction")
+		header.Set("Lambda-Runtime-Invoked-Function-Arn",
+			"arn:aws:lambda:us-east-1:123456789012:function:PhoneFunction")
 		header.Set("Lambda-Runtime-Trace-Id", "Root=1-00000000-000000000000000000000000;Sampled=0")
 		header.Set("Content-Type", "application/json")
 		_, _ = w.Write(i.event)

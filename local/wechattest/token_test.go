@@ -23,7 +23,8 @@ func newCaller(t *testing.T) *caller {
 	return c
 }
 
-var errcode = regexp.MustCompile(`^\{"errcode":(-?\d+),"errmsg":"[a-z_ ,]+, rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"}$`)
+var errcode = regexp.MustCompile(
+	`^\{"errcode":(-?\d+),"errmsg":"[a-z_ ,]+, rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"}$`)
 
 // post returns the answer's errcode, or the whole answer if it has none.
 func (c *caller) post(target, body string) string {
@@ -207,7 +208,8 @@ func TestOtherCallsAreNotFound(t *testing.T) {
 func TestTapHasTwoShapes(t *testing.T) {
 	c := newCaller(t)
 	for target, want := range map[string]string{
-		"/tap":                  `^\{"code":"0[0-9a-f]{30}w","encryptedData":"[A-Za-z0-9+/]+={0,2}","iv":"[A-Za-z0-9+/]{22}=="}$`,
+		"/tap": `^\{"code":"0[0-9a-f]{30}w","encryptedData":"[A-Za-z0-9+/]+={0,2}",` +
+			`"iv":"[A-Za-z0-9+/]{22}=="}$`,
 		"/tap?shape=phone-code": `^\{"phoneCode":"[0-9a-f]{64}","code":"0[0-9a-f]{30}w"}$`,
 	} {
 		w := httptest.NewRecorder()

@@ -13,11 +13,10 @@ import (
 	"unicode/utf8"
 )
 
-// payload is sealed phone data as a page sends it.
+// payload is a sealed phone number as a page sends it.
 type payload struct{ data, iv string }
 
-// payloads are many users', so that nothing is gained by having seen the same
-// number before.
+// payloads returns the payloads of many users, so that no cache helps.
 func payloads(tb testing.TB) []payload {
 	tb.Helper()
 	all := make([]payload, 1021)
@@ -29,8 +28,8 @@ func payloads(tb testing.TB) []payload {
 	return all
 }
 
-// BenchmarkOpenPhone opens a payload: here, and as the well-known packages do
-// it with the same checks. make bench compares the two.
+// BenchmarkOpenPhone opens a payload with this package and with [reference], which
+// makes the same checks. make bench compares the two.
 func BenchmarkOpenPhone(b *testing.B) {
 	all := payloads(b)
 	rawKey := []byte(key.Reveal())
@@ -57,11 +56,11 @@ func BenchmarkOpenPhone(b *testing.B) {
 	})
 }
 
-// numbers is what the reference reads.
+// numbers is the plaintext that [reference] decodes.
 type numbers struct {
 	PhoneNumber     string      `json:"phoneNumber"`
 	PurePhoneNumber string      `json:"purePhoneNumber"`
-	CountryCode     json.Number `json:"countryCode"` // takes strings too
+	CountryCode     json.Number `json:"countryCode"` // accepts strings too
 	Watermark       struct {
 		AppID     string `json:"appid"`
 		Timestamp *int64 `json:"timestamp"`
@@ -70,10 +69,9 @@ type numbers struct {
 
 var errReference = errors.New("refused")
 
-// reference opens a payload as one would write it with encoding/json. It checks
-// what Parse and OpenPhone check, and what is no matter of JSON or of the cipher
-// with the same code; but names that occur twice version 1 of encoding/json has no
-// way to refuse.
+// reference opens a payload with encoding/json, in the obvious way. It checks what
+// [Parse] and [OpenPhone] check, and shares their code except for JSON and the
+// cipher. It accepts duplicate names, which version 1 of encoding/json cannot refuse.
 func reference(p payload, key []byte) (n numbers, _ error) {
 	data, err := decodeBase64(nil, p.data, dataSize)
 	if err != nil || len(data) < minSealed || len(data) > maxSealed || len(data)%blockSize != 0 {
@@ -116,23 +114,25 @@ func reference(p payload, key []byte) (n numbers, _ error) {
 	return n, mark.check(rule)
 }
 
-// The ratio says something only where both sides check the same. Version 1 takes
-// names in any case, and the last of two.
-func TestReferenceRefusesWhatIsRefusedHere(t *testing.T) {
+// The benchmark is fair only if both sides make the same checks. Version 1 of
+// encoding/json ignores the case of names, and uses the last of two duplicates.
+func TestReferenceMakesTheSameChecks(t *testing.T) {
 	open := func(text []byte) error {
 		sealed := seal(t, text)
-		_, err := reference(payload{base64.StdEncoding.EncodeToString(sealed.data), base64.StdEncoding.EncodeToString(iv)}, []byte(key.Reveal()))
+		encode := base64.StdEncoding.EncodeToString
+		_, err := reference(payload{encode(sealed.data), encode(iv)}, []byte(key.Reveal()))
 		return err
 	}
 	for _, test := range goodPhones {
 		if err := open(pad(test.text)); err != nil {
-			t.Errorf("%s: %v", test.name, err)
+			t.Errorf("%s: got error %v, want none", test.name, err)
 		}
 	}
-	lenient := []string{"a name twice", "name in another case"}
+	lenient := []string{"a duplicate name", "name in another case"}
 	for _, test := range badPhones() {
-		if err := open(test.text); (err == nil) != slices.Contains(lenient, test.name) {
-			t.Errorf("%s: %v", test.name, err)
+		want := slices.Contains(lenient, test.name)
+		if err := open(test.text); (err == nil) != want {
+			t.Errorf("%s: got error %v, want it accepted %v", test.name, err, want)
 		}
 	}
 }

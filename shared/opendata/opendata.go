@@ -1,16 +1,15 @@
-// Package opendata opens WeChat open data: the encryptedData and iv that a
-// mini-program's page receives, sealed by WeChat with the user's session key.
-// It does no I/O.
+// Package opendata opens WeChat open data: the encryptedData and iv that a page
+// receives. WeChat seals the data with the user's session key. The package does no
+// I/O.
 //
-// Parse checks what a client sent, and needs no session. OpenPhone then
-// decrypts and verifies it with the session key that WeChat gave for the
-// user's login code.
+// Call [Parse] first. It checks the client's fields and needs no session key. Then
+// call [OpenPhone] with the session key that WeChat returns for the user's login
+// code. It decrypts the data and verifies it.
 //
-// The sealing is AES-128-CBC with PKCS#7 padding and without a MAC, and the
-// client chooses the iv. Whoever can tell one failure of opening from another
-// can therefore forge plaintext block by block (Vaudenay, EUROCRYPT 2002). So
-// every failure of opening is one and the same error to the outside; its
-// Reason is for the operator's log alone.
+// WeChat seals with AES-128-CBC and PKCS#7 padding, without a MAC, and the client
+// chooses the iv. An attacker who can tell one failure from another can therefore
+// forge plaintext block by block (Vaudenay, EUROCRYPT 2002). So all failures to
+// open data have the same error text. The [Reason] is only for the operator's log.
 //
 // https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/signature.html
 package opendata
@@ -37,35 +36,35 @@ const (
 	keySize   = 16 // AES-128
 	blockSize = aes.BlockSize
 
-	// A sealed phone has 160 bytes. Two blocks are the least that could hold a
-	// watermark, and 4096 bytes are far above any user profile.
+	// A sealed phone number has 160 bytes. A watermark needs at least two blocks.
+	// No user profile comes near 4096 bytes.
 	minSealed = 2 * blockSize
 	maxSealed = 4096
 )
 
-// SessionKey is the key that WeChat shares with a user's mini-program and with
-// nobody else. It never leaves the function, and prints as "[redacted]".
+// SessionKey is the secret key that WeChat shares with the mini-program for one
+// user. It never leaves the function, and prints as "[redacted]".
 type SessionKey struct{ redacted.Value }
 
-// ParseSessionKey reads session_key as jscode2session gives it: 16 bytes in
+// ParseSessionKey parses the session_key that jscode2session returns: 16 bytes in
 // padded standard base64.
 func ParseSessionKey(text string) (SessionKey, error) {
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
-	// The length of the text is checked too, since the decoder skips line ends.
+	// The decoder skips line ends, so the length of the text is checked too.
 	if err != nil || len(key) != keySize || len(text) != base64.StdEncoding.EncodedLen(keySize) {
 		return SessionKey{}, errors.New("opendata: the session key is not base64 of 16 bytes")
 	}
 	return SessionKey{redacted.New(string(key))}, nil
 }
 
-// Sealed is open data as a client sent it: well formed, and not yet opened.
+// Sealed is well-formed open data that is not opened yet. Get it from [Parse].
 type Sealed struct {
 	data []byte
 	iv   [blockSize]byte
 }
 
-// FieldError says which of the client's fields is wrong, and how. It never
-// holds the field's value.
+// FieldError says which of the client's fields is wrong and why. It never holds the
+// field's value.
 type FieldError struct {
 	Field   string
 	Problem string
@@ -73,9 +72,9 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 
-// Parse reads encryptedData (base64 of 32 to 4096 bytes, a multiple of 16) and
-// iv (base64 of exactly 16 bytes). It undoes accidents of transport that leave
-// one reading only. Every error is a [*FieldError].
+// Parse parses encryptedData (base64 of 32 to 4096 bytes, a multiple of 16) and iv
+// (base64 of exactly 16 bytes). It repairs damage from transport if only one
+// original is possible. Every error is a [*FieldError].
 func Parse(encryptedData, iv string) (Sealed, error) {
 	var s Sealed
 	data, err := decodeBase64(nil, encryptedData, dataSize)
@@ -85,8 +84,8 @@ func Parse(encryptedData, iv string) (Sealed, error) {
 	if !dataSize(len(data)) {
 		return s, &FieldError{"encryptedData", "must be base64 of 32 to 4096 bytes, a multiple of 16"}
 	}
-	var room [blockSize]byte
-	vector, err := decodeBase64(room[:0], iv, ivSize)
+	var buffer [blockSize]byte
+	vector, err := decodeBase64(buffer[:0], iv, ivSize)
 	if err != nil {
 		return s, &FieldError{"iv", err.Error()}
 	}
@@ -102,9 +101,10 @@ func dataSize(n int) bool { return n >= minSealed && n <= maxSealed && n%blockSi
 
 func ivSize(n int) bool { return n == blockSize }
 
-// Hash is what WeChat knows the data by: the SHA-256 in hex of its base64 text,
-// and not of its bytes. WeChat's page says "SHA-256 of the encrypted data" only;
-// the example that an older edition of it had settles which.
+// Hash returns the hash by which checkencryptedmsg identifies the data: the SHA-256
+// of its base64 text, in hex. WeChat's page says only "SHA-256 of the encrypted
+// data". The example in an older edition shows that the text is hashed, not the
+// bytes.
 //
 // https://developers.weixin.qq.com/minigame/dev/api-backend/open-api/user-info/auth.checkEncryptedData.html
 func (s Sealed) Hash() string {
@@ -116,14 +116,14 @@ var (
 	errBase64    = errors.New("is not base64 of the standard alphabet")
 	strictBase64 = base64.RawStdEncoding.Strict()
 
-	// What encodeURIComponent and line breaks do to base64.
+	// repairs undoes encodeURIComponent, and line breaks in base64.
 	repairs = strings.NewReplacer("%2B", "+", "%2b", "+", "%2F", "/", "%2f", "/", "%3D", "=", "%3d", "=",
 		"\r", "", "\n", "", "\t", "")
 )
 
-// decodeBase64 appends what text stands for. A space is a plus sign that a form
-// or query decoder replaced, unless only the text without its outer spaces has a
-// permitted size.
+// decodeBase64 appends the decoded text. It reads a space as a plus sign, which form
+// and query decoders turn into a space. If only the text without its outer spaces
+// has a permitted size, it drops them instead.
 func decodeBase64(to []byte, text string, permitted func(int) bool) ([]byte, error) {
 	if text == "" {
 		return nil, errors.New("is missing or empty")
@@ -144,8 +144,8 @@ func decodeBase64(to []byte, text string, permitted func(int) bool) ([]byte, err
 	return data, err
 }
 
-// decodeStrictly appends what base64 stands for. Its padding may be missing, but
-// not be too much, and the unused bits must be zero.
+// decodeStrictly appends the decoded text. It accepts missing padding, but not too
+// much of it, and the unused bits must be zero.
 func decodeStrictly(to []byte, text string) ([]byte, error) {
 	bare := strings.TrimRight(text, "=")
 	if len(text)-len(bare) > (4-len(bare)%4)%4 {
@@ -158,30 +158,30 @@ func decodeStrictly(to []byte, text string) ([]byte, error) {
 	return data, nil
 }
 
-// Rule says which watermark is accepted.
+// Rule says which watermarks are accepted.
 type Rule struct {
 	AppID  string        // the mini-program that the data must be for; not empty
-	MaxAge time.Duration // the oldest accepted timestamp; 0 accepts any, future ones too
+	MaxAge time.Duration // maximum age of the timestamp; 0 accepts any, even in the future
 	Now    time.Time
 }
 
 // maxAhead is how far WeChat's clock may be ahead of ours.
 const maxAhead = 2 * time.Minute
 
-// watermark is WeChat's mark in all open data: whose it is, and since when.
+// watermark says for which mini-program WeChat sealed the data, and when. All open
+// data has one.
 type watermark struct {
 	AppID     string    `json:"appid"`
 	Timestamp timestamp `json:"timestamp"`
 }
 
-// timestamp is one that may be missing. It is no pointer, which would be
-// allocated.
+// timestamp is an optional Unix time. It is not a pointer, to save an allocation.
 type timestamp struct {
 	unix    int64 // in seconds
 	present bool
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
 func (t *timestamp) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	value, err := d.ReadValue()
 	if err != nil || value.Kind() == jsontext.KindNull {
@@ -208,10 +208,10 @@ func (w watermark) check(rule Rule) error {
 	return nil
 }
 
-// Reason is the class of a failure to open, for the operator's log only.
+// Reason is the class of a failure to open data. It is only for the operator's log.
 type Reason string
 
-// The reasons. None of them may reach a client: see the package comment.
+// The reasons. They must never reach a client; see the package comment.
 const (
 	BadPadding        Reason = "padding"
 	BadJSON           Reason = "json" // not UTF-8, not JSON, or a value of the wrong type
@@ -221,25 +221,25 @@ const (
 	WatermarkForeign  Reason = "watermark_foreign"
 	WatermarkStale    Reason = "watermark_stale"
 	WatermarkAhead    Reason = "watermark_ahead"
-	Unverified        Reason = "unverified" // it opens, but WeChat does not know it
+	Unverified        Reason = "unverified" // the data opens, but WeChat does not know it
 )
 
-// OpenError is the one error of opening.
+// OpenError is the only error of opening data.
 type OpenError struct{ Reason Reason }
 
-// Error gives the same text for every reason.
+// Error returns the same text for every reason.
 func (*OpenError) Error() string { return "opendata: the data cannot be opened" }
 
-// open decrypts s, decodes the plaintext into a T and checks its watermark.
-// Every error is an *OpenError.
+// open decrypts s, decodes the plaintext into a T and checks the watermark. Every
+// error is an [*OpenError].
 func open[T any](s Sealed, key SessionKey, rule Rule) (T, error) {
 	var plain struct {
 		Data      T         `json:",embed"`
 		Watermark watermark `json:"watermark"`
 	}
 	text, padded := unpad(decrypt(s, key))
-	// Bad padding is decoded too, so that it takes as long as bad JSON.
-	// encoding/json/v2 refuses what is not UTF-8, and names that occur twice.
+	// Text with bad padding is decoded too, so that it takes as long as bad JSON.
+	// encoding/json/v2 refuses invalid UTF-8 and duplicate names.
 	err := json.Unmarshal(text, &plain)
 	switch {
 	case !padded:
@@ -253,19 +253,18 @@ func open[T any](s Sealed, key SessionKey, rule Rule) (T, error) {
 func decrypt(s Sealed, key SessionKey) []byte {
 	block, err := aes.NewCipher([]byte(key.Reveal()))
 	if err != nil {
-		panic("opendata: a SessionKey that ParseSessionKey did not make")
+		panic("opendata: the SessionKey does not come from ParseSessionKey")
 	}
-	chain := slices.Concat(s.iv[:], s.data) // together, since each alone would be allocated
+	chain := slices.Concat(s.iv[:], s.data) // one allocation instead of two
 	text := chain[blockSize:]
 	cipher.NewCBCDecrypter(block, chain[:blockSize]).CryptBlocks(text, text)
 	return text
 }
 
-// unpad removes PKCS#7 padding (RFC 5652, section 6.3). Where it is bad, text
-// comes back whole. It looks at all of the last block whatever that holds, so
-// its time does not depend on the padding; WeChat's own samples look at the last
-// byte alone, and accept what WeChat never made. text must have a block at
-// least.
+// unpad removes PKCS#7 padding (RFC 5652, section 6.3). If the padding is bad, it
+// returns all of text. It always checks every byte of the last block, so its time
+// does not depend on the padding. WeChat's own samples check only the last byte, and
+// accept data that WeChat never sealed. text must have at least one block.
 func unpad(text []byte) (_ []byte, ok bool) {
 	last := text[len(text)-blockSize:]
 	size := int(last[blockSize-1])

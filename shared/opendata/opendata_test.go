@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func pad(text string) []byte {
 	return append([]byte(text), bytes.Repeat([]byte{byte(n)}, n)...)
 }
 
-// seal encrypts text as it stands: the caller pads.
+// seal encrypts text, which the caller must pad.
 func seal(tb testing.TB, text []byte) Sealed {
 	tb.Helper()
 	block, err := aes.NewCipher([]byte(key.Reveal()))
@@ -64,37 +65,37 @@ func reason(err error) Reason {
 	return ""
 }
 
-func TestParseRepairsAccidentsOfTransport(t *testing.T) {
-	// 0xfb and 0xff give plus signs and slashes; 32, 48 and 64 bytes give two, none
-	// and one of the padding.
+func TestParseRepairsDamageFromTransport(t *testing.T) {
+	// In base64, 0xfb and 0xff give plus signs and slashes. 32, 48 and 64 bytes give
+	// one, no and two equals signs.
 	for _, size := range []int{32, 48, 64, 160, 4096} {
 		text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb, 0xff}, size/2))
 		bare := strings.TrimRight(text, "=")
 		for name, sent := range map[string]string{
 			"standard":                    text,
-			"spaces for pluses":           strings.ReplaceAll(text, "+", " "),
-			"without padding":             bare,
-			"half of the padding":         strings.TrimSuffix(text, "="),
+			"spaces for plus signs":       strings.ReplaceAll(text, "+", " "),
+			"no padding":                  bare,
+			"one equals sign missing":     strings.TrimSuffix(text, "="),
 			"percent-encoded":             url.QueryEscape(text),
 			"percent-encoded, lower case": strings.NewReplacer("+", "%2b", "/", "%2f", "=", "%3d").Replace(text),
-			"only its pluses encoded":     strings.ReplaceAll(text, "+", "%2B"),
-			"lines of 76":                 text[:40] + "\r\n" + text[40:] + "\n",
+			"only plus signs encoded":     strings.ReplaceAll(text, "+", "%2B"),
+			"line breaks":                 text[:40] + "\r\n" + text[40:] + "\n",
 			"tabs":                        "\t" + text[:40] + "\t" + text[40:],
-			"a space before it":           " " + text,
-			"a space after it":            text + " ",
-			"spaces around it":            "  " + bare + " ",
+			"a leading space":             " " + text,
+			"a trailing space":            text + " ",
+			"outer spaces":                "  " + bare + " ",
 		} {
 			s, err := Parse(sent, base64.StdEncoding.EncodeToString(iv))
 			if err != nil || len(s.data) != size || s.data[0] != 0xfb || !bytes.Equal(s.iv[:], iv) {
-				t.Errorf("%d bytes, %s: got %d bytes, %v", size, name, len(s.data), err)
+				t.Errorf("%d bytes, %s: got %d bytes, error %v, want the original", size, name, len(s.data), err)
 			}
 		}
 	}
 }
 
-// A form turns a plus sign into a space, so an outer space is one if the value
-// has a permitted length with it.
-func TestOuterSpaceIsAPlusSignIfTheLengthSaysSo(t *testing.T) {
+// A form turns a plus sign into a space. So an outer space stands for a plus sign if
+// the value has a permitted length with it.
+func TestOuterSpaceIsAPlusSignIfTheLengthIsPermitted(t *testing.T) {
 	for _, raw := range [][]byte{
 		append([]byte{0xf8}, bytes.Repeat([]byte{7}, 15)...), // its base64 begins with a plus sign
 		append(bytes.Repeat([]byte{7}, 47), 0xfe)[32:],
@@ -103,7 +104,7 @@ func TestOuterSpaceIsAPlusSignIfTheLengthSaysSo(t *testing.T) {
 		data := base64.StdEncoding.EncodeToString(append(make([]byte, 45), 0, 0, 0x3e)) // ends in a plus sign
 		s, err := Parse(strings.ReplaceAll(data, "+", " "), strings.ReplaceAll(text, "+", " "))
 		if err != nil || s.data[47] != 0x3e || !bytes.Equal(s.iv[:], raw) {
-			t.Errorf("iv %q, data %q: got %v, %x, %x", text, data, err, s.iv, s.data)
+			t.Errorf("iv %q, data %q: got %x, %x, error %v, want plus signs", text, data, s.iv, s.data, err)
 		}
 	}
 }
@@ -121,24 +122,24 @@ func refusedFields() []refusedField {
 		{"URL alphabet", strings.ReplaceAll(good, "+", "-"), goodIV, "encryptedData"},
 		{"percent-encoded twice", strings.ReplaceAll(good, "+", "%252B"), goodIV, "encryptedData"},
 		{"another character percent-encoded", strings.Replace(good, "v", "%76", 1), goodIV, "encryptedData"},
-		{"a percent sign alone", good[:10] + "%" + good[10:], goodIV, "encryptedData"},
+		{"only a percent sign", good[:10] + "%" + good[10:], goodIV, "encryptedData"},
 		{"a form feed", good[:10] + "\f" + good[10:], goodIV, "encryptedData"},
 		{"a no-break space", good + "\u00a0", goodIV, "encryptedData"},
-		{"two outer spaces, one of them a plus sign", " " + good[1:] + " ", goodIV, "encryptedData"},
-		{"line breaks only", "\r\n", goodIV, "encryptedData"},
-		{"spaces only", "   ", goodIV, "encryptedData"},
+		{"two outer spaces, one for a plus sign", " " + good[1:] + " ", goodIV, "encryptedData"},
+		{"only line breaks", "\r\n", goodIV, "encryptedData"},
+		{"only spaces", "   ", goodIV, "encryptedData"},
 		{"too much padding", encode(48) + "=", goodIV, "encryptedData"},
 		{"three equals signs", strings.TrimRight(good, "=") + "===", goodIV, "encryptedData"},
 		{"padding in the middle", encode(32) + encode(32), goodIV, "encryptedData"},
 		{"a lone last character", encode(48) + "A", goodIV, "encryptedData"},
-		{"bits left over", strings.TrimRight(encode(32), "=")[:42] + "t", goodIV, "encryptedData"},
+		{"unused bits set", strings.TrimRight(encode(32), "=")[:42] + "t", goodIV, "encryptedData"},
 		{"a NUL", good[:10] + "\x00" + good[11:], goodIV, "encryptedData"},
-		{"no UTF-8", good[:10] + "\xff" + good[11:], goodIV, "encryptedData"},
-		{"equals signs only", "====", goodIV, "encryptedData"},
+		{"invalid UTF-8", good[:10] + "\xff" + good[11:], goodIV, "encryptedData"},
+		{"only equals signs", "====", goodIV, "encryptedData"},
 		{"no iv", good, "", "iv"},
 		{"iv of 15 bytes", good, encode(15), "iv"},
 		{"iv of 17 bytes", good, encode(17), "iv"},
-		{"iv of the URL alphabet", good, strings.ReplaceAll(goodIV, "+", "-"), "iv"},
+		{"iv in the URL alphabet", good, strings.ReplaceAll(goodIV, "+", "-"), "iv"},
 	}
 }
 
@@ -147,56 +148,61 @@ func TestParseRefusesAnythingElseAndNamesTheField(t *testing.T) {
 		_, err := Parse(test.data, test.iv)
 		e, ok := errors.AsType[*FieldError](err)
 		if !ok || e.Field != test.field || !strings.HasPrefix(e.Error(), test.field+" ") {
-			t.Errorf("%s: error %v, want one for %s", test.name, err, test.field)
+			t.Errorf("%s: got error %v, want one for %s", test.name, err, test.field)
 			continue
 		}
-		if len(test.data) > 4 && strings.Contains(e.Error(), test.data) || len(test.iv) > 4 && strings.Contains(e.Error(), test.iv) {
-			t.Errorf("%s: the error repeats what the client sent", test.name)
+		for _, value := range []string{test.data, test.iv} {
+			if len(value) > 4 && strings.Contains(e.Error(), value) {
+				t.Errorf("%s: got error %v, want it without the client's value", test.name, err)
+			}
 		}
 	}
 }
 
 func TestSessionKeyIsExactly16Bytes(t *testing.T) {
-	encode := base64.StdEncoding.EncodeToString
+	encode := func(size int) string { return base64.StdEncoding.EncodeToString(make([]byte, size)) }
 	for _, text := range []string{
-		"", encode(make([]byte, 15)), encode(make([]byte, 17)), encode(make([]byte, 24)), encode(make([]byte, 32)),
-		"tiihtNczf5v6AKRyjwEUhQ", "tiihtNczf5v6AKRyjwEUhR==", "tiihtNczf5v6\nAKRyjwEUhQ==", "!iihtNczf5v6AKRyjwEUhQ==", "tiihtNczf5v6AKRyjwEUhQ==\n",
+		"", encode(15), encode(17), encode(24), encode(32),
+		"tiihtNczf5v6AKRyjwEUhQ", "tiihtNczf5v6AKRyjwEUhR==", "tiihtNczf5v6\nAKRyjwEUhQ==",
+		"!iihtNczf5v6AKRyjwEUhQ==", "tiihtNczf5v6AKRyjwEUhQ==\n",
 	} {
 		if _, err := ParseSessionKey(text); err == nil {
-			t.Errorf("%q is taken for a session key", text)
+			t.Errorf("%q: got no error, want one", text)
 		} else if text != "" && strings.Contains(err.Error(), text) {
-			t.Errorf("the error repeats %q", text)
+			t.Errorf("%q: got error %v, want it without the value", text, err)
 		}
 	}
-	if k, err := ParseSessionKey("tiihtNczf5v6AKRyjwEUhQ=="); err != nil || len(k.Reveal()) != 16 || fmt.Sprintf("%+v", k) != "[redacted]" {
-		t.Errorf("a good session key: %v, printed as %+v", err, k)
+	k, err := ParseSessionKey("tiihtNczf5v6AKRyjwEUhQ==")
+	if printed := fmt.Sprintf("%+v", k); err != nil || len(k.Reveal()) != 16 || printed != "[redacted]" {
+		t.Errorf("a good session key: got %d bytes printed as %s, error %v, want 16 printed as [redacted]",
+			len(k.Reveal()), printed, err)
 	}
 }
 
-// Every length of message, every last byte, and each pad byte wrong in turn.
+// The test tries every length of message, every last byte, and each pad byte wrong.
 func TestEveryPadByteIsChecked(t *testing.T) {
 	for length := range 3 * blockSize {
 		message := strings.Repeat("m", length)
 		got, ok := unpad(pad(message))
 		if !ok || string(got) != message {
-			t.Fatalf("message of %d bytes: %q, %v", length, got, ok)
+			t.Fatalf("message of %d bytes: got %q, %v, want it back", length, got, ok)
 		}
 	}
 	for last := range 256 {
-		// Two blocks full of the last byte: good padding exactly from 1 to 16.
+		// The same byte in two blocks is good padding if it is 1 to 16.
 		text := bytes.Repeat([]byte{byte(last)}, 2*blockSize)
 		got, ok := unpad(text)
 		want := last >= 1 && last <= blockSize
 		if ok != want || want && len(got) != len(text)-last || !want && len(got) != len(text) {
-			t.Errorf("last byte %d: %d bytes, %v", last, len(got), ok)
+			t.Errorf("last byte %d: got %d bytes, %v, want %v", last, len(got), ok, want)
 		}
 		for position := range 2*blockSize - 1 {
 			for bit := range 8 {
 				text := bytes.Clone(text)
 				text[position] ^= 1 << bit
 				inPadding := position >= len(text)-last
-				if _, ok := unpad(text); ok != (last >= 1 && last <= blockSize && !inPadding) {
-					t.Fatalf("last byte %d, byte %d wrong: %v", last, position, ok)
+				if _, ok := unpad(text); ok != (want && !inPadding) {
+					t.Fatalf("last byte %d, byte %d wrong: got %v, want %v", last, position, ok, want && !inPadding)
 				}
 			}
 		}
@@ -205,35 +211,64 @@ func TestEveryPadByteIsChecked(t *testing.T) {
 
 const mark = `"watermark":{"timestamp":1700000000,"appid":"wx0123456789abcdef"}`
 
-var goodPhones = []struct {
-	name, text string
-	want       Phone
-}{
-	{"mainland", goodText, Phone{"13580006666", "13580006666", "86"}},
-	{"number-typed country", `{"phoneNumber":"13580006666","purePhoneNumber":"13580006666","countryCode":86,` + mark + `}`, Phone{"13580006666", "13580006666", "86"}},
-	{"another order, unknown keys", `{` + mark + `,"x":[{}],"countryCode":"86","purePhoneNumber":"13580006666","y":null,"phoneNumber":"13580006666"}`, Phone{"13580006666", "13580006666", "86"}},
-	{"abroad with a plus", `{"phoneNumber":"+85291234567","purePhoneNumber":"91234567","countryCode":"852",` + mark + `}`, Phone{"+85291234567", "91234567", "852"}},
-	{"abroad without", `{"phoneNumber":"85291234567","purePhoneNumber":"91234567","countryCode":"852",` + mark + `}`, Phone{"85291234567", "91234567", "852"}},
-	{"abroad with separators", `{"phoneNumber":"+852 9123-4567","purePhoneNumber":"91234567","countryCode":"852",` + mark + `}`, Phone{"+852 9123-4567", "91234567", "852"}},
-	{"escapes", `{"phoneNumber":"1358000666\u0036","purePhoneNumber":"13580006666","countryCode":"86",` + mark + `}`, Phone{"13580006666", "13580006666", "86"}},
-}
+var (
+	mainland = Phone{"13580006666", "13580006666", "86"}
 
-func TestOpenPhoneGivesWhatWeChatSealed(t *testing.T) {
+	goodPhones = []struct {
+		name, text string
+		want       Phone
+	}{
+		{"mainland", goodText, mainland},
+		{
+			"country a number",
+			`{"phoneNumber":"13580006666","purePhoneNumber":"13580006666","countryCode":86,` + mark + `}`,
+			mainland,
+		},
+		{
+			"another order, unknown names",
+			`{` + mark + `,"x":[{}],"countryCode":"86","purePhoneNumber":"13580006666","y":null,` +
+				`"phoneNumber":"13580006666"}`,
+			mainland,
+		},
+		{
+			"abroad with a plus sign",
+			`{"phoneNumber":"+85291234567","purePhoneNumber":"91234567","countryCode":"852",` + mark + `}`,
+			Phone{"+85291234567", "91234567", "852"},
+		},
+		{
+			"abroad without a plus sign",
+			`{"phoneNumber":"85291234567","purePhoneNumber":"91234567","countryCode":"852",` + mark + `}`,
+			Phone{"85291234567", "91234567", "852"},
+		},
+		{
+			"abroad with separators",
+			`{"phoneNumber":"+852 9123-4567","purePhoneNumber":"91234567","countryCode":"852",` + mark + `}`,
+			Phone{"+852 9123-4567", "91234567", "852"},
+		},
+		{
+			"escapes",
+			`{"phoneNumber":"1358000666\u0036","purePhoneNumber":"13580006666","countryCode":"86",` + mark + `}`,
+			mainland,
+		},
+	}
+)
+
+func TestOpenPhoneReturnsTheSealedNumber(t *testing.T) {
 	for _, test := range goodPhones {
 		got, err := OpenPhone(seal(t, pad(test.text)), key, rule)
 		if err != nil || got != test.want {
-			t.Errorf("%s: %+v, %v %s", test.name, got, err, reason(err))
+			t.Errorf("%s: got %+v, error %v %s, want %+v", test.name, got, err, reason(err), test.want)
 		}
 	}
 }
 
-func TestE164IsGivenOnlyIfCertain(t *testing.T) {
+func TestE164IsOnlyForCertainNumbers(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		phone Phone
 		want  string
 	}{
-		{"mainland", Phone{"13580006666", "13580006666", "86"}, "+8613580006666"},
+		{"mainland", mainland, "+8613580006666"},
 		{"mainland with its country code", Phone{"+8613580006666", "13580006666", "86"}, "+8613580006666"},
 		{"abroad", Phone{"+85291234567", "91234567", "852"}, "+85291234567"},
 		{"abroad without the plus sign", Phone{"85291234567", "91234567", "852"}, "+85291234567"},
@@ -263,49 +298,58 @@ func TestE164IsGivenOnlyIfCertain(t *testing.T) {
 		{"letters", Phone{"1358000666x", "1358000666x", "86"}, ""},
 	} {
 		if got := tt.phone.E164(); got != tt.want {
-			t.Errorf("%s: E164 of %+v = %q, want %q", tt.name, tt.phone, got, tt.want)
+			t.Errorf("%s: %+v: got %q, want %q", tt.name, tt.phone, got, tt.want)
 		}
 	}
 }
 
-// The example is WeChat's own, from the page that Hash names.
-func TestHashIsTheOneOfWeChatsExample(t *testing.T) {
-	const data = "hsSuSUsePBqSQw2rYMtf9Nvha603xX8f2BMQBcYRoJiMNwOqt/UEhrqekebG5ar0LFNAm5MD4Uz6zorRwiXJwbySJ/FEJHav4NsobBIU1PwdjbJW" +
-		"VQLFy7+YFkHB32OnQXWMh6ugW7Dyk2KS5BXp1f5lniKPp1KNLyNLlFlNZ2mgJCJmWvHj5AI7BLpWwoRvqRyZvVXo+9FsWqvBdxmAPA=="
+// The example is WeChat's own, from the page that [Sealed.Hash] links to.
+func TestHashMatchesWeChatsExample(t *testing.T) {
+	const data = "hsSuSUsePBqSQw2rYMtf9Nvha603xX8f2BMQBcYRoJiMNwOqt/UEhrqekebG5ar0LFNAm5MD4Uz6zorRwiXJwbySJ/FEJHav4N" +
+		"sobBIU1PwdjbJWVQLFy7+YFkHB32OnQXWMh6ugW7Dyk2KS5BXp1f5lniKPp1KNLyNLlFlNZ2mgJCJmWvHj5AI7BLpWwoRvqRyZvVXo" +
+		"+9FsWqvBdxmAPA=="
+	const want = "657edd868c9715a9bebe42b833269a557a48498785397a796f1568c29a200b2c"
 	for name, sent := range map[string]string{
-		"as it is": data, "spaces for pluses": strings.ReplaceAll(data, "+", " "), "without padding": strings.TrimRight(data, "="),
+		"unchanged":             data,
+		"spaces for plus signs": strings.ReplaceAll(data, "+", " "),
+		"no padding":            strings.TrimRight(data, "="),
 	} {
 		s, err := Parse(sent, base64.StdEncoding.EncodeToString(iv))
-		if err != nil || s.Hash() != "657edd868c9715a9bebe42b833269a557a48498785397a796f1568c29a200b2c" {
-			t.Errorf("%s: %s, %v", name, s.Hash(), err)
+		if got := s.Hash(); err != nil || got != want {
+			t.Errorf("%s: got %s, error %v, want %s", name, got, err, want)
 		}
 	}
 }
 
 type badPhone struct {
 	name string
-	text []byte // padded, well or badly
+	text []byte // with good or bad padding
 	want Reason
 }
 
 func badPhones() []badPhone {
-	edit := func(from, to string) []byte {
-		if !strings.Contains(goodText, from) {
-			panic("no " + from + " in the text")
-		}
-		return pad(strings.Replace(goodText, from, to, 1))
+	return slices.Concat(badTexts(), badNumbers(), badWatermarks())
+}
+
+// edit returns goodText, padded, in which a part is replaced.
+func edit(from, to string) []byte {
+	if !strings.Contains(goodText, from) {
+		panic("no " + from + " in the text")
 	}
+	return pad(strings.Replace(goodText, from, to, 1))
+}
+
+func badTexts() []badPhone {
 	badPadding := pad(goodText)
 	badPadding[len(badPadding)-2] ^= 1
-	stamp := func(at time.Time) []byte { return edit("1700000000", fmt.Sprint(at.Unix())) }
 	return []badPhone{
-		{"padding", badPadding, BadPadding},
-		{"UTF-8", edit("13580006666", "1358000666\xff"), BadJSON},
+		{"bad padding", badPadding, BadPadding},
+		{"invalid UTF-8", edit("13580006666", "1358000666\xff"), BadJSON},
 		{"half a surrogate pair", edit("13580006666", `1358000666\ud800`), BadJSON},
-		{"no JSON", pad(strings.Repeat("x", 40)), BadJSON},
-		{"nothing but padding", pad(strings.Repeat(" ", 31)), BadJSON},
-		{"text after it", pad(goodText + "{}"), BadJSON},
-		{"a name twice", edit(`"countryCode":"86"`, `"countryCode":"86","countryCode":"86"`), BadJSON},
+		{"not JSON", pad(strings.Repeat("x", 40)), BadJSON},
+		{"only spaces", pad(strings.Repeat(" ", 31)), BadJSON},
+		{"text after the object", pad(goodText + "{}"), BadJSON},
+		{"a duplicate name", edit(`"countryCode":"86"`, `"countryCode":"86","countryCode":"86"`), BadJSON},
 		{"an array", pad("[" + goodText + "]"), BadJSON},
 		{"null", pad("null" + strings.Repeat(" ", 28)), WatermarkForeign},
 		{"phone of the wrong type", edit(`"phoneNumber":"13580006666"`, `"phoneNumber":13580006666`), BadJSON},
@@ -313,6 +357,11 @@ func badPhones() []badPhone {
 		{"country an object", edit(`"86"`, `{"a":1}`), BadJSON},
 		{"watermark of the wrong type", edit(`"timestamp":1700000000`, `"timestamp":"1700000000"`), BadJSON},
 		{"timestamp beyond 64 bits", edit(`1700000000`, `99999999999999999999`), BadJSON},
+	}
+}
+
+func badNumbers() []badPhone {
+	return []badPhone{
 		{"name in another case", edit(`"phoneNumber"`, `"PhoneNumber"`), PhoneMissing},
 		{"no phone", edit(`"phoneNumber":"13580006666",`, ``), PhoneMissing},
 		{"null phone", edit(`"phoneNumber":"13580006666"`, `"phoneNumber":null`), PhoneMissing},
@@ -321,16 +370,22 @@ func badPhones() []badPhone {
 		{"no country", edit(`"countryCode":"86",`, ``), PhoneMissing},
 		{"null country", edit(`"86"`, `null`), PhoneMissing},
 		{"another number in phoneNumber", edit(`13580006666`, `13580006667`), PhoneInconsistent},
-		{"a foreign country before it", edit(`13580006666`, `8713580006666`), PhoneInconsistent},
-		{"letters", edit(`13580006666`, `x13580006666`), PhoneInconsistent},
-		{"letters in all", pad(strings.ReplaceAll(goodText, `"13580006666"`, `"a"`)), PhoneInconsistent},
+		{"another country code before the number", edit(`13580006666`, `8713580006666`), PhoneInconsistent},
+		{"a letter in phoneNumber", edit(`13580006666`, `x13580006666`), PhoneInconsistent},
+		{"letters in both numbers", pad(strings.ReplaceAll(goodText, `"13580006666"`, `"a"`)), PhoneInconsistent},
 		{"a negative country", edit(`"86"`, `-86`), PhoneInconsistent},
 		{"a country with a plus", edit(`"86"`, `"+86"`), PhoneInconsistent},
 		{"a country with separators", edit(`"86"`, `"8 6"`), PhoneInconsistent},
 		{"a plus in the middle", pad(strings.ReplaceAll(goodText, "13580006666", "1358+0006666")), PhoneInconsistent},
 		{"brackets", pad(strings.ReplaceAll(goodText, "13580006666", "(1358)0006666")), PhoneInconsistent},
-		{"a fraction for a country", edit(`"86"`, `86.5`), PhoneInconsistent},
-		{"foreign app", edit(appID, "wx0000000000000000"), WatermarkForeign},
+		{"country a fraction", edit(`"86"`, `86.5`), PhoneInconsistent},
+	}
+}
+
+func badWatermarks() []badPhone {
+	stamp := func(at time.Time) []byte { return edit("1700000000", fmt.Sprint(at.Unix())) }
+	return []badPhone{
+		{"another mini-program", edit(appID, "wx0000000000000000"), WatermarkForeign},
 		{"no watermark", edit(`,"watermark"`, `,"another"`), WatermarkForeign},
 		{"no timestamp", edit(`"timestamp":1700000000,`, ``), WatermarkMissing},
 		{"stale", stamp(now.Add(-rule.MaxAge - time.Second)), WatermarkStale},
@@ -344,16 +399,16 @@ func TestOpenPhoneFailsAlikeWhateverIsWrong(t *testing.T) {
 	for _, test := range badPhones() {
 		phone, err := OpenPhone(seal(t, test.text), key, rule)
 		if reason(err) != test.want || phone != (Phone{}) {
-			t.Errorf("%s: reason %q, want %q", test.name, reason(err), test.want)
+			t.Errorf("%s: got reason %q, want %q", test.name, reason(err), test.want)
 		}
-		if err != nil && err.Error() != (&OpenError{}).Error() {
-			t.Errorf("%s: the text of the error tells it from others: %v", test.name, err)
+		if want := (&OpenError{}).Error(); err != nil && err.Error() != want {
+			t.Errorf("%s: got error %q, want %q", test.name, err, want)
 		}
 	}
 
 	other := mustKey(bytes.Repeat([]byte{8}, keySize))
 	if _, err := OpenPhone(seal(t, pad(goodText)), other, rule); reason(err) == "" {
-		t.Errorf("another key: %v", err)
+		t.Errorf("another key: got error %v, want an OpenError", err)
 	}
 }
 
@@ -377,12 +432,12 @@ func TestWatermarkAgeIsBoundedAtBothEnds(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := at(test.maxAge, test.age); got != test.want {
-			t.Errorf("at most %v, %v old: %q, want %q", test.maxAge, test.age, got, test.want)
+			t.Errorf("%v old, at most %v: got %q, want %q", test.age, test.maxAge, got, test.want)
 		}
 	}
 }
 
-func TestOfficialDemoDecryptsAndIsNoPhone(t *testing.T) {
+func TestOfficialDemoDecryptsAndIsNotAPhone(t *testing.T) {
 	var demo struct {
 		AppID         string `json:"appid"`
 		SessionKey    string `json:"session_key"`
@@ -412,10 +467,10 @@ func TestOfficialDemoDecryptsAndIsNoPhone(t *testing.T) {
 		OpenID string `json:"openId"`
 	}](sealed, key, rule)
 	if err != nil || profile.OpenID != demo.Plaintext.OpenID {
-		t.Errorf("the profile's openId is %q, %v", profile.OpenID, err)
+		t.Errorf("got openId %q, error %v, want %q", profile.OpenID, err, demo.Plaintext.OpenID)
 	}
 	if _, err := OpenPhone(sealed, key, rule); reason(err) != PhoneMissing {
-		t.Errorf("as a phone: %v %s, want %s", err, reason(err), PhoneMissing)
+		t.Errorf("as a phone: got error %v, reason %q, want %q", err, reason(err), PhoneMissing)
 	}
 }
 
@@ -428,24 +483,24 @@ func FuzzParse(f *testing.F) {
 		s, err := Parse(data, iv)
 		if err != nil {
 			if _, ok := errors.AsType[*FieldError](err); !ok {
-				t.Errorf("undocumented error %T", err)
+				t.Errorf("got error %T, want a *FieldError", err)
 			}
 			return
 		}
-		// What is taken has one reading: except for the repairs, it is what the
-		// standard encoder writes.
+		// Apart from the repairs, an accepted value is what the standard encoder
+		// writes. So it has only one reading.
 		want := strings.TrimRight(base64.StdEncoding.EncodeToString(s.data), "=")
 		repaired := repairs.Replace(data)
 		inner := strings.Trim(repaired, " ")
 		got := strings.TrimRight(strings.ReplaceAll(repaired, " ", "+"), "=")
 		if got != want && strings.TrimRight(strings.ReplaceAll(inner, " ", "+"), "=") != want {
-			t.Errorf("Parse(%q) read %q", data, want)
+			t.Errorf("got %q from %q, want the same but for the repairs", want, data)
 		}
 	})
 }
 
-// The plaintext is fuzzed, sealed and opened: whatever opens is consistent,
-// and opens to the same again when it is sealed anew.
+// FuzzOpenPhone seals and opens any plaintext. A number that opens must open to the
+// same number when it is sealed again.
 func FuzzOpenPhone(f *testing.F) {
 	for _, test := range goodPhones {
 		f.Add([]byte(test.text))
@@ -460,7 +515,7 @@ func FuzzOpenPhone(f *testing.F) {
 		phone, err := OpenPhone(seal(t, pad(string(text))), key, rule)
 		if err != nil {
 			if reason(err) == "" {
-				t.Errorf("undocumented error %T", err)
+				t.Errorf("got error %T, want an *OpenError with a reason", err)
 			}
 			return
 		}
@@ -473,7 +528,7 @@ func FuzzOpenPhone(f *testing.F) {
 		}
 		reopened, err := OpenPhone(seal(t, pad(string(again))), key, rule)
 		if err != nil || reopened != phone {
-			t.Errorf("%+v was sealed again and opened to %+v, %v", phone, reopened, err)
+			t.Errorf("sealed again: got %+v, error %v, want %+v", reopened, err, phone)
 		}
 	})
 }

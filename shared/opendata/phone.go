@@ -6,21 +6,20 @@ import (
 	"strings"
 )
 
-// Phone is the phone number that a user bound to WeChat and agreed to share,
-// in WeChat's words and as WeChat sealed it.
+// Phone is a user's phone number as WeChat writes it. Its fields have WeChat's names.
 type Phone struct {
-	PhoneNumber     string      `json:"phoneNumber"`     // abroad with the country code before it
+	PhoneNumber     string      `json:"phoneNumber"`     // outside mainland China with the country code
 	PurePhoneNumber string      `json:"purePhoneNumber"` // without the country code
 	CountryCode     CountryCode `json:"countryCode"`
 }
 
-// CountryCode is a string of digits. WeChat sends it as a string here and as a
-// number elsewhere; both are read, and a string is written.
+// CountryCode is a string of digits. WeChat writes it as a string in sealed data and
+// as a number elsewhere. CountryCode accepts both, and marshals as a string.
 type CountryCode string
 
-var errCountryCode = errors.New("opendata: the country code is no string and no number")
+var errCountryCode = errors.New("opendata: the country code is neither a string nor a number")
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
 func (c *CountryCode) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	value, err := d.ReadValue()
 	if err != nil {
@@ -30,7 +29,7 @@ func (c *CountryCode) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	case jsontext.KindNumber:
 		*c = CountryCode(value)
 	case jsontext.KindString:
-		if string(value) == `"86"` { // nearly everybody's, for which nothing is allocated
+		if string(value) == `"86"` { // the usual case, without an allocation
 			*c = "86"
 			return nil
 		}
@@ -46,7 +45,7 @@ func (c *CountryCode) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 }
 
 // OpenPhone decrypts a sealed phone number and verifies it. key must come from
-// ParseSessionKey. Every error is an *OpenError.
+// [ParseSessionKey]. Every error is an [*OpenError].
 func OpenPhone(s Sealed, key SessionKey, rule Rule) (Phone, error) {
 	phone, err := open[Phone](s, key, rule)
 	if err == nil {
@@ -58,9 +57,9 @@ func OpenPhone(s Sealed, key SessionKey, rule Rule) (Phone, error) {
 	return phone, nil
 }
 
-// Check uses the redundancy of the three fields, which is the only integrity
-// check beside the watermark: the digits of phoneNumber are those of
-// purePhoneNumber, after the country code or nothing. Every error is an
+// Check checks that the three fields agree. The digits of phoneNumber must be those of
+// purePhoneNumber, with or without the country code before them. Sealed data has no
+// MAC, so this and the watermark are the only integrity checks. Every error is an
 // [*OpenError].
 func (p Phone) Check() error {
 	if p.PhoneNumber == "" || p.PurePhoneNumber == "" || p.CountryCode == "" {
@@ -74,12 +73,12 @@ func (p Phone) Check() error {
 	return nil
 }
 
-// maxDigits is how many digits a number has at most (ITU-T E.164, section 6).
+// maxDigits is the maximum number of digits (ITU-T E.164, section 6).
 const maxDigits = 15
 
-// E164 returns the number as ITU-T E.164 writes it, a plus sign and digits, or ""
-// if the three fields leave a doubt. Mainland China's numbers are the only ones
-// that WeChat gives without their country code.
+// E164 returns the number in the form of ITU-T E.164: a plus sign and digits. It
+// returns "" if the three fields leave a doubt. WeChat omits the country code only
+// from the numbers of mainland China.
 func (p Phone) E164() string {
 	country, pure, full := string(p.CountryCode), digits(p.PurePhoneNumber), digits(p.PhoneNumber)
 	if country == "" || len(country) > 3 || country[0] == '0' || !onlyDigits(country) {
@@ -103,11 +102,11 @@ func onlyDigits(text string) bool {
 
 var separators = strings.NewReplacer(" ", "", "-", "")
 
-// digits returns the digits of a phone number, or "" if it holds anything
-// but digits, spaces and hyphens after at most one plus sign.
+// digits returns the digits of a phone number. A number may begin with one plus sign.
+// If anything else in it is not a digit, space or hyphen, digits returns "".
 func digits(number string) string {
 	number = strings.TrimPrefix(number, "+")
-	if onlyDigits(number) { // as nearly all are
+	if onlyDigits(number) { // the usual case, without a copy
 		return number
 	}
 	if number = separators.Replace(number); onlyDigits(number) {

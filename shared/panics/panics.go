@@ -1,6 +1,5 @@
-// Package panics turns a panic into an error that may be logged. What a panic
-// says may hold data, and where nobody recovers it, Go prints it and ends the
-// process.
+// Package panics turns a panic into an error that is safe to log. The value of a
+// panic may hold personal data, and Go prints it if nothing recovers the panic.
 package panics
 
 import (
@@ -9,19 +8,19 @@ import (
 	"strings"
 )
 
-// Error says where a panic happened, and not what it said.
+// Error says where a panic happened. It does not hold the panic's value.
 type Error struct{ at string }
 
 func (e *Error) Error() string { return "panic at " + e.at }
 
-// Recover, deferred, makes err the *Error of a panic, where there is one.
+// Recover sets err to an [*Error] if the function that defers it panics.
 func Recover(err *error) {
 	if recover() != nil {
 		*err = &Error{origin()}
 	}
 }
 
-// origin is the place in the code that panicked.
+// origin returns the function and line that panicked.
 func origin() string {
 	var callers [32]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])

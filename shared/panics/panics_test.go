@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// try calls do as whoever recovers does.
+// try calls do and recovers.
 func try(do func() error) (err error) {
 	defer Recover(&err)
 	return do()
@@ -20,28 +20,27 @@ func deep(n int) error {
 	return errors.New(none[n])
 }
 
-func TestPanicIsAnErrorOfItsPlaceAlone(t *testing.T) {
+func TestErrorHasThePlaceOfThePanicAndNotItsValue(t *testing.T) {
 	for name, do := range map[string]func() error{
-		"a text":          func() error { panic("canary") },
+		"a string":        func() error { panic("canary") },
 		"an error":        func() error { panic(errors.New("canary")) },
 		"nil":             func() error { panic(nil) },
-		"of the runtime":  func() error { return deep(0) },
-		"deep in a stack": func() error { return deep(100) },
+		"a runtime error": func() error { return deep(0) },
+		"a deep stack":    func() error { return deep(100) },
 	} {
 		err := try(do)
+		const want = "panic at wechat-phone/shared/panics."
 		if e, ok := errors.AsType[*Error](err); !ok || strings.Contains(err.Error(), "canary") ||
-			!strings.HasPrefix(e.Error(), "panic at wechat-phone/shared/panics.") {
-			t.Errorf("%s: %v", name, err)
+			!strings.HasPrefix(e.Error(), want) {
+			t.Errorf("%s: got error %v, want it to begin with %q and not to hold the value", name, err, want)
 		}
 	}
 }
 
-func TestWhatDoesNotPanicStaysAsItIs(t *testing.T) {
-	failure := errors.New("its own")
-	if err := try(func() error { return failure }); err != failure {
-		t.Errorf("%v", err)
-	}
-	if err := try(func() error { return nil }); err != nil {
-		t.Errorf("%v", err)
+func TestRecoverKeepsAnOrdinaryError(t *testing.T) {
+	for _, want := range []error{errors.New("ordinary"), nil} {
+		if got := try(func() error { return want }); got != want {
+			t.Errorf("got error %v, want %v", got, want)
+		}
 	}
 }

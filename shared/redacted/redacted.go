@@ -1,5 +1,5 @@
-// Package redacted holds values that a program must use and must never print:
-// the app secret, session keys.
+// Package redacted holds values that a program uses and must never print, such as
+// the app secret and session keys.
 package redacted
 
 import (
@@ -9,22 +9,22 @@ import (
 	"log/slog"
 )
 
-const shown = "[redacted]"
+const placeholder = "[redacted]"
 
-// Value is a string that shows itself as "[redacted]" to fmt, log/slog and
-// encoding/json, under every verb (but %T and %p, which show type and address)
-// and at every depth. Only Reveal gives the value.
+// Value is a string that fmt, log/slog and encoding/json print as "[redacted]", at
+// every depth and with every verb. (%T prints the type, and %p an address.) Only
+// [Value.Reveal] returns the string.
 //
-// The value stands behind a pointer because fmt calls no methods on unexported
-// struct fields: there it walks the memory, and finds an address.
+// The string is behind a pointer because fmt calls no methods on unexported struct
+// fields. It prints their memory instead, which here holds only an address.
 type Value struct {
 	value *string
 }
 
-// New returns a Value that holds value.
+// New returns a [Value] that holds value.
 func New(value string) Value { return Value{&value} }
 
-// Reveal returns the value, for the one place that has to send or use it.
+// Reveal returns the string. Call it only where the string is sent or used.
 func (v Value) Reveal() string {
 	if v.value == nil {
 		return ""
@@ -32,20 +32,20 @@ func (v Value) Reveal() string {
 	return *v.value
 }
 
-// Equal reports whether both hold the same value, in a time that depends on
-// their lengths alone.
+// Equal reports whether both hold the same string. Its time depends only on their
+// lengths.
 func (v Value) Equal(other Value) bool {
 	return subtle.ConstantTimeCompare([]byte(v.Reveal()), []byte(other.Reveal())) == 1
 }
 
-// Format implements fmt.Formatter: every verb and flag shows the same.
-func (Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, shown) }
+// Format implements [fmt.Formatter]. It ignores the verb and its flags.
+func (Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, placeholder) }
 
-// String implements fmt.Stringer, for panics and for callers that ask directly.
-func (Value) String() string { return shown }
+// String implements [fmt.Stringer], which a panic uses.
+func (Value) String() string { return placeholder }
 
-// LogValue implements slog.LogValuer.
-func (Value) LogValue() slog.Value { return slog.StringValue(shown) }
+// LogValue implements [slog.LogValuer].
+func (Value) LogValue() slog.Value { return slog.StringValue(placeholder) }
 
-// MarshalText implements encoding.TextMarshaler, which encoding/json takes too.
-func (Value) MarshalText() ([]byte, error) { return []byte(shown), nil }
+// MarshalText implements [encoding.TextMarshaler], which encoding/json also uses.
+func (Value) MarshalText() ([]byte, error) { return []byte(placeholder), nil }

@@ -25,6 +25,8 @@ type unexported struct{ value redacted.Value }
 
 type named struct{ redacted.Value }
 
+var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p", "%10v", "% x", "%w"}
+
 func TestValueIsNeverPrinted(t *testing.T) {
 	s := redacted.New(canary)
 	values := map[string]any{
@@ -37,18 +39,19 @@ func TestValueIsNeverPrinted(t *testing.T) {
 	}
 	for name, v := range values {
 		var out bytes.Buffer
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p", "%10v", "% x", "%w"} {
+		for _, verb := range verbs {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 		fmt.Fprintln(&out, fmt.Errorf("wrapped: %v", v), errors.New(fmt.Sprint(v)))
 		for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
 			slog.New(h).Info("line", "value", v, slog.Group("group", "value", v))
 		}
-		for _, marshal := range []func(any) ([]byte, error){json.Marshal, func(v any) ([]byte, error) { return jsonv2.Marshal(v) }} {
+		marshalV2 := func(v any) ([]byte, error) { return jsonv2.Marshal(v) }
+		for _, marshal := range []func(any) ([]byte, error){json.Marshal, marshalV2} {
 			text, err := marshal(v)
-			// json refuses a struct without exported fields, which is no leak.
+			// encoding/json/v2 refuses a struct without exported fields. That leaks nothing.
 			if err != nil && !strings.Contains(name, "unexported") && !strings.Contains(name, "in pointer") {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: marshaling: got error %v, want none", name, err)
 			}
 			out.Write(text)
 		}
@@ -56,31 +59,43 @@ func TestValueIsNeverPrinted(t *testing.T) {
 			defer func() { fmt.Fprint(&out, recover()) }()
 			panic(v)
 		}()
-		leaks := []string{canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary), fmt.Sprintf("%d", []byte(canary))}
-		for _, leak := range leaks {
+		for _, leak := range []string{
+			canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary),
+			fmt.Sprintf("%d", []byte(canary)),
+		} {
 			if strings.Contains(out.String(), leak) {
-				t.Errorf("%s: the value was printed", name)
+				t.Errorf("%s: got %q in the output, want [redacted]", name, leak)
 			}
 		}
 	}
 	for _, got := range []string{fmt.Sprint(s), s.String(), fmt.Sprintf("%#v", s)} {
 		if got != "[redacted]" {
-			t.Errorf("printed %q, want [redacted]", got)
+			t.Errorf("got %q, want [redacted]", got)
 		}
 	}
 	if text, err := jsonv2.Marshal(s); err != nil || string(text) != `"[redacted]"` {
-		t.Errorf("JSON %s, %v", text, err)
+		t.Errorf("as JSON: got %s, error %v, want \"[redacted]\"", text, err)
 	}
 }
 
 func TestEqualComparesValues(t *testing.T) {
-	if !redacted.New(canary).Equal(redacted.New(strings.Clone(canary))) {
-		t.Error("equal values differ")
+	for _, tt := range []struct {
+		name  string
+		other redacted.Value
+		want  bool
+	}{
+		{"the same string", redacted.New(strings.Clone(canary)), true},
+		{"another string", redacted.New("other"), false},
+		{"the zero Value", redacted.Value{}, false},
+	} {
+		if got := redacted.New(canary).Equal(tt.other); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
 	}
-	if redacted.New(canary).Equal(redacted.New("other")) || redacted.New(canary).Equal(redacted.Value{}) {
-		t.Error("different values are equal")
-	}
-	if (redacted.Value{}).Reveal() != "" {
-		t.Error("the zero Value holds a value")
+}
+
+func TestZeroValueIsEmpty(t *testing.T) {
+	if got := (redacted.Value{}).Reveal(); got != "" {
+		t.Errorf("got %q, want an empty string", got)
 	}
 }

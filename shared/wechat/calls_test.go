@@ -144,11 +144,11 @@ var callTests = []struct {
 	{PhoneAPI, "abroad", `{"phone_info":{"phoneNumber":"+85291234567","purePhoneNumber":"91234567","countryCode":"852","watermark":{"appid":"wx0123456789abcdef"}}}`,
 		"{+85291234567 91234567 852}", Error{}},
 	{PhoneAPI, "another app's", with(`"wx0123456789abcdef"`, `"canary"`), "", Error{Kind: Malformed, Reason: "watermark_foreign"}},
-	{PhoneAPI, "no watermark", with(`"watermark"`, `"mark"`), "", Error{Kind: Malformed, Reason: "watermark_foreign"}},
-	{PhoneAPI, "inconsistent", with(`"13580006666"`, `"13580006667"`), "", Error{Kind: Malformed, Reason: "phone_inconsistent"}},
-	{PhoneAPI, "no country code", with(`"countryCode":86,`, ``), "", Error{Kind: Malformed, Reason: "phone_missing"}},
+	{PhoneAPI, "no watermark", with(`"watermark"`, `"mark"`), "", Error{Kind: Malformed, Reason: "watermark_missing"}},
+	{PhoneAPI, "inconsistent", with(`"13580006666"`, `"13580006667"`), "{13580006667 13580006666 86}", Error{}}, // it is paid for
+	{PhoneAPI, "no country code", with(`"countryCode":86,`, ``), "{13580006666 13580006666 }", Error{}},
 	{PhoneAPI, "no phone number", `{"errcode":0,"errmsg":"ok","phone_info":{"watermark":{"appid":"wx0123456789abcdef"}}}`, "", Error{Kind: Malformed, Reason: "phone_missing"}},
-	{PhoneAPI, "nothing in it", `{"errcode":0,"errmsg":"ok"}`, "", Error{Kind: Malformed, Reason: "phone_missing"}},
+	{PhoneAPI, "nothing in it", `{"errcode":0,"errmsg":"ok"}`, "", Error{Kind: Malformed, Reason: "watermark_missing"}},
 	{PhoneAPI, "wrong types", with(`"13580006666"`, `13580006666`), "", Error{Kind: Malformed, Reason: "not JSON"}},
 	{PhoneAPI, "a refusal", `{"errcode":40029,"errmsg":"invalid code hint: [canary] rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, "",
 		Error{Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
@@ -182,6 +182,7 @@ func TestAnswersToCallsAreToldApart(t *testing.T) {
 		test.error.API = test.api
 		if failure == nil || *failure != test.error {
 			t.Errorf("%s, %s: %v, want %v", test.api, test.name, failure, &test.error)
+			continue
 		}
 		if Disowns(failure) != strings.HasPrefix(test.name, "unknown") {
 			t.Errorf("%s, %s: disowns: %v", test.api, test.name, Disowns(failure))
@@ -251,6 +252,57 @@ func TestPhoneCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 			if times, _ := w.count(code); times != 1 {
 				t.Errorf("%s, %s: the code was sent %d times", name, first, times)
 			}
+		}
+	}
+}
+
+// strays are answers that are not the request's own, by the API that it called:
+// of another API, or no answer of WeChat's, or a refusal, which could be anyone's.
+var strays = map[API][]string{
+	LoginAPI: {reply(goodPhone), reply(goodToken), reply(`{"vaild":true}`), reply(`{"openid":"o1"}`), reply(`{}`), reply(`<html>`),
+		reply(`{"errcode":40029,"errmsg":"invalid code"}`), "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"},
+	TokenAPI:      {reply(goodPhone), reply(goodAnswer), reply(`{"vaild":true}`), reply(`{}`), reply(`{"errcode":40164}`)},
+	PhoneAPI:      {reply(goodAnswer), reply(goodToken), reply(`{"vaild":true}`), reply(`{}`), reply(`{"errcode":40001}`), reply(with(app.AppID, "wxfedcba9876543210"))},
+	SealedDataAPI: {reply(goodPhone), reply(goodAnswer), reply(goodToken), reply(`{}`), reply(`{"errcode":1}`), reply(`{"vaild":false}`)},
+}
+
+// A broken proxy sends one answer too many, and from then on each request on
+// that connection gets its predecessor's answer: here, the next user would get
+// the session of "first".
+func TestConnectionIsKeptOnlyAfterASuccess(t *testing.T) {
+	good := map[API]string{LoginAPI: goodAnswer, TokenAPI: goodToken, PhoneAPI: goodPhone, SealedDataAPI: `{"vaild":true}`}
+	after := func(api API, first string) (openID string, conns int) {
+		w := newWire(t, func(c net.Conn, n int, next func() string) {
+			if n == 0 {
+				next()
+				_, _ = io.WriteString(c, first)
+				next()
+				_, _ = io.WriteString(c, reply(sessionOf("first")))
+				return
+			}
+			_, _ = io.WriteString(c, reply(sessionOf(next())))
+		})
+		c := newClient(t, w.url)
+		if api == LoginAPI {
+			_, _ = exchange(t, c, "canary-code", 5*time.Second)
+		} else {
+			_, _ = made(t, api, c, 5*time.Second)
+		}
+		session, failure := exchange(t, c, "second", 5*time.Second)
+		if failure != nil {
+			t.Errorf("%s, after %q: %v", api, first, failure)
+		}
+		_, conns = w.count("")
+		return session.OpenID, conns
+	}
+	for api := range good {
+		for _, stray := range strays[api] {
+			if openID, conns := after(api, stray); openID != "openid-of-second" || conns != 2 {
+				t.Errorf("%s, after %q: the next user is %s over %d connections in all, want openid-of-second over 2", api, stray, openID, conns)
+			}
+		}
+		if _, conns := after(api, reply(good[api])); conns != 1 {
+			t.Errorf("%s, after a success: %d connections, want 1", api, conns)
 		}
 	}
 }

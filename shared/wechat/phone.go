@@ -20,6 +20,7 @@ func (c *Client) PhoneNumber(ctx context.Context, token AccessToken, code, openI
 			Code   string `json:"code"`
 			OpenID string `json:"openid,omitempty"`
 		}{code, openID},
+		appID: token.AppID,
 	})
 	if err != nil {
 		return opendata.Phone{}, err
@@ -34,6 +35,11 @@ type phoneAnswer struct {
 			AppID string `json:"appid"`
 		} `json:"watermark"`
 	} `json:"phone_info"`
+}
+
+func (a phoneAnswer) fits(r request) bool {
+	_, err := a.phone(r.appID)
+	return err == nil
 }
 
 // phone checks that the answer is this request's: a number, and a watermark of
@@ -79,6 +85,8 @@ func (c *Client) CheckEncryptedMsg(ctx context.Context, token AccessToken, data 
 type checkAnswer struct {
 	Valid *bool `json:"vaild"` // as WeChat spells it
 }
+
+func (a checkAnswer) fits(request) bool { return a.verdict() == nil }
 
 func (a checkAnswer) verdict() error {
 	switch {

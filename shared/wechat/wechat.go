@@ -10,10 +10,12 @@
 package wechat
 
 import (
+	"bytes"
 	"context"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,6 +23,7 @@ import (
 
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/redacted"
+	"wechat-phone/shared/sendonce"
 )
 
 // AppSecret is the mini-program's secret. It prints as "[redacted]".
@@ -97,12 +100,13 @@ type Kind string
 
 // The kinds.
 const (
-	Refused     Kind = "refused"     // WeChat answered with an errcode
-	Malformed   Kind = "malformed"   // an answer that is none of WeChat's
-	Unreachable Kind = "unreachable" // nothing of the request was written
-	Lost        Kind = "lost"        // the connection broke after the request was written
-	TimedOut    Kind = "timed_out"   // no answer in time to a request that was written
-	Disowned    Kind = "disowned"    // WeChat answered that it did not seal the data
+	Refused  Kind = "refused"  // WeChat answered with an errcode
+	Disowned Kind = "disowned" // WeChat answered that it did not seal the data
+
+	Unreachable = Kind(sendonce.Unreachable) // nothing of the request was written
+	Lost        = Kind(sendonce.Lost)        // the connection broke after the request was written
+	TimedOut    = Kind(sendonce.TimedOut)    // no answer in time to a request that was written
+	Malformed   = Kind(sendonce.Malformed)   // an answer that is not WeChat's to this request
 )
 
 // Error is the one error of calls. It holds no URL, no address and none of
@@ -155,9 +159,8 @@ func Disowns(err error) bool {
 
 // Client calls WeChat. It is safe for concurrent use.
 type Client struct {
-	host   string
-	prefix string // of all paths, without a slash at the end
-	pool   *pool
+	base   *url.URL
+	server *sendonce.Client
 }
 
 // hostLetters are those that go into a Host header as they are.
@@ -167,28 +170,36 @@ const hostLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 // have a path. It does no I/O.
 func New(baseURL string) (*Client, error) {
 	base, err := url.Parse(baseURL)
-	if err != nil || base.Hostname() == "" || strings.Trim(base.Host, hostLetters) != "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+	if err != nil || base.Hostname() == "" || strings.Trim(base.Host, hostLetters) != "" ||
+		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		// Neither URL nor err is repeated: they may hold a password.
 		return nil, errors.New("must be a URL of scheme, host and path alone")
 	}
-	pool, err := newPool(base)
+	server, err := sendonce.New(base)
 	if err != nil {
 		return nil, err
 	}
-	prefix := strings.TrimSuffix(base.JoinPath("/").EscapedPath(), "/")
-	return &Client{base.Host, prefix, pool}, nil
+	if base.Path == "" {
+		base.Path = "/" // or JoinPath would take it as relative
+	}
+	return &Client{base, server}, nil
 }
 
 // Connect opens a connection ahead, TLS included, so that the first call finds
-// it ready. It sends no request. Every error is an *Error.
+// it ready. It sends no request. Every error is an [*Error].
 func (c *Client) Connect(ctx context.Context) error {
-	conn, failure := c.pool.dial(ctx)
-	if failure != nil {
+	if err := c.server.Connect(ctx); err != nil {
+		failure := unanswered(err)
 		failure.API = Connecting
 		return failure
 	}
-	c.pool.put(conn)
 	return nil
+}
+
+// unanswered is the error of a request that sendonce got no answer to.
+func unanswered(err error) *Error {
+	failure, _ := errors.AsType[*sendonce.Error](err) // sendonce has no other
+	return &Error{Kind: Kind(failure.Kind), Reason: failure.Reason}
 }
 
 // Code2Session exchanges a login code for the user's session, until ctx ends.
@@ -212,6 +223,11 @@ type sessionAnswer struct {
 	UnionID    string `json:"unionid"`
 }
 
+func (a sessionAnswer) fits(request) bool {
+	_, err := a.session()
+	return err == nil
+}
+
 func (a sessionAnswer) session() (Session, error) {
 	key, err := opendata.ParseSessionKey(a.SessionKey)
 	if err != nil || a.OpenID == "" {
@@ -224,18 +240,29 @@ func (a sessionAnswer) session() (Session, error) {
 // mini-programs drop their requests five seconds after they are left.
 var pauses = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 
-// request is a call of one of WeChat's APIs: a GET, or a POST where it has a body.
+// request is a call of one of WeChat's APIs: a GET, or a POST if it has a body.
 type request struct {
 	api    API
 	target string // path and query
 	body   any    // what JSON is made of, which cannot fail
+	appID  string // that the answer must name, if its API names one
+}
+
+// answer is what an API answers.
+type answer interface {
+	// fits reports whether the answer holds all that the request asked for.
+	fits(request) bool
+}
+
+func (a tokenAnswer) fits(request) bool {
+	_, _, err := a.token("")
+	return err == nil
 }
 
 // call sends a request and returns the answer. Its errors are *Errors.
-func call[T any](ctx context.Context, c *Client, r request) (T, error) {
-	message := c.message(r)
+func call[T answer](ctx context.Context, c *Client, r request) (T, error) {
 	for try := 0; ; try++ {
-		answer, failure := callOnce[T](ctx, c, message)
+		answer, failure := callOnce[T](ctx, c, r)
 		if failure == nil {
 			return answer, nil
 		}
@@ -252,27 +279,41 @@ func call[T any](ctx context.Context, c *Client, r request) (T, error) {
 	}
 }
 
-// message is a request as it goes out, in one piece. WeChat answers a body in
-// chunks with 412, so it has its length.
-func (c *Client) message(r request) []byte {
-	if r.body == nil {
-		return fmt.Appendf(nil, "GET %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n",
-			c.prefix, r.target, c.host)
+// message is the request as HTTP. WeChat answers a chunked body with 412, so a
+// body has its length.
+func (c *Client) message(ctx context.Context, r request) *http.Request {
+	path, query, _ := strings.Cut(r.target, "?")
+	target := c.base.JoinPath(path)
+	target.RawQuery = query
+	header := http.Header{"User-Agent": {"wechat-phone"}, "Accept": {"application/json"}}
+	message := &http.Request{Method: http.MethodGet, URL: target, Header: header}
+	if r.body != nil {
+		body, _ := json.Marshal(r.body)
+		message.Method = http.MethodPost
+		message.Body = io.NopCloser(bytes.NewReader(body))
+		message.ContentLength = int64(len(body))
+		header.Set("Content-Type", "application/json")
 	}
-	body, _ := json.Marshal(r.body)
-	return fmt.Appendf(nil, "POST %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wechat-phone\r\nContent-Length: %d\r\n"+
-		"Accept: application/json\r\nContent-Type: application/json\r\n\r\n%s", c.prefix, r.target, c.host, len(body), body)
+	return message.WithContext(ctx)
 }
 
-func callOnce[T any](ctx context.Context, c *Client, message []byte) (answer T, _ *Error) {
-	status, text, failure := c.pool.roundTrip(ctx, message)
-	if failure != nil {
-		return answer, failure
+// callOnce keeps the connection only after a success. A refusal looks the same
+// from every API, so it does not prove that this answer is the request's own: if
+// it was another's, this request's answer, a session perhaps, is still to come,
+// and the next user would get it.
+func callOnce[T answer](ctx context.Context, c *Client, r request) (got T, failure *Error) {
+	err := c.server.Do(c.message(ctx, r), func(status int, body []byte) bool {
+		if status != http.StatusOK {
+			failure = &Error{Kind: Malformed, Reason: fmt.Sprint("status ", status)}
+			return false
+		}
+		got, failure = decode[T](body)
+		return failure == nil && got.fits(r)
+	})
+	if err != nil {
+		return got, unanswered(err)
 	}
-	if status != http.StatusOK {
-		return answer, &Error{Kind: Malformed, Reason: fmt.Sprint("status ", status)}
-	}
-	return decode[T](text)
+	return got, failure
 }
 
 // decode reads WeChat's JSON, which holds an answer or an errcode. Its errors,

@@ -1,23 +1,23 @@
 const assert = require('node:assert/strict')
 const { after, afterEach, before, beforeEach, test } = require('node:test')
-const { Phone, Shown, listen, moment, raise, send, until, written } = require('./rig')
+const { Page, Phone, consoleCalls, listen, send, settle, startStage, waitFor } = require('./rig')
 
 const MINUTE = 60 * 1000
 
-let stage, phone, shown
-const ends = []
-before(async () => { stage = await raise(); ends.push(stage.end) })
-after(async () => { for (const end of ends.reverse()) await end() })
+let stage, phone, page
+const cleanups = []
+before(async () => { stage = await startStage(); cleanups.push(stage.close) })
+after(async () => { for (const cleanup of cleanups.reverse()) await cleanup() })
 beforeEach(() => { phone = new Phone(stage) })
 afterEach(() => {
-  shown.detach()
-  assert.equal(phone.timers.length, 0, 'timers outlive the component')
-  assert.deepEqual(written.splice(0), [])
+  page.detach()
+  assert.equal(phone.timers.length, 0, 'timers left after detach')
+  assert.deepEqual(consoleCalls.splice(0), [])
 })
 
-const show = properties => (shown = new Shown(phone, { url: stage.url, ...properties }))
+const render = properties => (page = new Page(phone, { url: stage.url, ...properties }))
 
-/** gateway plays the one before the function: its answers are taken in turn, the last for good. */
+/** gateway starts a gateway that gives the answers in turn, and then repeats the last one. */
 async function gateway(...answers) {
   let nth = 0
   const server = await listen(async (request, response, body) => {
@@ -26,580 +26,588 @@ async function gateway(...answers) {
     response.writeHead(answer.status, { 'content-type': 'application/json', ...answer.header })
     response.end(JSON.stringify(answer.data))
   })
-  ends.push(server.end)
+  cleanups.push(server.close)
   return `${server.url}/phone`
 }
 
-/** pass lets the function answer. */
-async function pass(request, response, body) {
+/** forward is an answer for gateway(): the function's own. */
+async function forward(request, response, body) {
   const answer = await send(stage.url, { method: 'POST', body })
   response.writeHead(answer.statusCode, answer.header)
   response.end(answer.text)
 }
 
-const samePosts = n => {
+/** assertSamePosts asserts that the page has sent the same post n times. */
+const assertSamePosts = n => {
   assert.equal(phone.posts.length, n)
   for (const post of phone.posts) assert.deepEqual(post, phone.posts[0])
 }
 
-// The tap, and what it brings.
+// The tap and its result.
 
 test('a phone code is posted with the login code from before the tap', async () => {
-  show()
-  await shown.consent()
-  const { outcome, data } = await shown.result()
+  render()
+  await page.consent()
+  const { outcome, data } = await page.result()
   assert.equal(outcome, 'success')
   assert.match(data.phoneNumber, /^1350000\d{4}$/)
   assert.equal(data.e164, `+86${data.phoneNumber}`)
   assert(data.openid)
   assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['code', 'phoneCode'])
   assert.equal(phone.posts[0].code, phone.logins[0])
-  assert.equal(shown.note, 'Logged in')
+  assert.equal(page.note, 'Logged in')
 })
 
-test('sealed data is posted where WeChat gives no phone code', async () => {
+test('sealed data is posted if WeChat gives no phone code', async () => {
   phone.shape = ''
-  show()
-  await shown.consent()
-  const { outcome, data } = await shown.result()
+  render()
+  await page.consent()
+  const { outcome, data } = await page.result()
   assert.equal(outcome, 'success')
   assert.match(data.phoneNumber, /^1350000\d{4}$/)
   assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['code', 'encryptedData', 'iv'])
 })
 
-test('the phone code is preferred to sealed data', async () => {
-  show()
-  await shown.touch()
-  shown.hand({ errMsg: 'getPhoneNumber:ok', encryptedData: 'AAAA', iv: 'AAAA', ...phone.tap })
-  assert.equal((await shown.result()).outcome, 'success')
+test('a phone code is preferred to sealed data', async () => {
+  render()
+  await page.touch()
+  page.emit({ errMsg: 'getPhoneNumber:ok', encryptedData: 'AAAA', iv: 'AAAA', ...phone.tap })
+  assert.equal((await page.result()).outcome, 'success')
   assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['code', 'phoneCode'])
 })
 
-test('the realtime button has an event of its own', async () => {
-  show({ realtime: true })
-  await shown.touch()
-  assert.equal(shown.button.openType, 'getRealtimePhoneNumber')
-  shown.hand({ errMsg: 'getRealtimePhoneNumber:ok', ...phone.tap }, 'getrealtimephonenumber')
-  assert.equal((await shown.result()).outcome, 'success')
+test('the realtime button has its own event', async () => {
+  render({ realtime: true })
+  await page.touch()
+  assert.equal(page.button.openType, 'getRealtimePhoneNumber')
+  page.emit({ errMsg: 'getRealtimePhoneNumber:ok', ...phone.tap }, 'getrealtimephonenumber')
+  assert.equal((await page.result()).outcome, 'success')
 })
 
-test('one tap is posted once, however often the button says so', async () => {
-  show()
-  await shown.touch()
-  shown.hand({ ...phone.tap })
-  shown.hand({ ...phone.tap })
-  assert.equal((await shown.result()).outcome, 'success')
-  await moment()
+test('a tap is posted once, even if the button reports it twice', async () => {
+  render()
+  await page.touch()
+  page.emit({ ...phone.tap })
+  page.emit({ ...phone.tap })
+  assert.equal((await page.result()).outcome, 'success')
+  await settle()
   assert.equal(phone.posts.length, 1)
-  assert.equal(shown.results.length, 1)
+  assert.equal(page.results.length, 1)
 })
 
-test('refusal, no quota and other failures of the button are told apart, and nothing is posted', async () => {
-  show()
+test('the outcome tells why the button failed, and nothing is posted', async () => {
+  render()
   for (const [detail, outcome, note] of [
     [{ errMsg: 'getPhoneNumber:fail user deny' }, 'refused', /did not share/],
     [{ errMsg: 'getPhoneNumber:fail:user deny' }, 'refused', /did not share/],
     [{ errMsg: 'getPhoneNumber:fail user cancel' }, 'refused', /did not share/],
     [{ errMsg: 'getPhoneNumber:fail', errno: 1400001 }, 'no_quota', /another way/],
-    [{ errMsg: 'getPhoneNumber:fail privacy permission is not authorized', errno: 104 }, 'button_failed', /gave no phone number/],
-    [{}, 'button_failed', /gave no phone number/],
+    [
+      { errMsg: 'getPhoneNumber:fail privacy permission is not authorized', errno: 104 },
+      'button_failed', /returned no phone number/,
+    ],
+    [{}, 'button_failed', /returned no phone number/],
   ]) {
-    await shown.touch()
-    const before = shown.results.length
-    shown.hand(detail)
-    const result = await shown.result(before + 1)
+    await page.touch()
+    const before = page.results.length
+    page.emit(detail)
+    const result = await page.result(before + 1)
     assert.equal(result.outcome, outcome)
     assert.equal(result.errMsg, detail.errMsg)
     assert.equal(result.errno, detail.errno)
-    assert.match(shown.note, note)
+    assert.match(page.note, note)
   }
-  assert.equal(shown.button.phoneNumberNoQuotaToast, false) // the note says it
+  assert.equal(page.button.phoneNumberNoQuotaToast, false) // the note says the same
   assert.equal(phone.posts.length, 0)
 })
 
 // The login code.
 
-test('the button waits for a login code', async () => {
-  show()
-  assert.equal(shown.button.disabled, true)
-  await shown.ready()
+test('the button is disabled until there is a login code', async () => {
+  render()
+  assert.equal(page.button.disabled, true)
+  await page.ready()
   assert.equal(phone.logins.length, 1)
-  assert.equal(shown.button.openType, 'getPhoneNumber')
+  assert.equal(page.button.openType, 'getPhoneNumber')
 })
 
-test('a code that nears five minutes is renewed, time and again', async () => {
-  show()
-  await shown.ready()
-  await phone.pass(4.5 * MINUTE - 1)
+test('the login code is renewed before it expires, each time', async () => {
+  render()
+  await page.ready()
+  await phone.advance(4.5 * MINUTE - 1)
   assert.equal(phone.logins.length, 1)
-  await phone.pass(1)
-  await until('a second login', () => phone.logins[1])
-  await phone.pass(4.5 * MINUTE)
-  await until('a third login', () => phone.logins[2])
-  await shown.consent()
-  assert.equal((await shown.result()).outcome, 'success')
+  await phone.advance(1)
+  await waitFor('a second login', () => phone.logins[1])
+  await phone.advance(4.5 * MINUTE)
+  await waitFor('a third login', () => phone.logins[2])
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
   assert.equal(phone.posts[0].code, phone.logins[2])
 })
 
-test('a page that comes back logs in again, and one that first appears does not', async () => {
-  show()
-  shown.come()
-  await shown.ready()
+test('the page logs in again when it comes back, but not when it first appears', async () => {
+  render()
+  page.show()
+  await page.ready()
   assert.equal(phone.logins.length, 1)
-  shown.away()
-  await phone.pass(20 * MINUTE)
-  assert.equal(phone.logins.length, 1, 'a hidden page needs no code')
-  shown.come()
-  await shown.consent()
-  assert.equal((await shown.result()).outcome, 'success')
+  page.hide()
+  await phone.advance(20 * MINUTE)
+  assert.equal(phone.logins.length, 1, 'logins while the page is hidden')
+  page.show()
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
   assert.equal(phone.posts[0].code, phone.logins[1])
 })
 
-test('hide and show between the tap and the end of its post do not log in', async () => {
+test('hide and show between a tap and the end of its post do not log in', async () => {
   for (phone.shape of ['phone-code', '']) {
     const before = phone.logins.length
     let answer
     const held = new Promise(resolve => { answer = resolve })
-    show({ url: await gateway(async (...args) => { await held; await pass(...args) }) })
-    await shown.touch()
-    shown.away()
-    shown.come()
-    await moment()
-    shown.hand({ ...phone.tap })
-    await until('a post', () => phone.posts.length === 1)
-    shown.away()
-    shown.come()
-    await moment()
+    render({ url: await gateway(async (...args) => { await held; await forward(...args) }) })
+    await page.touch()
+    page.hide()
+    page.show()
+    await settle()
+    page.emit({ ...phone.tap })
+    await waitFor('a post', () => phone.posts.length === 1)
+    page.hide()
+    page.show()
+    await settle()
     assert.equal(phone.logins.length, before + 1)
     answer()
-    assert.equal((await shown.result()).outcome, 'success')
+    assert.equal((await page.result()).outcome, 'success')
     assert.equal(phone.posts[0].code, phone.logins[before])
-    await until('a login for the next tap', () => phone.logins.length === before + 2)
-    shown.detach()
+    await waitFor('a login for the next tap', () => phone.logins.length === before + 2)
+    page.detach()
     phone.posts = []
   }
 })
 
-test('a callback that comes before the page is shown again is posted all the same', async () => {
-  show()
-  await shown.touch()
-  shown.away()
-  shown.hand({ ...phone.tap })
-  assert.equal((await shown.result()).outcome, 'success')
-  await moment()
-  assert.equal(phone.logins.length, 1, 'a hidden page needs no code')
-  shown.come()
-  await shown.ready()
+test('the data is posted even if the button reports it while the page is hidden', async () => {
+  render()
+  await page.touch()
+  page.hide()
+  page.emit({ ...phone.tap })
+  assert.equal((await page.result()).outcome, 'success')
+  await settle()
+  assert.equal(phone.logins.length, 1, 'logins while the page is hidden')
+  page.show()
+  await page.ready()
   assert.equal(phone.logins.length, 2)
-  assert.equal(shown.note, 'Logged in', 'the user has not seen it yet')
-  shown.away()
-  shown.come()
-  assert.equal(shown.note, '')
+  assert.equal(page.note, 'Logged in', 'the note after the return')
+  page.hide()
+  page.show()
+  assert.equal(page.note, '')
 })
 
-test('a code is not renewed under a consent that takes its time', async () => {
-  show()
-  await shown.touch()
-  await phone.pass(5 * MINUTE - 1)
+test('the login code is not renewed while the user is asked for consent', async () => {
+  render()
+  await page.touch()
+  await phone.advance(5 * MINUTE - 1)
   assert.equal(phone.logins.length, 1)
-  shown.hand({ ...phone.tap })
-  assert.equal((await shown.result()).outcome, 'success')
+  page.emit({ ...phone.tap })
+  assert.equal((await page.result()).outcome, 'success')
   assert.equal(phone.posts[0].code, phone.logins[0])
 })
 
-test('a consent after five minutes is not posted: its code has expired, and the new one is from after the tap', async () => {
-  show()
-  await shown.touch()
+test('a consent after five minutes is not posted: its login code has been renewed', async () => {
+  render()
+  await page.touch()
   const { tap } = phone
-  await phone.pass(5 * MINUTE)
-  await until('a second login', () => phone.logins[1])
-  shown.hand({ ...tap })
-  const { outcome, error } = await shown.result()
+  await phone.advance(5 * MINUTE)
+  await waitFor('a second login', () => phone.logins[1])
+  page.emit({ ...tap })
+  const { outcome, error } = await page.result()
   assert.deepEqual([outcome, error], ['tap_again', 'no_code'])
   assert.equal(phone.posts.length, 0)
-  await shown.consent()
-  assert.equal((await shown.result(2)).outcome, 'success')
+  await page.consent()
+  assert.equal((await page.result(2)).outcome, 'success')
 })
 
-test('a phone that slept over the end of its code does not post it', async () => {
-  show()
-  await shown.touch()
-  phone.time += 5 * MINUTE // and no timer has fired yet
-  shown.hand({ ...phone.tap })
-  const { outcome, error } = await shown.result()
+test('a code that expired while the phone slept is not posted', async () => {
+  render()
+  await page.touch()
+  phone.time += 5 * MINUTE // no timer has fired yet
+  page.emit({ ...phone.tap })
+  const { outcome, error } = await page.result()
   assert.deepEqual([outcome, error], ['tap_again', 'code_expired'])
   assert.equal(phone.posts.length, 0)
 })
 
-test('a tap whose callback never comes does not keep the code for ever', async () => {
-  show()
-  await shown.touch()
-  shown.away()
-  await phone.pass(20 * MINUTE)
-  shown.come()
-  await shown.consent()
-  assert.equal((await shown.result()).outcome, 'success')
+test('a tap without a callback does not keep the code forever', async () => {
+  render()
+  await page.touch()
+  page.hide()
+  await phone.advance(20 * MINUTE)
+  page.show()
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
   assert.equal(phone.posts[0].code, phone.logins[1])
 })
 
-// What the function answers.
+// The function's answers.
 
-test('a used code: log in, and tap again', async () => {
-  show()
-  await shown.touch()
+test('a used code: log in and tap again', async () => {
+  render()
+  await page.touch()
   const tap = { ...phone.tap }
-  const used = await send(stage.url, { method: 'POST', body: JSON.stringify({ code: phone.logins[0], phoneCode: tap.code }) })
+  const body = JSON.stringify({ code: phone.logins[0], phoneCode: tap.code })
+  const used = await send(stage.url, { method: 'POST', body })
   assert.equal(used.statusCode, 200)
-  shown.hand(tap)
-  const { outcome, error, status, message, requestId } = await shown.result()
+  page.emit(tap)
+  const { outcome, error, status, message, requestId } = await page.result()
   assert.deepEqual([outcome, error, status], ['tap_again', 'code_rejected', 400])
   assert(message && requestId)
-  assert.equal(shown.note, 'That did not work. Please tap again')
-  await shown.consent()
-  assert.equal((await shown.result(2)).outcome, 'success')
+  assert.equal(page.note, 'Login did not work. Please tap again')
+  await page.consent()
+  assert.equal((await page.result(2)).outcome, 'success')
   assert.equal(phone.posts.length, 2)
 })
 
-test('an expired code, of either kind: log in, and tap again', async () => {
-  // Of a login code that expired WeChat says what it says of one that it does not know.
-  show()
-  await shown.touch()
-  shown.hand({ code: 'expired' })
-  let result = await shown.result()
+test('an expired login code or phone code: log in and tap again', async () => {
+  // WeChat gives the same answer for an expired code as for an unknown one.
+  render()
+  await page.touch()
+  page.emit({ code: 'expired' })
+  let result = await page.result()
   assert.deepEqual([result.outcome, result.error], ['tap_again', 'code_rejected'])
-  await shown.ready()
-  shown.detach()
+  await page.ready()
+  page.detach()
 
   const { login } = wx
   wx.login = ({ success }) => setTimeout(success, 0, { code: 'expired' })
-  show()
-  await shown.touch()
+  render()
+  await page.touch()
   wx.login = login
-  shown.hand({ ...phone.tap })
-  result = await shown.result()
+  page.emit({ ...phone.tap })
+  result = await page.result()
   assert.deepEqual([result.outcome, result.error], ['tap_again', 'code_rejected'])
-  await shown.consent()
-  assert.equal((await shown.result(2)).outcome, 'success')
+  await page.consent()
+  assert.equal((await page.result(2)).outcome, 'success')
 })
 
-test('sealed data that does not open: log in, and tap again', async () => {
+test('sealed data that does not open: log in and tap again', async () => {
   phone.shape = ''
-  show()
-  await shown.touch()
-  shown.hand({ ...phone.tap, iv: Buffer.alloc(16).toString('base64') })
-  const { outcome, error } = await shown.result()
+  render()
+  await page.touch()
+  page.emit({ ...phone.tap, iv: Buffer.alloc(16).toString('base64') })
+  const { outcome, error } = await page.result()
   assert.deepEqual([outcome, error], ['tap_again', 'undecryptable'])
 })
 
-test('a lost answer: its codes, which are used, are not sent again', async () => {
+test('a lost answer: the used codes are not sent again', async () => {
   for (phone.shape of ['phone-code', '']) {
     let lost
-    show({
+    render({
       url: await gateway(async (request, response, body) => {
         lost = await send(stage.url, { method: 'POST', body })
         response.socket.destroy()
-      }, pass),
+      }, forward),
     })
-    await shown.consent()
-    const { outcome, error } = await shown.result()
+    await page.consent()
+    const { outcome, error } = await page.result()
     assert.deepEqual([outcome, error], ['tap_again', 'no_answer'])
-    assert.equal(lost.statusCode, 200, 'the codes are used')
-    await phone.pass(MINUTE)
+    assert.equal(lost.statusCode, 200, 'status of the lost answer')
+    await phone.advance(MINUTE)
     assert.equal(phone.posts.length, 1)
-    await shown.consent()
-    assert.equal((await shown.result(2)).outcome, 'success')
+    await page.consent()
+    assert.equal((await page.result(2)).outcome, 'success')
     assert.equal(phone.posts.length, 2)
     const sent = phone.posts.map(post => Object.values(post)).flat()
-    assert.equal(new Set(sent).size, sent.length, 'something was sent twice')
-    shown.detach()
+    assert.equal(new Set(sent).size, sent.length, 'values sent, without duplicates')
+    page.detach()
     phone.posts = []
   }
 })
 
-test('what the function says of WeChat is obeyed', async t => {
-  // A second function, whose WeChat is the first's but for what is scripted.
+test('each failure of WeChat leads to the right step', async t => {
+  // A second function. Its WeChat is the first one's, except for scripted answers.
   let script = () => null
-  let asked = 0
+  let calls = 0
   const proxy = await listen(async (request, response, body) => {
-    if (request.url.startsWith('/sns/')) asked++
-    const scripted = request.url.startsWith('/sns/') && script(asked)
+    if (request.url.startsWith('/sns/')) calls++
+    const scripted = request.url.startsWith('/sns/') && script(calls)
     if (scripted === 'lost') return response.socket.destroy()
     if (scripted) return response.end(JSON.stringify(scripted))
     const answer = await send(stage.wechat + request.url, { method: request.method, body: body || undefined })
     response.writeHead(answer.statusCode, { 'content-type': 'text/plain' })
     response.end(answer.text)
   })
-  ends.push(proxy.end)
-  const second = await raise({ wechat: proxy.url })
-  ends.push(second.end)
+  cleanups.push(proxy.close)
+  const second = await startStage({ wechat: proxy.url })
+  cleanups.push(second.close)
   const start = async scripted => {
-    asked = 0
+    calls = 0
     script = scripted
     phone.posts = []
-    show({ url: second.url })
-    await shown.consent()
+    render({ url: second.url })
+    await page.consent()
   }
-  const end = () => shown.detach()
+  const stop = () => page.detach()
 
-  await t.test('429 rate_limited: the same is sent after a minute', async () => {
+  await t.test('429 rate_limited: one retry after a minute', async () => {
     await start(nth => nth === 1 && { errcode: 45011, errmsg: 'api minute-quota reach limit' })
-    await until('a wait', () => shown.note)
-    assert.equal(shown.note, 'Busy. Trying again in 60 s')
-    assert.equal(shown.button.disabled, true)
-    await phone.pass(MINUTE - 1)
+    await waitFor('a waiting note', () => page.note)
+    assert.equal(page.note, 'Busy. Trying again in 60 s')
+    assert.equal(page.button.disabled, true)
+    await phone.advance(MINUTE - 1)
     assert.equal(phone.posts.length, 1)
-    await phone.pass(1)
-    assert.equal((await shown.result()).outcome, 'success')
-    samePosts(2)
-    end()
+    await phone.advance(1)
+    assert.equal((await page.result()).outcome, 'success')
+    assertSamePosts(2)
+    stop()
   })
 
-  await t.test('429 rate_limited for good: two more, and no more', async () => {
+  await t.test('429 rate_limited forever: two retries', async () => {
     await start(() => ({ errcode: 45011, errmsg: 'api minute-quota reach limit' }))
     for (let n = 1; n <= 2; n++) {
-      await until('a wait', () => shown.note)
-      await phone.pass(MINUTE)
-      await until('a post', () => phone.posts.length === n + 1)
-      await until('its answer', () => shown.note)
+      await waitFor('a waiting note', () => page.note)
+      await phone.advance(MINUTE)
+      await waitFor('a post', () => phone.posts.length === n + 1)
+      await waitFor('the answer', () => page.note)
     }
-    const { outcome, error, status } = await shown.result()
+    const { outcome, error, status } = await page.result()
     assert.deepEqual([outcome, error, status], ['later', 'rate_limited', 429])
-    samePosts(3)
-    end()
+    assertSamePosts(3)
+    stop()
   })
 
-  await t.test('503 unavailable: the same is sent until WeChat is back', async () => {
-    // The function itself asks a busy WeChat up to three times.
+  await t.test('503 unavailable: retries until WeChat is back', async () => {
+    // The function itself calls a busy WeChat up to three times.
     await start(nth => nth <= 3 && { errcode: -1, errmsg: 'system error' })
-    await until('a wait', () => shown.note)
-    assert.equal(shown.note, 'Busy. Trying again in 1 s')
-    await phone.pass(1000)
-    assert.equal((await shown.result()).outcome, 'success')
-    samePosts(2)
-    end()
+    await waitFor('a waiting note', () => page.note)
+    assert.equal(page.note, 'Busy. Trying again in 1 s')
+    await phone.advance(1000)
+    assert.equal((await page.result()).outcome, 'success')
+    assertSamePosts(2)
+    stop()
   })
 
-  await t.test('503 unavailable for good: three more, and no more', async () => {
+  await t.test('503 unavailable forever: three retries', async () => {
     await start(() => ({ errcode: -1, errmsg: 'system error' }))
     for (const [n, ms] of [1000, 2000, 4000].entries()) {
-      await until('a wait', () => shown.note)
-      await phone.pass(ms - 1)
+      await waitFor('a waiting note', () => page.note)
+      await phone.advance(ms - 1)
       assert.equal(phone.posts.length, n + 1)
-      await phone.pass(1)
-      await until('a post', () => phone.posts.length === n + 2)
+      await phone.advance(1)
+      await waitFor('a post', () => phone.posts.length === n + 2)
     }
-    const { outcome, error, status } = await shown.result()
+    const { outcome, error, status } = await page.result()
     assert.deepEqual([outcome, error, status], ['later', 'unavailable', 503])
-    samePosts(4)
-    end()
+    assertSamePosts(4)
+    stop()
   })
 
-  await t.test('502 upstream_error: the code may be used', async () => {
+  await t.test('502 upstream_error: log in and tap again', async () => {
     await start(nth => nth === 1 && 'lost')
-    const { outcome, error, status } = await shown.result()
+    const { outcome, error, status } = await page.result()
     assert.deepEqual([outcome, error, status], ['tap_again', 'upstream_error', 502])
-    await shown.consent()
-    assert.equal((await shown.result(2)).outcome, 'success')
+    await page.consent()
+    assert.equal((await page.result(2)).outcome, 'success')
     assert.notEqual(phone.posts[0].code, phone.posts[1].code)
-    end()
+    stop()
   })
 
-  await t.test('403 user_blocked: nothing to be done, until the page comes back', async () => {
+  await t.test('403 user_blocked: disabled until the page comes back', async () => {
     await start(nth => nth === 1 && { errcode: 40226, errmsg: 'code blocked' })
-    const { outcome, error, status, requestId } = await shown.result()
+    const { outcome, error, status, requestId } = await page.result()
     assert.deepEqual([outcome, error, status], ['failed', 'user_blocked', 403])
-    assert.equal(shown.note, `Login failed. Please contact support ${requestId}`)
-    await phone.pass(MINUTE)
-    assert.equal(shown.button.disabled, true)
-    shown.away()
-    shown.come()
-    await shown.consent()
-    assert.equal((await shown.result(2)).outcome, 'success')
-    end()
+    assert.equal(page.note, `Login failed. Please contact support ${requestId}`)
+    await phone.advance(MINUTE)
+    assert.equal(page.button.disabled, true)
+    page.hide()
+    page.show()
+    await page.consent()
+    assert.equal((await page.result(2)).outcome, 'success')
+    stop()
   })
 })
 
-// What the gateway answers, without the function.
+// The gateway's own answers.
 
-test('429 of the gateway: the same is sent, twice at most', async () => {
-  show({ url: await gateway({ status: 429, data: { message: 'Too Many Requests' } }) })
-  await shown.consent()
-  await until('a wait', () => shown.note === 'Busy. Trying again in 5 s')
-  await phone.pass(5000)
-  await until('a longer one', () => shown.note === 'Busy. Trying again in 15 s')
-  await phone.pass(15000)
-  const { outcome, error, status } = await shown.result()
+test('429 from the gateway forever: two retries', async () => {
+  render({ url: await gateway({ status: 429, data: { message: 'Too Many Requests' } }) })
+  await page.consent()
+  await waitFor('a waiting note', () => page.note === 'Busy. Trying again in 5 s')
+  await phone.advance(5000)
+  await waitFor('a longer wait', () => page.note === 'Busy. Trying again in 15 s')
+  await phone.advance(15000)
+  const { outcome, error, status } = await page.result()
   assert.deepEqual([outcome, error, status], ['later', undefined, 429])
-  samePosts(3)
-  await phone.pass(MINUTE)
+  assertSamePosts(3)
+  await phone.advance(MINUTE)
   assert.equal(phone.posts.length, 3)
 })
 
-test('429 of the gateway, then the function: retry-after is honoured', async () => {
-  show({ url: await gateway({ status: 429, header: { 'Retry-After': '9' }, data: { message: 'Too Many Requests' } }, pass) })
-  await shown.consent()
-  await until('a wait', () => shown.note === 'Busy. Trying again in 9 s')
-  await shown.touch(true) // which the view was late to forbid
-  await moment()
-  await phone.pass(8999)
+test('429 from the gateway, then a success: no retry before retry-after', async () => {
+  const tooMany = { status: 429, header: { 'Retry-After': '9' }, data: { message: 'Too Many Requests' } }
+  render({ url: await gateway(tooMany, forward) })
+  await page.consent()
+  await waitFor('a waiting note', () => page.note === 'Busy. Trying again in 9 s')
+  await page.touch('disabled') // the view may disable the button late
+  await settle()
+  await phone.advance(8999)
   assert.equal(phone.posts.length, 1)
-  await phone.pass(1)
-  assert.equal((await shown.result()).outcome, 'success')
-  samePosts(2)
+  await phone.advance(1)
+  assert.equal((await page.result()).outcome, 'success')
+  assertSamePosts(2)
 })
 
-test('a wait that would outlive the code is none', async () => {
-  show({ url: await gateway({ status: 429, header: { 'retry-after': '300' }, data: {} }) })
-  await shown.consent()
-  assert.equal((await shown.result()).outcome, 'later')
+test('no retry if the code would expire before it', async () => {
+  render({ url: await gateway({ status: 429, header: { 'retry-after': '300' }, data: {} }) })
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'later')
   assert.equal(phone.posts.length, 1)
 })
 
-test('a phone that sleeps through a wait does not send a code that expired', async () => {
-  show({ url: await gateway({ status: 429, data: {} }) })
-  await shown.consent()
-  await until('a wait', () => shown.note)
+test('a code that expired before a retry, while the phone slept, is not posted', async () => {
+  render({ url: await gateway({ status: 429, data: {} }) })
+  await page.consent()
+  await waitFor('a waiting note', () => page.note)
   phone.time += 10 * MINUTE
-  await phone.pass(0)
-  const { outcome, error } = await shown.result()
+  await phone.advance(0)
+  const { outcome, error } = await page.result()
   assert.deepEqual([outcome, error], ['tap_again', 'code_expired'])
   assert.equal(phone.posts.length, 1)
 })
 
-test('5xx of the gateway: the code may be used', async () => {
+test('5xx from the gateway: log in and tap again', async () => {
   for (const status of [500, 503]) {
-    show({ url: await gateway({ status, data: { message: 'Internal Server Error' } }, pass) })
-    await shown.consent()
-    const result = await shown.result()
+    render({ url: await gateway({ status, data: { message: 'Internal Server Error' } }, forward) })
+    await page.consent()
+    const result = await page.result()
     assert.deepEqual([result.outcome, result.error, result.status], ['tap_again', undefined, status])
-    await phone.pass(MINUTE)
+    await phone.advance(MINUTE)
     assert.equal(phone.posts.length, 1)
-    await shown.consent()
-    assert.equal((await shown.result(2)).outcome, 'success')
+    await page.consent()
+    assert.equal((await page.result(2)).outcome, 'success')
     assert.notEqual(phone.posts[0].code, phone.posts[1].code)
-    shown.detach()
+    page.detach()
     phone.posts = []
   }
 })
 
-test('4xx of the gateway: the program is wrong, and no tap is asked for', async () => {
-  show({ url: stage.url.replace('/phone', '/other') })
-  await shown.consent()
-  const { outcome, status } = await shown.result()
+test('4xx from the gateway: failed, and the button stays disabled', async () => {
+  render({ url: stage.url.replace('/phone', '/other') })
+  await page.consent()
+  const { outcome, status } = await page.result()
   assert.deepEqual([outcome, status], ['failed', 404])
-  await moment()
-  assert.equal(shown.button.disabled, true)
-  assert.equal(shown.note, 'Login failed. Please contact support')
+  await settle()
+  assert.equal(page.button.disabled, true)
+  assert.equal(page.note, 'Login failed. Please contact support')
 })
 
 // Without a network.
 
-test('what was not sent for want of a network is sent when there is one', async () => {
-  show()
-  await shown.touch()
+test('data that was not sent without a network is sent when there is one', async () => {
+  render()
+  await page.touch()
   phone.online = false
-  shown.hand({ ...phone.tap })
-  await until('a wait', () => shown.note)
+  page.emit({ ...phone.tap })
+  await waitFor('a waiting note', () => page.note)
   assert.equal(phone.posts.length, 0)
   phone.online = true
-  await phone.pass(1000)
-  assert.equal((await shown.result()).outcome, 'success')
+  await phone.advance(1000)
+  assert.equal((await page.result()).outcome, 'success')
   assert.equal(phone.posts[0].code, phone.logins[0])
 })
 
-test('without a network for long, the tap ends', async () => {
-  show()
-  await shown.touch()
+test('without a network the tap ends after three retries', async () => {
+  render()
+  await page.touch()
   phone.online = false
-  shown.hand({ ...phone.tap })
+  page.emit({ ...phone.tap })
   for (const ms of [1000, 2000, 4000]) {
-    await until('a wait', () => shown.note)
-    await phone.pass(ms)
+    await waitFor('a waiting note', () => page.note)
+    await phone.advance(ms)
   }
-  const { outcome, error } = await shown.result()
+  const { outcome, error } = await page.result()
   assert.deepEqual([outcome, error], ['later', 'offline'])
   assert.equal(phone.posts.length, 0)
 })
 
-test('a connection that fails is a lost answer: what was sent is not known', async () => {
-  show({ url: 'http://127.0.0.1:1/phone' })
-  await shown.consent()
-  const { outcome, error } = await shown.result()
+test('a failed connection counts as a lost answer', async () => {
+  render({ url: 'http://127.0.0.1:1/phone' })
+  await page.consent()
+  const { outcome, error } = await page.result()
   assert.deepEqual([outcome, error], ['tap_again', 'no_answer'])
 })
 
-test('without a login code there is a button to try again', async () => {
+test('without a login code the button says Try again', async () => {
   phone.online = false
-  show()
+  render()
   for (const ms of [1000, 2000, 4000]) {
-    await until('a pause', () => phone.timers.length)
-    assert.equal(shown.button.disabled, true)
-    await phone.pass(ms)
+    await waitFor('a pause', () => phone.timers.length)
+    assert.equal(page.button.disabled, true)
+    await phone.advance(ms)
   }
-  await shown.ready()
+  await page.ready()
   assert.equal(phone.logins.length, 4)
-  assert.equal(shown.button.text, 'Try again')
-  assert.equal(shown.button.openType, '')
-  assert.match(shown.note, /check the network/)
-  await phone.pass(MINUTE)
-  assert.equal(phone.logins.length, 4, 'wx.login() is bounded')
+  assert.equal(page.button.text, 'Try again')
+  assert.equal(page.button.openType, '')
+  assert.match(page.note, /Check the network/)
+  await phone.advance(MINUTE)
+  assert.equal(phone.logins.length, 4, 'calls of wx.login()')
   phone.online = true
-  await shown.touch()
-  await until('a login', () => shown.button.openType === 'getPhoneNumber')
-  assert.equal(shown.note, '')
-  await shown.consent()
-  assert.equal((await shown.result()).outcome, 'success')
+  await page.touch()
+  await waitFor('a login', () => page.button.openType === 'getPhoneNumber')
+  assert.equal(page.note, '')
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
 })
 
-// On the page.
+// The component on a page.
 
-test('it speaks the language of the phone', async () => {
+test('the texts are in the language of the phone', async () => {
   for (const [language, button, note] of [
-    ['zh_CN', '手机号快捷登录', '您没有授权手机号'], ['zh_TW', '手机号快捷登录', '您没有授权手机号'],
-    ['en', 'Log in with phone number', 'You did not share your phone number'], ['fr', 'Log in with phone number', 'You did not share your phone number'],
+    ['zh_CN', '手机号快捷登录', '你已拒绝授权手机号'],
+    ['zh_TW', '手机号快捷登录', '你已拒绝授权手机号'],
+    ['en', 'Log in with phone number', 'You did not share your phone number'],
+    ['fr', 'Log in with phone number', 'You did not share your phone number'],
   ]) {
     wx.getAppBaseInfo = () => ({ language })
-    show()
-    await shown.touch()
-    assert.equal(shown.button.text, button)
-    assert.equal(shown.button.ariaLabel, button)
-    shown.hand({ errMsg: 'getPhoneNumber:fail user deny' })
-    await shown.result()
-    assert.equal(shown.note, note)
-    await shown.ready()
-    shown.detach()
+    render()
+    await page.touch()
+    assert.equal(page.button.text, button)
+    assert.equal(page.button.ariaLabel, button)
+    page.emit({ errMsg: 'getPhoneNumber:fail user deny' })
+    await page.result()
+    assert.equal(page.note, note)
+    await page.ready()
+    page.detach()
   }
-  delete wx.getAppBaseInfo // which came with base library 2.20.1
-  show()
-  await shown.ready()
-  assert.equal(shown.button.text, '手机号快捷登录')
+  delete wx.getAppBaseInfo // it exists since base library 2.20.1
+  render()
+  await page.ready()
+  assert.equal(page.button.text, '手机号快捷登录')
 })
 
-test('a component that was taken away does nothing more', async () => {
+test('a detached component does nothing', async () => {
   let answer
   const held = new Promise(resolve => { answer = resolve })
-  show({ url: await gateway(async (...args) => { await held; await pass(...args) }) })
-  await shown.consent()
-  await until('a post', () => phone.posts.length === 1)
-  shown.detach()
+  render({ url: await gateway(async (...args) => { await held; await forward(...args) }) })
+  await page.consent()
+  await waitFor('a post', () => phone.posts.length === 1)
+  page.detach()
   answer()
-  await moment()
-  assert.deepEqual(shown.results, [])
+  await settle()
+  assert.deepEqual(page.results, [])
   assert.equal(phone.logins.length, 1)
 
   let online
   wx.getNetworkType = ({ success }) => { online = success }
-  show()
-  await shown.consent()
-  await until('a look at the network', () => online)
-  shown.detach()
+  render()
+  await page.consent()
+  await waitFor('a check of the network', () => online)
+  page.detach()
   online({ networkType: 'wifi' })
-  await moment()
+  await settle()
   assert.equal(phone.posts.length, 1)
 
-  show()
-  await shown.ready()
+  render()
+  await page.ready()
   assert.equal(phone.timers.length, 1)
-  shown.detach()
+  page.detach()
   assert.equal(phone.timers.length, 0)
 })

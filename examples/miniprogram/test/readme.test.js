@@ -12,33 +12,37 @@ require('../components/phone-login/index')
 const root = path.join(__dirname, '..')
 const readmes = ['README.md', 'README.zh-CN.md'].map(name => fs.readFileSync(path.join(root, name), 'utf8'))
 
-/** table returns the names in the first column of the table under that heading. */
-const table = (readme, heading) => {
+/** firstColumn returns the names in the first column of the table whose header begins with heading. */
+const firstColumn = (readme, heading) => {
   const [rows] = readme.split(new RegExp(`^\\| ${heading} \\|.*\n`, 'm'))[1].split('\n\n')
   return [...rows.matchAll(/^\| `(\w+)`/gm)].map(row => row[1]).sort()
 }
 
-test('both READMEs have the outcomes, properties and modes that the code has', () => {
+test('both READMEs list the outcomes, properties and modes of the code', () => {
   const outcomes = Object.keys(texts.en.note).filter(note => !['waiting', 'no_login'].includes(note)).sort()
-  const modes = [...fs.readFileSync(path.join(root, 'config.js'), 'utf8').matchAll(/^  (\w+): {/gm)].map(mode => mode[1]).sort()
+  const config = fs.readFileSync(path.join(root, 'config.js'), 'utf8')
+  const modes = [...config.matchAll(/^  (\w+): {/gm)].map(mode => mode[1]).sort()
   for (const readme of readmes) {
-    assert.deepEqual(table(readme, '`outcome`'), outcomes)
-    assert.deepEqual(table(readme, '(?:property|属性)'), Object.keys(component.properties).sort())
-    assert.deepEqual(table(readme, '`mode`'), modes)
+    assert.deepEqual(firstColumn(readme, '`outcome`'), outcomes)
+    assert.deepEqual(firstColumn(readme, '(?:property|属性)'), Object.keys(component.properties).sort())
+    assert.deepEqual(firstColumn(readme, '`mode`'), modes)
   }
 })
 
-test('both READMEs give the same commands and code, and links that lead somewhere', () => {
+test('both READMEs have the same commands and code, and no broken links', () => {
   const blocks = readme => [...readme.matchAll(/```\w+\n([^]*?)```/g)].map(block => block[1].replace(/ +#.*/g, ''))
   assert.deepEqual(blocks(readmes[0]), blocks(readmes[1]))
   const makefile = fs.readFileSync(path.join(root, '../../Makefile'), 'utf8')
   for (const readme of readmes) {
-    for (const [, target] of readme.matchAll(/^make ([a-z-]+)/gm)) assert.match(makefile, new RegExp(`^${target}:`, 'm'))
+    for (const [, target] of readme.matchAll(/^make ([a-z-]+)/gm)) {
+      assert.match(makefile, new RegExp(`^${target}:`, 'm'))
+    }
     for (const [, file, anchor] of readme.matchAll(/\]\(([^)#]+)(?:#([^)]+))?\)/g)) {
-      const text = fs.statSync(path.join(root, file)).isDirectory() ? '' : fs.readFileSync(path.join(root, file), 'utf8')
+      const target = path.join(root, file)
+      const text = fs.statSync(target).isDirectory() ? '' : fs.readFileSync(target, 'utf8')
       if (!anchor) continue
       const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(heading => heading[1].toLowerCase().replace(/ /g, '-'))
-      assert(anchors.includes(decodeURIComponent(anchor)), `${file}#${anchor}`)
+      assert(anchors.includes(decodeURIComponent(anchor)), `got no heading for ${file}#${anchor}`)
     }
   }
 })

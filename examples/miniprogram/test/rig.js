@@ -1,6 +1,5 @@
-// What the tests stand on: the stage with the function's real bootstrap, a phone
-// whose WeChat is faked only where nobody but WeChat has the thing itself, and
-// the component, rendered and tapped.
+// The test rig: the stage with the function's real bootstrap, a phone, and the
+// rendered component. Only what WeChat alone can provide is mocked.
 
 const assert = require('node:assert/strict')
 const { spawn } = require('node:child_process')
@@ -13,53 +12,53 @@ const readline = require('node:readline')
 const { JSDOM } = require('jsdom')
 
 const root = path.join(__dirname, '..')
-const built = path.join(root, '../../build/local') // by make test-miniprogram
+const built = path.join(root, '../../build/local') // make test-miniprogram builds it
 
-// miniprogram-simulate wants a browser's globals; Node's own event classes are
-// none that jsdom dispatches.
+// miniprogram-simulate needs a browser's globals. jsdom dispatches only events of
+// its own classes, not of Node's.
 const { window } = new JSDOM('<!DOCTYPE html><body></body>')
 Object.assign(global, { window, document: window.document })
 for (const name of ['Event', 'CustomEvent', 'TouchEvent']) global[name] = window[name]
 const simulate = require('miniprogram-simulate')
 
-// The component is quiet, and so is what renders it unless something is wrong.
-const written = []
-for (const name of ['log', 'info', 'warn', 'error', 'debug']) console[name] = (...args) => written.push(args)
+// The component logs nothing. miniprogram-simulate logs only problems.
+const consoleCalls = []
+for (const name of ['log', 'info', 'warn', 'error', 'debug']) console[name] = (...args) => consoleCalls.push(args)
 
-/** until waits for what real HTTP brings about. */
-async function until(what, condition) {
+/** waitFor waits up to 10 s for a condition. what names it, as in "a post". */
+async function waitFor(what, condition) {
   const end = performance.now() + 10000
   while (!condition()) {
-    assert(performance.now() < end, `in vain: ${what}`)
+    assert(performance.now() < end, `timed out waiting for ${what}`)
     await new Promise(resolve => setTimeout(resolve, 2))
   }
 }
 
-/** a while in which something that must not happen could. */
-const moment = () => new Promise(resolve => setTimeout(resolve, 50))
+/** settle waits a settle, so that anything that must not happen could happen. */
+const settle = () => new Promise(resolve => setTimeout(resolve, 50))
 
-const ends = []
-process.on('exit', () => ends.forEach(end => end()))
+const cleanups = []
+process.on('exit', () => cleanups.forEach(cleanup => cleanup()))
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
-/** raise starts a stage; with wechat, one whose function calls that WeChat. */
-async function raise({ wechat } = {}) {
+/** startStage starts a stage. If wechat is set, its function calls WeChat at that URL. */
+async function startStage({ wechat } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'wechat-phone-'))
   const args = ['-bootstrap', path.join(built, 'bootstrap'), '-route', 'POST /phone']
   if (wechat) {
-    // The stage's own, and made up.
+    // The mini-program that the stage knows. It is made up.
     const secret = path.join(dir, 'secret.json')
     fs.writeFileSync(secret, '{"appid":"wx0000000000000000","secret":"0123456789abcdef0123456789abcdef"}')
     args.push('-wechat', wechat, '-secret', secret)
   }
   const child = spawn(path.join(built, 'stage'), args, { stdio: ['ignore', 'pipe', 'ignore'] })
-  const end = () => {
+  const cleanup = () => {
     child.kill('SIGTERM')
     fs.rmSync(dir, { recursive: true, force: true })
   }
-  ends.push(end)
+  cleanups.push(cleanup)
   const exited = once(child, 'exit')
-  const stage = { end: () => { end(); return exited } }
+  const stage = { close: () => { cleanup(); return exited } }
   for await (const line of readline.createInterface({ input: child.stdout })) {
     const [, name, url] = /^(phone function|WeChat) +(http:\S+)/.exec(line) || []
     if (name === 'phone function') stage.url = url
@@ -69,10 +68,7 @@ async function raise({ wechat } = {}) {
   throw new Error('the stage did not start')
 }
 
-/**
- * listen starts a server that hands each request to serve, which answers, or
- * passes it on, as a test wants it.
- */
+/** listen starts a server that passes each request and its body to serve. */
 async function listen(serve) {
   const server = http.createServer(async (request, response) => {
     const chunks = []
@@ -81,13 +77,15 @@ async function listen(serve) {
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return { url: `http://127.0.0.1:${server.address().port}`, end: () => { server.close(); server.closeAllConnections() } }
+  const close = () => { server.close(); server.closeAllConnections() }
+  return { url: `http://127.0.0.1:${server.address().port}`, close }
 }
 
-/** send is a request over real HTTP. Header names arrive as they were sent. */
+/** send sends an HTTP request. It keeps the case of the response's header names. */
 function send(url, { method = 'GET', body } = {}) {
   return new Promise((resolve, reject) => {
-    const request = http.request(url, { method, headers: { 'content-type': 'application/json' }, agent: false }, async response => {
+    const headers = { 'content-type': 'application/json' }
+    const request = http.request(url, { method, headers, agent: false }, async response => {
       const chunks = []
       try {
         for await (const chunk of response) chunks.push(chunk)
@@ -95,7 +93,8 @@ function send(url, { method = 'GET', body } = {}) {
         return reject(error)
       }
       const header = {}
-      for (let i = 0; i < response.rawHeaders.length; i += 2) header[response.rawHeaders[i]] = response.rawHeaders[i + 1]
+      const raw = response.rawHeaders
+      for (let i = 0; i < raw.length; i += 2) header[raw[i]] = raw[i + 1]
       resolve({ statusCode: response.statusCode, header, text: Buffer.concat(chunks).toString() })
     })
     request.on('error', reject)
@@ -103,23 +102,23 @@ function send(url, { method = 'GET', body } = {}) {
   })
 }
 
-/** Phone is a user's phone, with WeChat on it. */
+/** Phone is a user's phone with a mock WeChat. The test controls its clock. */
 class Phone {
   constructor(stage) {
     this.stage = stage
     this.shape = 'phone-code'
     this.online = true
-    this.logins = [] // the codes of wx.login()
+    this.logins = [] // the codes from wx.login()
     this.posts = [] // the bodies
-    this.tap = null // what the button will hand over, for the last login
+    this.tap = null // the button's data for the last login
     this.time = Date.now()
     this.timers = []
 
     const module = require(path.join(root, 'components/phone-login/wechat.js'))
     Object.assign(module, {
       now: () => this.time,
-      chance: () => 0,
-      later: (ms, f) => {
+      random: () => 0,
+      schedule: (ms, f) => {
         const timer = { at: this.time + ms, f }
         this.timers.push(timer)
         return () => { this.timers = this.timers.filter(other => other !== timer) }
@@ -142,12 +141,12 @@ class Phone {
     let answer
     try {
       answer = await send(`${this.stage.wechat}/tap?shape=${this.shape}`)
-    } catch (error) { // the tests are over
+    } catch (error) { // the stage is closed
       return fail({ errMsg: 'login:fail' })
     }
     const { code, ...tap } = JSON.parse(answer.text)
     this.logins[nth] = code
-    // One that a newer login has overtaken is none that the component has.
+    // The component ignores a code if a newer login has begun.
     if (nth === this.logins.length - 1) this.tap = tap.phoneCode ? { code: tap.phoneCode } : tap
     success({ code, errMsg: 'login:ok' })
   }
@@ -163,12 +162,12 @@ class Phone {
     }
     const { text, ...rest } = response
     let answer = text
-    try { answer = JSON.parse(text) } catch (error) { /* stays text, as WeChat has it */ }
+    try { answer = JSON.parse(text) } catch (error) { /* like WeChat, keep the text */ }
     success({ ...rest, data: answer })
   }
 
-  /** pass lets time pass for the component. Timers that fire set new ones. */
-  async pass(ms) {
+  /** advance moves the component's clock forward and fires timers, including new ones. */
+  async advance(ms) {
     const end = this.time + ms
     for (;;) {
       const [next] = this.timers.filter(timer => timer.at <= end).sort((a, b) => a.at - b.at)
@@ -176,7 +175,7 @@ class Phone {
       this.timers = this.timers.filter(timer => timer !== next)
       this.time = Math.max(this.time, next.at)
       next.f()
-      await moment()
+      await settle()
     }
     this.time = end
   }
@@ -184,8 +183,8 @@ class Phone {
 
 let id
 
-/** Shown is the component on a page. */
-class Shown {
+/** Page is a page with the component. */
+class Page {
   constructor(phone, properties) {
     id = id || simulate.load(path.join(root, 'components/phone-login/index'), 'phone-login', { rootPath: root })
     this.phone = phone
@@ -204,38 +203,37 @@ class Shown {
 
   get note() { return this.component.querySelector('.note').dom.textContent }
 
-  async ready() { await until('a button that can be tapped', () => !this.button.disabled) }
+  async ready() { await waitFor('the button to be enabled', () => !this.button.disabled) }
 
-  /** touch touches the button. WeChat heeds no tap on one that is disabled. */
-  async touch(disabled = false) {
-    if (!disabled) await this.ready()
+  /** touch touches the button once it is enabled, or at once if even is 'disabled'. */
+  async touch(even = '') {
+    if (even !== 'disabled') await this.ready()
     const button = this.component.querySelector('.button')
     button.dispatchEvent('touchstart')
     button.dispatchEvent('touchend')
-    await moment()
+    await settle()
   }
 
-  /** hand is the button's event after a touch. */
-  hand(detail, event = 'getphonenumber') {
+  /** emit sends the button's event, which follows a touch. */
+  emit(detail, event = 'getphonenumber') {
     this.component.querySelector('.button').dispatchEvent(event, { detail })
   }
 
-  /** consent is a touch, and the user's yes. */
+  /** consent touches the button and agrees. */
   async consent() {
     await this.touch()
-    this.hand({ errMsg: 'getPhoneNumber:ok', ...this.phone.tap })
+    this.emit({ errMsg: 'getPhoneNumber:ok', ...this.phone.tap })
   }
 
   /** result waits for the nth result. */
   async result(nth = 1) {
-    await until(`result ${nth}`, () => this.results.length >= nth)
+    await waitFor(`result ${nth}`, () => this.results.length >= nth)
     return this.results[nth - 1]
   }
 
-  /** away hides the page, and come shows it again. */
-  away() { this.component.triggerPageLifeTime('hide') }
-  come() { this.component.triggerPageLifeTime('show') }
+  hide() { this.component.triggerPageLifeTime('hide') }
+  show() { this.component.triggerPageLifeTime('show') }
   detach() { this.component.detach() }
 }
 
-module.exports = { Phone, Shown, listen, moment, raise, root, send, simulate, until, written }
+module.exports = { Page, Phone, consoleCalls, listen, root, send, settle, simulate, startStage, waitFor }

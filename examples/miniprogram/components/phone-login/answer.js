@@ -1,32 +1,31 @@
 // @ts-check
-// What the answer to a post means, and how long to pause before the same is
-// posted again.
+// Decides what an answer means and how long to wait before a retry.
 
 /**
- * What wx.request brings.
+ * The response that wx.request passes to success.
  * @typedef {{statusCode: number, data: any, header?: Record<string, string>}} Response
  *
- * What to do: an action of the function's, or success.
+ * What to do next: success, or one of the function's actions.
  * @typedef {'success' | 'login' | 'tap' | 'retry' | 'wait' | 'fix' | 'none'} Action
  *
  * @typedef {object} Answer
  * @property {Action} action
- * @property {any} [data] the answer's JSON, of a success
- * @property {string} [error] the function's, or no_answer
+ * @property {any} [data] the JSON of a success
+ * @property {string} [error] the function's error, or no_answer
  * @property {number} [status]
- * @property {string} [message] the function's, for the developer
+ * @property {string} [message] the function's message, for the developer
  * @property {string} [requestId] finds the function's log line
- * @property {number} after milliseconds to wait at least
+ * @property {number} after minimum delay before a retry, in milliseconds
  */
 
 const ACTIONS = ['login', 'tap', 'retry', 'wait', 'fix', 'none']
 
-/** PAUSES are the milliseconds before each repetition, and so bound them. */
+/** Milliseconds before each retry. There are no more retries than entries. */
 const PAUSES = { retry: [1000, 2000, 4000], wait: [5000, 15000] }
 
 /**
- * read takes null where nothing came back: nobody knows then whether the codes
- * are used.
+ * read interprets a response. It is null if none arrived. The codes may be used
+ * then, so the user must log in again.
  * @param {Response | null} response
  * @returns {Answer}
  */
@@ -35,27 +34,28 @@ function read(response) {
   const status = response.statusCode
   const data = response.data !== null && typeof response.data === 'object' ? response.data : undefined
   if (data && typeof data.error === 'string') {
-    const action = ACTIONS.indexOf(data.action) >= 0 ? data.action : byStatus(status)
-    return { action, error: data.error, status, message: data.message, requestId: data.requestId, after: retryAfter(response) }
+    const action = ACTIONS.indexOf(data.action) >= 0 ? data.action : actionForStatus(status)
+    const { error, message, requestId } = data
+    return { action, error, status, message, requestId, after: retryAfter(response) }
   }
   if (data && status === 200) return { action: 'success', data, status, after: 0 }
-  return { action: byStatus(status), status, after: retryAfter(response) }
+  return { action: actionForStatus(status), status, after: retryAfter(response) }
 }
 
 /**
- * byStatus reads answers that are not the function's: the gateway's own, or a
- * page that some network puts in between.
+ * actionForStatus handles answers that do not come from the function, but from the
+ * gateway or from a captive portal.
  * @param {number} status
  * @returns {Action}
  */
-function byStatus(status) {
+function actionForStatus(status) {
   if (status === 429) return 'wait'
   return status >= 400 && status < 500 ? 'fix' : 'login'
 }
 
 /**
- * retryAfter is in milliseconds, 0 where the header is none or no number. Phones
- * differ in how they write headers' names.
+ * retryAfter returns the retry-after header in milliseconds, or 0 if it is missing or
+ * not a number. Phones differ in the case of header names.
  * @param {Response} response
  */
 function retryAfter(response) {
@@ -66,18 +66,17 @@ function retryAfter(response) {
 }
 
 /**
- * pause is how long to wait before the same is posted again, after it was posted
- * again already that often; -1 where it must not be. Up to a quarter is added by
- * chance (0 to 1), lest all phones that were turned away come back at once.
+ * retryDelay returns the milliseconds to wait before a retry, or -1 if there must be
+ * none. It adds up to a quarter, so that phones do not all come back at once.
  * @param {Answer} answer
- * @param {number} repeated
- * @param {number} chance
+ * @param {number} retries so far
+ * @param {number} random from 0 to 1
  */
-function pause(answer, repeated, chance) {
+function retryDelay(answer, retries, random) {
   if (answer.action !== 'retry' && answer.action !== 'wait') return -1
   const pauses = PAUSES[answer.action]
-  if (repeated >= pauses.length) return -1
-  return Math.max(answer.after, pauses[repeated]) * (1 + chance / 4)
+  if (retries >= pauses.length) return -1
+  return Math.max(answer.after, pauses[retries]) * (1 + random / 4)
 }
 
-module.exports = { read, pause }
+module.exports = { read, retryDelay }

@@ -10,11 +10,11 @@ const wechat = require('./wechat')
 
 Component({
   properties: {
-    /** Where to post: the function's /phone, or your own backend, which calls it. */
+    /** Where to post: the function's /phone, or your backend, which calls the function. */
     url: String,
-    /** The dearer button, which verifies the number anew each time. */
+    /** Use the more expensive button, which verifies the number on each tap. */
     realtime: Boolean,
-    /** make start's /tap, in place of wx.login() and of the button. Never in production. */
+    /** URL of make start's /tap, which replaces wx.login() and the button. Never use it in production. */
     stage: String,
   },
 
@@ -27,7 +27,7 @@ Component({
 
   lifetimes: {
     attached() {
-      const text = wechat.chinese() ? texts.zh : texts.en
+      const text = wechat.isChinese() ? texts.zh : texts.en
       const stage = this.data.stage ? new Stage(this.data.stage) : null
       const login = new Login(
         Object.assign({}, wechat, {
@@ -39,46 +39,47 @@ Component({
         {
           show: (phase, note, values) => {
             const button = /** @type {Record<string, string>} */ (text.button)
+            const openType = this.data.realtime ? 'getRealtimePhoneNumber' : 'getPhoneNumber'
             this.setData({
               phase,
-              openType: stage || phase === 'offline' ? '' : this.data.realtime ? 'getRealtimePhoneNumber' : 'getPhoneNumber',
+              openType: stage || phase === 'offline' ? '' : openType,
               label: button[phase] || text.button.normal,
               note: !note ? '' : text.note[note]
                 .replace('{seconds}', String(values.seconds))
                 .replace('{requestId}', values.requestId || '').trim(),
             })
           },
-          end: result => this.triggerEvent('result', result),
+          finish: result => this.triggerEvent('result', result),
         }
       )
-      // Not in data, which is the view's and must not hold codes.
+      // Kept out of data, which belongs to the view and must not hold codes.
       Object.assign(this, { login, stage })
       login.renew()
     },
-    detached() { own(this).login.close() },
+    detached() { fields(this).login.close() },
   },
 
   pageLifetimes: {
-    show() { own(this).login.show() },
-    hide() { own(this).login.hide() },
+    show() { fields(this).login.show() },
+    hide() { fields(this).login.hide() },
   },
 
   methods: {
     onTap() {
-      const { login, stage } = own(this)
+      const { login, stage } = fields(this)
       if (this.data.phase === 'offline') return login.renew()
-      login.tapped()
-      if (stage) login.handedOver(stage.detail)
+      login.recordTap()
+      if (stage) login.receive(stage.detail)
     },
 
     /** @param {WechatMiniprogram.CustomEvent} event */
-    onPhone(event) { own(this).login.handedOver(event.detail) },
+    onPhone(event) { fields(this).login.receive(event.detail) },
   },
 })
 
 /**
- * own gives what attached() has put beside the component's data.
+ * fields returns the component with the fields that attached() sets.
  * @param {any} component
  * @returns {{login: Login, stage: Stage | null}}
  */
-function own(component) { return component }
+function fields(component) { return component }

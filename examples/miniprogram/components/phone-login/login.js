@@ -1,53 +1,54 @@
 // @ts-check
-// The course of a phone login, without wx and without a view.
+// The steps of a phone login, without wx and without a view.
 //
-// A login code is got before the tap, and renewed when it nears its end or the
-// page comes back; but never between a tap and the end of its post, since
-// wx.login() may change the key with which WeChat has sealed the phone number.
+// The login code must come from before the tap. It is renewed when it is about to
+// expire and when the page comes back. It is never renewed between a tap and the end
+// of its post: wx.login() may change the session key, and WeChat has sealed the phone
+// number with the old one.
 
-const { read, pause } = require('./answer')
+const { read, retryDelay } = require('./answer')
 
-/** What WeChat gives a login code and a phone code: five minutes, and one use. */
+/** WeChat's lifetime of login codes and phone codes. Each works once. */
 const CODE_LIFE = 5 * 60 * 1000
-/** Renewed then, a code in hand has time left for a consent and a post. */
+/** A code this old still leaves time for the consent and the post. */
 const RENEW_AFTER = CODE_LIFE - 30 * 1000
-/** Milliseconds before wx.login() is tried again. */
+/** Milliseconds before wx.login() is called again after a failure. */
 const LOGIN_PAUSES = [1000, 2000, 4000]
-/** The button's errno where the mini-program's owner has no phone numbers left. */
+/** The button's errno if the mini-program's quota of phone numbers is used up. */
 const NO_QUOTA = 1400001
 
 /**
- * What the login needs of the phone.
+ * What the login needs from the phone.
  * @typedef {object} Phone
- * @property {(done: (code: string) => void) => void} login gives '' where there is no code
- * @property {(done: (online: boolean) => void) => void} online
+ * @property {(done: (code: string) => void) => void} login passes '' if it gets no code
+ * @property {(done: (online: boolean) => void) => void} checkOnline
  * @property {(data: object, done: (response: import('./answer').Response | null) => void) => void} post
  * @property {() => number} now
- * @property {(ms: number, f: () => void) => () => void} later returns what cancels it
- * @property {() => number} chance 0 to 1
+ * @property {(ms: number, f: () => void) => () => void} schedule returns a function that cancels the call
+ * @property {() => number} random from 0 to 1
  *
  * What the view shows: asking (for a login code), ready (for a tap), sending,
- * waiting (to send again), offline (no login code to be had), stopped.
+ * waiting (to retry), offline (no login code available), stopped.
  * @typedef {'asking' | 'ready' | 'sending' | 'waiting' | 'offline' | 'stopped'} Phase
  *
- * How a tap ended, for the page.
+ * The result of a tap, for the page.
  * @typedef {object} Result
  * @property {'success' | 'refused' | 'no_quota' | 'button_failed' | 'tap_again' | 'later' | 'failed'} outcome
- * @property {any} [data] the answer's JSON, of a success
- * @property {string} [error] the function's, or no_answer, offline, no_code, code_expired
- * @property {number} [status] HTTP's
- * @property {string} [message] the function's, for the developer
+ * @property {any} [data] the JSON of a success
+ * @property {string} [error] the function's error, or no_answer, offline, no_code, code_expired
+ * @property {number} [status] the HTTP status
+ * @property {string} [message] the function's message, for the developer
  * @property {string} [requestId] finds the function's log line
- * @property {number} [errno] the button's
- * @property {string} [errMsg] the button's
+ * @property {number} [errno] from the button
+ * @property {string} [errMsg] from the button
  *
- * What the user reads, with values filled in.
+ * The key of the text that the user reads, and the values in the text.
  * @typedef {'' | 'waiting' | 'no_login' | Result['outcome']} Note
  * @typedef {{seconds?: number, requestId?: string}} Values
  *
  * @typedef {object} Page
  * @property {(phase: Phase, note: Note, values: Values) => void} show
- * @property {(result: Result) => void} end
+ * @property {(result: Result) => void} finish
  */
 
 class Login {
@@ -59,9 +60,9 @@ class Login {
     this.phone = phone
     this.page = page
     /** @type {{value: string, at: number} | null} */
-    this.code = null // at is when it was asked for
-    this.asked = 0 // logins so far: only the last one's code counts
-    this.tappedAt = 0 // 0 where nothing is known of a tap
+    this.code = null // at is the time of the call to wx.login()
+    this.logins = 0 // calls so far: only the last one's code counts
+    this.tappedAt = 0 // 0 if no tap is pending
     this.sending = false
     this.hidden = false
     this.closed = false
@@ -71,70 +72,70 @@ class Login {
     this.cancel = () => {}
   }
 
-  /** renew gets a login code. */
-  renew(failed = 0) {
+  /** renew gets a new login code. */
+  renew(failures = 0) {
     this.cancel()
     this.code = null
-    const asked = ++this.asked
+    const login = ++this.logins
     const at = this.phone.now()
-    this.view('asking', this.note === 'no_login' ? '' : this.note, this.values)
+    this.render('asking', this.note === 'no_login' ? '' : this.note, this.values)
     this.phone.login(value => {
-      if (this.closed || asked !== this.asked) return
+      if (this.closed || login !== this.logins) return
       if (value) {
         this.code = { value, at }
-        this.watch()
-        this.view('ready', this.note, this.values)
-      } else if (failed < LOGIN_PAUSES.length) {
-        this.later(LOGIN_PAUSES[failed], () => this.renew(failed + 1))
+        this.scheduleRenewal()
+        this.render('ready', this.note, this.values)
+      } else if (failures < LOGIN_PAUSES.length) {
+        this.schedule(LOGIN_PAUSES[failures], () => this.renew(failures + 1))
       } else {
-        this.view('offline', 'no_login')
+        this.render('offline', 'no_login')
       }
     })
   }
 
-  /** watch renews the code in time: while a tap holds it, when it is worthless. */
-  watch() {
+  /** scheduleRenewal renews the code before it expires, or once it has if a tap is pending. */
+  scheduleRenewal() {
     if (!this.code) return
-    const end = this.code.at + (this.held() ? CODE_LIFE : RENEW_AFTER)
-    this.later(end - this.phone.now(), () => { if (!this.hidden) this.renew() })
+    const end = this.code.at + (this.tapPending() ? CODE_LIFE : RENEW_AFTER)
+    this.schedule(end - this.phone.now(), () => { if (!this.hidden) this.renew() })
   }
 
-  /** held is whether a tap waits for the user's consent, with a code that lives. */
-  held() {
-    return this.code !== null && this.tappedAt >= this.code.at && this.lives(this.phone.now())
+  /** tapPending reports whether the user is being asked for consent and the code is still valid. */
+  tapPending() {
+    return this.code !== null && this.tappedAt >= this.code.at && this.codeValidAt(this.phone.now())
   }
 
   /** @param {number} at */
-  lives(at) {
+  codeValidAt(at) {
     return this.code !== null && at < this.code.at + CODE_LIFE
   }
 
-  /** tapped: the consent sheet, which comes now, may hide and show the page. */
-  tapped() {
+  /** recordTap notes the time of a tap. The consent sheet that follows may hide and show the page. */
+  recordTap() {
     if (this.sending) return
     this.tappedAt = this.phone.now()
-    this.watch()
+    this.scheduleRenewal()
   }
 
   hide() {
     this.hidden = true
-    this.note = '' // what comes meanwhile is shown on return
+    this.note = '' // a note that comes while the page is hidden stays until it returns
   }
 
-  /** show is for every return, and not for the page's first appearance. */
+  /** show handles the page's return. It ignores the page's first appearance. */
   show() {
     if (!this.hidden) return
     this.hidden = false
-    if (this.sending) return // renews at its end
-    if (this.held()) this.watch()
+    if (this.sending) return // finish() renews the code
+    if (this.tapPending()) this.scheduleRenewal()
     else this.renew()
   }
 
   /**
-   * handedOver takes what the button hands over after a tap.
+   * receive handles the button's event after a tap.
    * @param {{code?: string, encryptedData?: string, iv?: string, errno?: number, errMsg?: string}} detail
    */
-  handedOver(detail) {
+  receive(detail) {
     if (this.sending) return
     const { code, tappedAt } = this
     this.tappedAt = 0
@@ -142,73 +143,74 @@ class Login {
     let data
     if (detail.code) data = { phoneCode: detail.code }
     else if (detail.encryptedData && detail.iv) data = { encryptedData: detail.encryptedData, iv: detail.iv }
-    else if (errno === NO_QUOTA) return this.end({ outcome: 'no_quota', errno, errMsg })
+    else if (errno === NO_QUOTA) return this.finish({ outcome: 'no_quota', errno, errMsg })
     // iOS and Android: "getPhoneNumber:fail user deny", "…:fail:user deny".
-    else if (/deny|cancel/.test(errMsg || '')) return this.end({ outcome: 'refused', errno, errMsg })
-    else return this.end({ outcome: 'button_failed', errno, errMsg })
+    else if (/deny|cancel/.test(errMsg || '')) return this.finish({ outcome: 'refused', errno, errMsg })
+    else return this.finish({ outcome: 'button_failed', errno, errMsg })
 
-    // Only a code from before the tap is sent.
-    if (!code || tappedAt && code.at > tappedAt) return this.end({ outcome: 'tap_again', error: 'no_code' })
+    // A login code from after the tap may have changed the session key.
+    if (!code || tappedAt && code.at > tappedAt) return this.finish({ outcome: 'tap_again', error: 'no_code' })
     this.sending = true
     this.send(Object.assign({ code: code.value }, data), 0)
   }
 
   /**
    * @param {object} data
-   * @param {number} repeated
+   * @param {number} retries so far
    */
-  send(data, repeated) {
+  send(data, retries) {
     this.cancel()
-    // The user took long to consent, or the phone slept.
-    if (!this.lives(this.phone.now())) return this.end({ outcome: 'tap_again', error: 'code_expired' })
-    this.view('sending', '')
-    this.phone.online(online => {
+    // The user may have taken long to consent, or the phone may have slept.
+    if (!this.codeValidAt(this.phone.now())) return this.finish({ outcome: 'tap_again', error: 'code_expired' })
+    this.render('sending', '')
+    this.phone.checkOnline(online => {
       if (this.closed) return
-      // What surely was not sent may be sent later; what may have been may not.
-      if (!online) return this.follow({ action: 'retry', error: 'offline', after: 0 }, data, repeated)
-      this.phone.post(data, response => this.follow(read(response), data, repeated))
+      // Without a network nothing was sent, so a retry is safe.
+      if (!online) return this.handle({ action: 'retry', error: 'offline', after: 0 }, data, retries)
+      this.phone.post(data, response => this.handle(read(response), data, retries))
     })
   }
 
   /**
+   * handle retries or finishes.
    * @param {import('./answer').Answer} answer
    * @param {object} data
-   * @param {number} repeated
+   * @param {number} retries so far
    */
-  follow(answer, data, repeated) {
+  handle(answer, data, retries) {
     if (this.closed) return
     const { error, status, message, requestId } = answer
     /** @param {Result['outcome']} outcome */
-    const end = outcome => this.end({ outcome, error, status, message, requestId })
+    const finish = outcome => this.finish({ outcome, error, status, message, requestId })
     switch (answer.action) {
       case 'success':
-        return this.end({ outcome: 'success', data: answer.data })
+        return this.finish({ outcome: 'success', data: answer.data })
       case 'login':
       case 'tap':
-        return end('tap_again')
+        return finish('tap_again')
       case 'fix':
       case 'none':
-        return end('failed')
+        return finish('failed')
     }
-    const ms = pause(answer, repeated, this.phone.chance())
-    if (ms < 0 || !this.lives(this.phone.now() + ms)) return end('later')
-    this.view('waiting', 'waiting', { seconds: Math.ceil(ms / 1000) })
-    this.later(ms, () => this.send(data, repeated + 1))
+    const ms = retryDelay(answer, retries, this.phone.random())
+    if (ms < 0 || !this.codeValidAt(this.phone.now() + ms)) return finish('later')
+    this.render('waiting', 'waiting', { seconds: Math.ceil(ms / 1000) })
+    this.schedule(ms, () => this.send(data, retries + 1))
   }
 
   /**
-   * end is that of a tap. Its codes are used, or may be.
+   * finish ends a tap and drops its login code, which may be used.
    * @param {Result} result
    */
-  end(result) {
+  finish(result) {
     this.cancel()
     this.sending = false
     this.code = null
     const { outcome, requestId } = result
-    const stopped = outcome === 'failed' // a tap would be in vain, and may cost the owner money
-    this.view(stopped ? 'stopped' : 'asking', outcome, { requestId })
-    if (!stopped && !this.hidden) this.renew() // else show() does
-    this.page.end(result) // last, since the page may now take the component away
+    const stopped = outcome === 'failed' // another tap would fail too, and may cost the owner money
+    this.render(stopped ? 'stopped' : 'asking', outcome, { requestId })
+    if (!stopped && !this.hidden) this.renew() // if hidden, show() renews
+    this.page.finish(result) // last, because the page may remove the component
   }
 
   /**
@@ -216,19 +218,20 @@ class Login {
    * @param {Note} note
    * @param {Values} values
    */
-  view(phase, note, values = {}) {
+  render(phase, note, values = {}) {
     this.note = note
     this.values = values
     this.page.show(phase, note, values)
   }
 
   /**
+   * schedule replaces the scheduled call, if there is one.
    * @param {number} ms
    * @param {() => void} f
    */
-  later(ms, f) {
+  schedule(ms, f) {
     this.cancel()
-    this.cancel = this.phone.later(ms, f)
+    this.cancel = this.phone.schedule(ms, f)
   }
 
   close() {

@@ -1,12 +1,14 @@
 // @ts-check
-// In place of wx.login() and of the button: make start's WeChat, which logs a
-// made-up user in and taps. What a tap would hand over comes with the code.
 
+/**
+ * Stage replaces wx.login() and the button with make start's mock WeChat. Its /tap
+ * logs in a made-up user and returns the login code and the button's data together.
+ */
 class Stage {
-  /** @param {string} url of its /tap */
+  /** @param {string} url of /tap */
   constructor(url) {
     this.url = url
-    this.detail = {}
+    this.detail = {} // the button's data for the last login
   }
 
   /** @param {(code: string) => void} done */

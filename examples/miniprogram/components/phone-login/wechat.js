@@ -1,5 +1,5 @@
 // @ts-check
-// All that the component wants of WeChat and of the clock.
+// All that the component uses of WeChat, the clock and the random generator.
 
 /** @param {(code: string) => void} done */
 function login(done) {
@@ -7,7 +7,7 @@ function login(done) {
 }
 
 /** @param {(online: boolean) => void} done */
-function online(done) {
+function checkOnline(done) {
   wx.getNetworkType({ success: ({ networkType }) => done(networkType !== 'none'), fail: () => done(true) })
 }
 
@@ -17,26 +17,27 @@ function online(done) {
  * @param {(response: import('./answer').Response | null) => void} done
  */
 function post(url, data, done) {
-  // success is an answer of any status.
+  // WeChat calls success for every status.
   wx.request({ url, method: 'POST', data, timeout: 10000, success: done, fail: () => done(null) })
 }
 
-/** chinese is whether the phone speaks it. */
-function chinese() {
+/** isChinese reports whether WeChat's language is Chinese. */
+function isChinese() {
   const info = wx.getAppBaseInfo ? wx.getAppBaseInfo() : wx.getSystemInfoSync()
   return /^zh/.test(info.language)
 }
 
 /**
+ * schedule calls f after ms milliseconds. It returns a function that cancels the call.
  * @param {number} ms
  * @param {() => void} f
  */
-function later(ms, f) {
+function schedule(ms, f) {
   const timer = setTimeout(f, ms)
   return () => clearTimeout(timer)
 }
 
 const now = () => Date.now()
-const chance = () => Math.random()
+const random = () => Math.random()
 
-module.exports = { login, online, post, chinese, later, now, chance }
+module.exports = { login, checkOnline, post, isChinese, schedule, now, random }

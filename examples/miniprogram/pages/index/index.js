@@ -10,7 +10,7 @@ Page({
     this.setData({
       outcome,
       phoneNumber: data ? data.phoneNumber : '',
-      error: [error, message, requestId].filter(Boolean).join(' '), // for the developer; the component tells the user
+      error: [error, message, requestId].filter(Boolean).join(' '), // for the developer; the user reads the note
     })
   },
 })

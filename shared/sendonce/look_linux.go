@@ -1,0 +1,30 @@
+package sendonce
+
+import (
+	"net"
+	"syscall"
+)
+
+// look asks the kernel for the state of a connection and reads nothing. After a
+// freeze, the kernel knows of a FIN or RST that nobody has read yet.
+func look(c *net.TCPConn) state {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return ended
+	}
+	found := ended
+	err = raw.Control(func(fd uintptr) {
+		var first [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		switch {
+		case err == syscall.EAGAIN:
+			found = silent
+		case err == nil && n > 0:
+			found = spoken
+		}
+	})
+	if err != nil {
+		return ended
+	}
+	return found
+}

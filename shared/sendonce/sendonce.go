@@ -1,0 +1,216 @@
+// Package sendonce sends an HTTP request once, on a connection that is alive,
+// and tells its caller whether anything was written.
+//
+// Make one [Client] for each server. [Client.Connect] opens a connection ahead
+// of the first request. [Client.Do] sends a request and passes the answer to its
+// caller, who says whether it is the answer to that request. Only then is the
+// connection kept: one stray answer would otherwise shift all later ones, and
+// each request would get its predecessor's.
+//
+// It speaks HTTP/1.1 with net/http's own reader and writer. It does without
+// net/http's Transport for three reasons:
+//
+//   - If a kept connection breaks, Transport resends a GET that has no body, or a
+//     body with GetBody.
+//   - After a freeze, Transport writes into connections that died meanwhile, and
+//     cannot tell that the request was lost there.
+//   - Transport logs bytes that arrive unasked, with their text.
+//
+// A GET with an empty body and no GetBody is not resent, and neither is anything
+// over an [http.ClientConn]; both have the other two faults. (A fourth reason,
+// that errors hold the URL, is true of [http.Client] only.)
+//
+// Proxies (HTTPS_PROXY) are not used. Lambda has none.
+package sendonce
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"wechat-phone/shared/neterror"
+)
+
+// maxIdle is how long a connection is kept unused. Most servers and gateways on
+// the way keep 60 s or more. After that a path may drop packets silently, and a
+// request would be lost in it.
+const maxIdle = 50 * time.Second
+
+// Kind says how a request failed.
+type Kind string
+
+// The kinds.
+const (
+	Unreachable Kind = "unreachable" // nothing of the request was written
+	Lost        Kind = "lost"        // the connection broke after something was written
+	TimedOut    Kind = "timed_out"   // something was written, and no answer came in time
+	Malformed   Kind = "malformed"   // the answer is too large
+)
+
+// Error is the error of [Client.Connect] and [Client.Do]. It holds no URL, no
+// address and nothing of the answer.
+type Error struct {
+	Kind Kind
+
+	// Reason is the cause's [neterror.Class], or "too large". A failed handshake
+	// puts "tls: " before it.
+	Reason string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("sendonce: %s: %s", e.Kind, e.Reason) }
+
+// Client sends requests to one server. It keeps as many idle connections as
+// there ever were requests at once, which Lambda bounds. It is safe for
+// concurrent use.
+type Client struct {
+	address string
+	secure  *tls.Config // nil for http
+
+	mu   sync.Mutex
+	idle []*conn // by idleSince, the newest last
+}
+
+// New returns a client of the server at base, of which it uses scheme, host and
+// port. It does no I/O.
+func New(base *url.URL) (*Client, error) {
+	port := map[string]string{"http": "80", "https": "443"}[base.Scheme]
+	if port == "" {
+		return nil, errors.New("must be an http or https URL")
+	}
+	if base.Port() != "" {
+		port = base.Port()
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, errors.New("must have a port from 1 to 65535, or none")
+		}
+	}
+	c := &Client{address: net.JoinHostPort(base.Hostname(), port)}
+	if base.Scheme == "https" {
+		c.secure = &tls.Config{ServerName: base.Hostname(), NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
+	}
+	return c, nil
+}
+
+// Connect opens a connection ahead, TLS included, so that the first request
+// finds it ready. It sends no request. Every error is an [*Error].
+func (c *Client) Connect(ctx context.Context) error {
+	opened, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	c.put(opened)
+	return nil
+}
+
+// Do sends r to the client's server, until r's context ends, and calls accept
+// with the answer. accept must report whether it is the answer to r: if not, the
+// connection is closed. r's body must have its length. Every error is an
+// [*Error]; with one, accept was not called.
+func (c *Client) Do(r *http.Request, accept func(status int, body []byte) bool) error {
+	// The message goes out in one Write, which counts its bytes.
+	var message bytes.Buffer
+	if err := r.Write(&message); err != nil {
+		return &Error{Unreachable, neterror.Class(err)}
+	}
+	used := c.take()
+	if used == nil {
+		var err error
+		if used, err = c.dial(r.Context()); err != nil {
+			return err
+		}
+	}
+	keep := false
+	stop := context.AfterFunc(r.Context(), func() { _ = used.SetDeadline(past) })
+	defer func() {
+		if stop() && keep && used.settled() {
+			c.put(used)
+		} else {
+			_ = used.Close()
+		}
+	}()
+	if r.Context().Err() != nil {
+		return &Error{Unreachable, "timeout"}
+	}
+	answer, body, err := used.exchange(r, message.Bytes())
+	if err != nil {
+		return err
+	}
+	keep = accept(answer.StatusCode, body) && !answer.Close
+	return nil
+}
+
+// dial opens a connection, with TLS if the server has it. Its errors are of
+// Kind [Unreachable].
+func (c *Client) dial(ctx context.Context) (*conn, error) {
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", c.address)
+	if err != nil {
+		return nil, &Error{Unreachable, neterror.Class(err)}
+	}
+	opened := &conn{Conn: raw, tcp: raw.(*net.TCPConn)}
+	if c.secure != nil {
+		opened.records = &records{TCPConn: opened.tcp}
+		secured := tls.Client(opened.records, c.secure)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, &Error{Unreachable, "tls: " + neterror.Class(err)}
+		}
+		opened.Conn, opened.tickets = secured, true
+	}
+	opened.limit = &io.LimitedReader{R: opened.Conn}
+	opened.in = bufio.NewReader(opened.limit)
+	return opened, nil
+}
+
+// take returns an idle connection that is ready for a request, or nil.
+func (c *Client) take() *conn {
+	for {
+		newest := c.pop()
+		if newest == nil || newest.ready() {
+			return newest
+		}
+		_ = newest.Close()
+	}
+}
+
+// pop removes the newest idle connection, so that the others can grow old. It
+// returns nil if there is none.
+func (c *Client) pop() *conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropOld()
+	if len(c.idle) == 0 {
+		return nil
+	}
+	newest := c.idle[len(c.idle)-1]
+	c.idle = c.idle[:len(c.idle)-1]
+	return newest
+}
+
+// put keeps a connection for the next request.
+func (c *Client) put(unused *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropOld()
+	unused.idleSince = time.Now().Round(0)
+	c.idle = append(c.idle, unused)
+}
+
+// dropOld closes what has been idle for too long. The caller holds mu.
+func (c *Client) dropOld() {
+	old := 0
+	for old < len(c.idle) && time.Since(c.idle[old].idleSince) > maxIdle {
+		_ = c.idle[old].Close()
+		old++
+	}
+	c.idle = slices.Delete(c.idle, 0, old)
+}

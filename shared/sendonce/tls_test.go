@@ -1,0 +1,264 @@
+package sendonce
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// identity is a certificate for 127.0.0.1 and example.com, and who trusts it.
+func identity(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	trust := x509.NewCertPool()
+	trust.AddCert(s.Certificate())
+	return s.TLS.Certificates[0], trust
+}
+
+// tap is the TCP beneath a server's TLS. It can hold back what TLS writes.
+type tap struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (t *tap) Write(p []byte) (int, error) {
+	if t.hold {
+		t.held = append(t.held, p...)
+		return len(p), nil
+	}
+	return t.Conn.Write(p)
+}
+
+// flush writes the first n bytes of what is held, in one piece.
+func (t *tap) flush(n int) {
+	_ = t.SetWriteDeadline(time.Time{}) // which TLS leaves in the past after a close_notify
+	_, _ = t.Conn.Write(t.held[:n])
+	t.held = t.held[n:]
+}
+
+// newTLSServer is newServer with TLS of one version, and a client that trusts it.
+func newTLSServer(t *testing.T, version uint16, serve func(c *tls.Conn, beneath *tap, n int, next func() string)) (*server, *Client) {
+	t.Helper()
+	certificate, trust := identity(t)
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: version, MaxVersion: version}
+	var s *server
+	ready := make(chan bool)
+	s = newServer(t, func(raw net.Conn, n int, _ func() string) {
+		<-ready
+		beneath := &tap{Conn: raw}
+		c := tls.Server(beneath, config)
+		if c.Handshake() == nil {
+			serve(c, beneath, n, s.reader(c))
+		}
+	})
+	close(ready)
+	c := newClient(t, strings.Replace(s.url, "http", "https", 1))
+	c.secure.RootCAs = trust
+	return s, c
+}
+
+var versions = map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13}
+
+func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		var mu sync.Mutex
+		conns := map[net.Conn]bool{}
+		requests := 0
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			requests++
+			if r.ProtoMajor != 1 {
+				t.Errorf("spoke %s", r.Proto)
+			}
+			_, _ = io.WriteString(w, r.URL.Path[1:])
+		}))
+		s.EnableHTTP2 = true
+		s.Config.ConnState = func(c net.Conn, _ http.ConnState) {
+			mu.Lock()
+			defer mu.Unlock()
+			conns[c] = true
+		}
+		if scheme == "https" {
+			s.StartTLS()
+		} else {
+			s.Start()
+		}
+		c := newClient(t, s.URL)
+		if scheme == "https" {
+			c.secure.RootCAs = x509.NewCertPool()
+			c.secure.RootCAs.AddCert(s.Certificate())
+		}
+		connect(t, c)
+		for _, name := range []string{"first", "second", "third"} {
+			wantOwn(t, c, name)
+		}
+		mu.Lock()
+		if len(conns) != 1 || requests != 3 {
+			t.Errorf("%s: %d requests over %d connections, want 3 over 1", scheme, requests, len(conns))
+		}
+		mu.Unlock()
+		s.Close()
+	}
+}
+
+// What a server does to a connection opened ahead, before any request. The first
+// request must go over another, once, and get its own answer.
+func TestConnectionOpenedAheadIsDropped(t *testing.T) {
+	for name, test := range map[string]struct {
+		before func(c *tls.Conn, beneath *tap)
+		state  state // of the connection afterwards
+	}{
+		"FIN": {func(_ *tls.Conn, beneath *tap) { _ = beneath.Close() }, ended},
+		"RST": {func(_ *tls.Conn, beneath *tap) {
+			_ = beneath.Conn.(*net.TCPConn).SetLinger(0)
+			_ = beneath.Close()
+		}, ended},
+		"close_notify and FIN":     {func(c *tls.Conn, _ *tap) { _ = c.Close() }, spoken},
+		"close_notify without FIN": {func(c *tls.Conn, _ *tap) { _ = c.CloseWrite() }, spoken},
+		"an answer":                {func(c *tls.Conn, _ *tap) { _, _ = io.WriteString(c, reply("nobody's")) }, spoken},
+		"the beginning of an answer": {func(c *tls.Conn, beneath *tap) {
+			beneath.hold = true
+			_, _ = io.WriteString(c, reply("nobody's"))
+			beneath.flush(20)
+		}, spoken},
+		"three bytes of a header": {func(c *tls.Conn, beneath *tap) {
+			beneath.hold = true
+			_, _ = io.WriteString(c, reply("nobody's"))
+			beneath.flush(3)
+		}, spoken},
+	} {
+		for version := range versions {
+			t.Run(name+", "+version, func(t *testing.T) {
+				s, c := newTLSServer(t, versions[version], func(c *tls.Conn, beneath *tap, n int, next func() string) {
+					if n > 0 {
+						answerAll(c, n, next)
+						return
+					}
+					test.before(c, beneath)
+					next() // so that the request is counted, if it comes
+					beneath.flush(len(beneath.held))
+				})
+				connect(t, c)
+				waitUntil(t, c, test.state)
+				wantOwn(t, c, "first")
+				if times, conns := s.count("first"); times != 1 || conns != 2 {
+					t.Errorf("sent %d times over %d connections in all, want once over 2", times, conns)
+				}
+			})
+		}
+	}
+}
+
+// What a server sends after an answer, or behind it in the same segment. The
+// next request must go over another connection and get its own answer.
+func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
+	long := strings.Repeat("x", 6000) // more than net/http's reader takes from TLS at once
+	behind := func(n int) func(*tls.Conn, *tap, string) {
+		return func(c *tls.Conn, beneath *tap, answer string) {
+			beneath.hold = true
+			_, _ = io.WriteString(c, answer)
+			end := len(beneath.held)
+			_, _ = io.WriteString(c, reply("nobody's"))
+			beneath.flush(min(end+n, len(beneath.held)))
+		}
+	}
+	for name, test := range map[string]struct {
+		first string // request, and so the answer
+		after func(c *tls.Conn, beneath *tap, answer string)
+	}{
+		"in the same record": {"first", func(c *tls.Conn, _ *tap, answer string) {
+			_, _ = io.WriteString(c, answer+reply("nobody's"))
+		}},
+		"in the same record, behind a long answer": {long, func(c *tls.Conn, _ *tap, answer string) {
+			_, _ = io.WriteString(c, answer+reply("nobody's"))
+		}},
+		"in the next record, in the same segment": {"first", behind(4096)},
+		"the beginning of a record":               {"first", behind(20)},
+		"three bytes of a record's header":        {"first", behind(3)},
+		"one byte of a record's header":           {"first", behind(1)},
+		"close_notify": {"first", func(c *tls.Conn, beneath *tap, answer string) {
+			beneath.hold = true
+			_, _ = io.WriteString(c, answer)
+			_ = c.CloseWrite()
+			beneath.flush(len(beneath.held))
+		}},
+	} {
+		for version := range versions {
+			t.Run(name+", "+version, func(t *testing.T) {
+				s, c := newTLSServer(t, versions[version], func(c *tls.Conn, beneath *tap, n int, next func() string) {
+					if n > 0 {
+						answerAll(c, n, next)
+						return
+					}
+					test.after(c, beneath, reply(next()))
+					next() // so that the request is counted, if it comes
+					beneath.flush(len(beneath.held))
+				})
+				wantOwn(t, c, test.first)
+				wantOwn(t, c, "second")
+				if times, conns := s.count("second"); times != 1 || conns != 2 {
+					t.Errorf("sent %d times over %d connections in all, want once over 2", times, conns)
+				}
+			})
+		}
+	}
+}
+
+func TestCertificatesAreVerified(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	c := newClient(t, s.URL)
+	if _, failure := get(t, c, "name"); failure == nil || *failure != (Error{Unreachable, "tls: certificate"}) {
+		t.Errorf("an unknown issuer: %v", failure)
+	}
+	c.secure.RootCAs = x509.NewCertPool()
+	c.secure.RootCAs.AddCert(s.Certificate())
+	c.secure.ServerName = "api.weixin.qq.com"
+	if _, failure := get(t, c, "name"); failure == nil || *failure != (Error{Unreachable, "tls: certificate"}) {
+		t.Errorf("another name: %v", failure)
+	}
+}
+
+func TestVersionsBeforeTLS12AreRefused(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
+		s, c := newTLSServer(t, version, func(c *tls.Conn, _ *tap, n int, next func() string) { answerAll(c, n, next) })
+		if _, failure := get(t, c, "name"); failure == nil || *failure != (Error{Unreachable, "tls: protocol"}) {
+			t.Errorf("%s: %v, want unreachable: tls: protocol", tls.VersionName(version), failure)
+		}
+		if times, _ := s.count("name"); times != 0 {
+			t.Errorf("%s: sent %d times, want 0", tls.VersionName(version), times)
+		}
+	}
+}
+
+func TestConnectionIsClosedIfItsHandshakeFails(t *testing.T) {
+	left := make(chan error, 1)
+	s := newServer(t, func(c net.Conn, _ int, _ func() string) {
+		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_, err := io.Copy(io.Discard, c)
+		left <- err
+	})
+	c := newClient(t, strings.Replace(s.url, "http", "https", 1))
+	if err := c.Connect(t.Context()); err == nil {
+		t.Fatal("connected")
+	}
+	if err := <-left; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the client left the connection open")
+	}
+}
