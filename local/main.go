@@ -72,6 +72,8 @@ func printUsage(s *stage.Stage, mocked bool) {
 		fmt.Printf("A complete login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
 		fmt.Print("The same with a phone code:\n\n")
 		fmt.Printf("  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
+		fmt.Print("The second mini-program:\n\n")
+		fmt.Printf("  curl -s '%s/tap?appid=%s' | curl -s --json @- %s/phone\n\n", s.WeChatURL, stage.SecondAppID, s.URL)
 	}
 	fmt.Println("Press Ctrl-C to stop.")
 }
@@ -105,7 +107,9 @@ func readOptions() (options, error) {
 	}
 
 	// Pass the function's own settings through.
-	for _, name := range []string{"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE", "VERIFY_ENCRYPTED_DATA"} {
+	for _, name := range []string{
+		"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE", "VERIFY_ENCRYPTED_DATA", "REQUIRE_LOGIN_CODE",
+	} {
 		if value, ok := os.LookupEnv(name); ok {
 			config.Env = append(config.Env, name+"="+value)
 		}
@@ -124,6 +128,7 @@ func readOptions() (options, error) {
 	if *eventFile != "" {
 		o.event, err = readEvent(*eventFile)
 	}
+	config.Several = *secretFile == "" && *eventFile == "" && !o.login // -login and -event show the simplest case
 	return o, err
 }
 

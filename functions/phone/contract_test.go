@@ -395,42 +395,6 @@ func TestRotatedSecretNeedsNoDeployment(t *testing.T) {
 	}
 }
 
-// The secret may come to hold another mini-program altogether.
-func TestChangedAppIDNeedsNoDeployment(t *testing.T) {
-	t.Parallel()
-	const pause = 50 * time.Millisecond
-	for _, secret := range []string{stage.AppSecret, "canary of another secret"} {
-		w := rig.NewWeChat(t, "http")
-		r := w.Raise(t)
-		moved := wechattest.New("wx1111111111111111", secret, time.Now)
-		w.Serve(hostile.Slowly(pause, moved))
-		r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", secret))
-		user := rig.NewUser()
-		tap := moved.SealPhone(user)
-		tap.Code = "code-of-a-moved-user"
-		moved.Grant(tap.Code, user)
-		got := r.Send("POST", "/phone", "", hostile.JSON(tap))
-		r.Want("data of the new mini-program", got, hostile.Want{})
-		if seen, calls := moved.Seen(tap.Code), moved.Seen(wechattest.TokenPath); seen != 2 || calls != 0 {
-			t.Errorf("WeChat saw the code %d times, and %d fetches of a token that nobody needs", seen, calls)
-		}
-		var line rig.Line
-		rig.WaitFor(t, "there is a line", func() bool {
-			lines := r.Logs.Requests()
-			if len(lines) == 1 {
-				line = lines[0]
-			}
-			return len(lines) == 1
-		})
-		if line.Outcome != "ok" || line.ErrCode != 0 || line.RID != "" {
-			t.Errorf("the line of the success tells of the rejection: %+v", line)
-		}
-		if *line.WeChatMs < 2*float64(pause.Milliseconds()) {
-			t.Errorf("two exchanges of %v took %v ms", pause, *line.WeChatMs)
-		}
-	}
-}
-
 func TestExchangeEndsInTimeThoughTheReReadHangs(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=400ms"))

@@ -92,11 +92,11 @@ func (e event) withoutStage(path string) string {
 	return path
 }
 
-// contentType finds the header in any spelling: HTTP APIs lower-case names with
-// payload format 2.0 only, and sam local start-api never does.
-func (e event) contentType() string {
-	for name, value := range e.Headers {
-		if strings.EqualFold(name, "content-type") {
+// header returns a header. It finds the name in any spelling: HTTP APIs lower-case
+// names with payload format 2.0 only, and sam local start-api never does.
+func (e event) header(name string) string {
+	for written, value := range e.Headers {
+		if strings.EqualFold(written, name) {
 			return value
 		}
 	}

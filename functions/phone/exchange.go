@@ -18,7 +18,7 @@ type exchange struct {
 	wechat  wechatAPI
 
 	app   wechat.Credentials // the last that WeChat was asked with
-	token wechat.AccessToken // that mini-program's, once it is fetched
+	token wechat.AccessToken // once it is fetched
 	rec   *record
 }
 
@@ -26,12 +26,10 @@ type exchange struct {
 // sent without a token is wasted. The request keeps the token for as long as
 // WeChat accepts it.
 func (x *exchange) fetchToken(ctx context.Context) error {
-	return x.withCredentials(ctx, func() error { return x.getToken(ctx) })
-}
-
-func (x *exchange) getToken(ctx context.Context) (err error) {
-	x.token, err = x.tokens.Get(ctx, x.app)
-	return err
+	return x.withCredentials(ctx, func() (err error) {
+		x.token, err = x.tokens.Get(ctx, x.app)
+		return err
+	})
 }
 
 // login exchanges the login code for the user's session.
@@ -67,9 +65,8 @@ func (x *exchange) verify(ctx context.Context, sealed opendata.Sealed) error {
 }
 
 // withCredentials makes a call with the app secret. If WeChat rejects the
-// credentials, it makes the call once more with those that the secret holds now.
-// If these are another mini-program's and the request has a token, it fetches
-// that mini-program's token first.
+// credentials, it makes the call once more with those that the secret holds now. A
+// mini-program that is no longer in the secret keeps the ones that it had.
 func (x *exchange) withCredentials(ctx context.Context, call func() error) error {
 	err := x.measure(call)
 	if !wechat.RejectsCredentials(err) {
@@ -83,11 +80,6 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 		return err
 	}
 	x.app = fresh
-	if old := x.token.AppID; old != "" && old != fresh.AppID {
-		if err := x.measure(func() error { return x.getToken(ctx) }); err != nil {
-			return err
-		}
-	}
 	return x.measure(call)
 }
 

@@ -22,6 +22,7 @@ type fields struct {
 	EncryptedData field `json:"encryptedData"`
 	IV            field `json:"iv"`
 	PhoneCode     field `json:"phoneCode"`
+	AppID         field `json:"appid"`
 }
 
 // field tells a field that is empty from one that is absent: which ones are
@@ -44,7 +45,7 @@ func readFields(e event) (fields, error) {
 	if err != nil {
 		return fields{}, err
 	}
-	contentType := e.contentType()
+	contentType := e.header("content-type")
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
 	switch {
@@ -84,14 +85,14 @@ func readForm(body []byte) (fields, error) {
 		}
 	}
 	get := func(name string) field { return field{form.Get(name), form.Has(name)} }
-	return fields{get("code"), get("encryptedData"), get("iv"), get("phoneCode")}, nil
+	return fields{get("code"), get("encryptedData"), get("iv"), get("phoneCode"), get("appid")}, nil
 }
 
 // duplicate refuses a name that occurs twice. It repeats the name only if it is
 // one of ours.
 func duplicate(name string) error {
 	switch name {
-	case "code", "encryptedData", "iv", "phoneCode":
+	case "code", "encryptedData", "iv", "phoneCode", "appid":
 		return failure.Invalid(name + " occurs twice")
 	}
 	return failure.Invalid("a name in the body occurs twice")

@@ -22,6 +22,7 @@ import (
 	"wechat-phone/local/lambdatest"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
+	"wechat-phone/shared/appsecret"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/wechat"
@@ -33,12 +34,18 @@ type known struct {
 	phone   opendata.Phone
 }
 
-func (known) Get(context.Context) (wechat.Credentials, error) {
-	return wechat.Credentials{AppID: stage.AppID, Secret: wechat.AppSecret{Value: redacted.New(stage.AppSecret)}}, nil
+func (known) Get(context.Context) (appsecret.Apps, error) {
+	return appsecret.Parse(stage.Secret(stage.AppID, stage.AppSecret))
 }
 
-func (k known) Refresh(ctx context.Context, _ wechat.Credentials) (wechat.Credentials, error) {
-	return k.Get(ctx)
+func (k known) Discover(ctx context.Context) (appsecret.Apps, error) { return k.Get(ctx) }
+
+func (known) Usable(_ context.Context, app wechat.Credentials) (wechat.Credentials, error) {
+	return app, nil
+}
+
+func (known) Refresh(_ context.Context, app wechat.Credentials) (wechat.Credentials, error) {
+	return app, nil
 }
 
 func (k known) Code2Session(context.Context, wechat.Credentials, string) (wechat.Session, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"wechat-phone/functions/phone/failure"
+	"wechat-phone/shared/appsecret"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/wechat"
 )
@@ -34,13 +35,15 @@ type handler struct {
 	warm atomic.Bool // the process has served a request
 }
 
-// secretStore gives the mini-program's credentials. See [appsecret.Store].
+// secretStore gives the mini-programs' credentials. See [appsecret.Store].
 type secretStore interface {
-	Get(context.Context) (wechat.Credentials, error)
+	Get(context.Context) (appsecret.Apps, error)
+	Discover(context.Context) (appsecret.Apps, error)
+	Usable(context.Context, wechat.Credentials) (wechat.Credentials, error)
 	Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error)
 }
 
-// tokenCache gives the mini-program's access token. See [wechat.Tokens].
+// tokenCache gives each mini-program's access token. See [wechat.Tokens].
 type tokenCache interface {
 	Get(context.Context, wechat.Credentials) (wechat.AccessToken, error)
 	Drop(rejected wechat.AccessToken)
@@ -57,6 +60,9 @@ type wechatAPI interface {
 type record struct {
 	route    route
 	progress failure.Progress
+
+	appID       string // once it is settled; one of the secret's
+	foreignPage bool   // the Referer names another mini-program
 
 	wechatTime time.Duration
 	errcode    int    // of the last call of WeChat
@@ -83,7 +89,7 @@ func (h *handler) respondTo(ctx context.Context, event []byte) response {
 	rec := record{route: noRoute}
 	var answer response
 	outcome := "ok"
-	attrs := make([]slog.Attr, 0, 10)
+	attrs := make([]slog.Attr, 0, 11)
 	body, err := h.dispatch(ctx, event, &rec)
 	if err == nil {
 		answer = respond(http.StatusOK, rec.route.cacheControl, requestID, body)
@@ -105,6 +111,9 @@ func (h *handler) respondTo(ctx context.Context, event []byte) response {
 		slog.Float64("totalMs", milliseconds(total)),
 		slog.Bool("first", first),
 	)
+	if rec.appID != "" {
+		attrs = append(attrs, slog.String("appid", rec.appID))
+	}
 	if rec.errcode != 0 {
 		attrs = append(attrs, slog.Int("errcode", rec.errcode), slog.String("rid", rec.rid))
 	}
@@ -116,12 +125,16 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // respondFailure answers a request that failed.
 func respondFailure(f failure.Failure, requestID string, rec record) response {
+	message := f.Message(rec.progress)
+	if rec.foreignPage && rec.errcode == wechat.InvalidCode {
+		message += "; the Referer names another mini-program than the request is for"
+	}
 	r := respond(f.Kind.Status(), noStore, requestID, struct {
 		Error     failure.Kind   `json:"error"`
 		Message   string         `json:"message"`
 		Action    failure.Action `json:"action"`
 		RequestID string         `json:"requestId"`
-	}{f.Kind, f.Message(rec.progress), f.Action(rec.progress), requestID})
+	}{f.Kind, message, f.Action(rec.progress), requestID})
 	r.Headers.RetryAfter = f.RetryAfter(rec.progress)
 	if f.Kind == failure.MethodNotAllowed {
 		r.Headers.Allow = rec.route.method

@@ -77,13 +77,14 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 		}
 	})
 	store := appsecret.New(secretsmanager.NewFromConfig(sdk), c.secretID, time.Now)
-	app, err := store.Load()
+	apps, err := store.Load()
 	if err != nil {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}
 	connecting.Wait() // so that the connection serves the token too
 	tokens := wechat.NewTokens(client, time.Now)
-	if c.verify && err == nil {
+	// With several mini-programs most processes would fetch tokens that they never use.
+	if app, only := apps.Only(); c.verify && only {
 		if err := tokens.Load(app); err != nil {
 			logger.Warn("the access token was not fetched at start", "reason", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
+	"wechat-phone/shared/appsecret"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/panics"
 	"wechat-phone/shared/wechat"
@@ -53,7 +54,13 @@ type panicking struct{}
 
 const panicText = "text of a panic with a canary"
 
-func (panicking) Get(context.Context) (wechat.Credentials, error) { panic(panicText) }
+func (panicking) Get(context.Context) (appsecret.Apps, error) { panic(panicText) }
+
+func (panicking) Discover(context.Context) (appsecret.Apps, error) { panic(panicText) }
+
+func (panicking) Usable(context.Context, wechat.Credentials) (wechat.Credentials, error) {
+	panic(panicText)
+}
 
 func (panicking) Refresh(context.Context, wechat.Credentials) (wechat.Credentials, error) {
 	panic(panicText)

@@ -11,6 +11,7 @@ import (
 // phoneRequest is the body of POST /phone, well formed, in one of two shapes: a
 // login code and sealed data, or a phone code with or without a login code.
 type phoneRequest struct {
+	app       appRequest
 	code      string          // may be empty if there is a phoneCode
 	sealed    opendata.Sealed // if phoneCode is empty
 	phoneCode string
@@ -29,7 +30,11 @@ func readPhoneRequest(e event, requireLogin bool) (phoneRequest, error) {
 		return phoneRequest{}, failure.Invalid(
 			"the body must have either code, encryptedData and iv, or phoneCode with or without code")
 	}
-	r := phoneRequest{code: f.Code.text, phoneCode: f.PhoneCode.text}
+	app, err := readApp(e, f)
+	if err != nil {
+		return phoneRequest{}, err
+	}
+	r := phoneRequest{app: app, code: f.Code.text, phoneCode: f.PhoneCode.text}
 	if requireLogin && !f.Code.present {
 		return phoneRequest{}, failure.Invalid("code is missing: this function accepts a phoneCode only with a login code")
 	}
@@ -74,7 +79,7 @@ func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, er
 		return nil, err
 	}
 	rec.progress = r.progress()
-	app, err := h.secrets.Get(ctx)
+	app, err := h.chooseApp(ctx, r.app, rec)
 	if err != nil {
 		return nil, err
 	}

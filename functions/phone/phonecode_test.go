@@ -5,9 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -464,52 +462,6 @@ func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 	r.WeChat.SetSecret("00000000000000000000000000000000")
 	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
 	r.WantFailure("a re-read that fails", r.PostPhone(r.TapBoth(rig.NewUser())), "unavailable", 503, "retry")
-}
-
-// The secret may come to hold another mini-program, whose token is another.
-func TestTokenFollowsTheAppID(t *testing.T) {
-	t.Parallel()
-	const login, phone = "/sns/jscode2session", "/wxa/business/getuserphonenumber"
-	for name, want := range map[string][]string{ // where WeChat is asked, once the secret has changed
-		"found by the login": {login, wechattest.TokenPath, login, phone},
-		// A busy WeChat is asked three times.
-		"found by the login, no token": {login, wechattest.TokenPath, wechattest.TokenPath, wechattest.TokenPath},
-	} {
-		w := rig.NewWeChat(t, "http")
-		r := w.Raise(t)
-		r.WantPhoneByCode("the first mini-program", r.TapBoth(rig.NewUser()))
-		moved := wechattest.New("wx1111111111111111", stage.AppSecret, time.Now)
-		r.Secrets.Put(stage.SecretName, stage.Secret("wx1111111111111111", stage.AppSecret))
-		var mu sync.Mutex
-		var paths []string
-		w.Serve(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
-			mu.Lock()
-			paths = append(paths, q.URL.Path)
-			mu.Unlock()
-			moved.ServeHTTP(out, q)
-		}))
-		user := rig.NewUser()
-		tap := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(0), Code: hostile.Code(0)}
-		moved.Grant(tap.Code, user)
-		moved.GrantPhone(tap.PhoneCode, user)
-		r.Own(tap.PhoneCode, user)
-		switch name {
-		case "found by the login":
-			r.WantPhoneByCode(name, tap)
-		case "found by the login, no token":
-			moved.Script(wechattest.TokenPath, wechattest.Refuse(-1, "canary"))
-			got := r.PostPhone(tap)
-			r.WantFailure(name, got, "unavailable", 503, "retry") // neither code is spent
-			if line := r.Logs.Request(t, got); line.ErrCode != -1 {
-				t.Errorf("%s: logged as %+v", name, line)
-			}
-		}
-		mu.Lock()
-		if !slices.Equal(paths, want) {
-			t.Errorf("%s: WeChat was asked at %v", name, paths)
-		}
-		mu.Unlock()
-	}
 }
 
 func TestOneTimeoutBoundsAllThatWeChatIsAsked(t *testing.T) {

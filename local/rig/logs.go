@@ -31,6 +31,7 @@ type Line struct {
 	Timestamp string   `json:"timestamp"`
 	RequestID string   `json:"requestId"`
 	Route     string   `json:"route"`
+	AppID     string   `json:"appid"`
 	Outcome   string   `json:"outcome"`
 	Status    int      `json:"status"`
 	ErrCode   int      `json:"errcode"`

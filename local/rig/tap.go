@@ -55,7 +55,7 @@ func (r *Rig) TapScripted(user wechattest.User, answer http.HandlerFunc) wechatt
 
 // TapPhone taps the button without a login. It returns a phone code.
 func (r *Rig) TapPhone(user wechattest.User) wechattest.PhoneTap {
-	tap := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(next())}
+	tap := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(next()), AppID: user.AppID}
 	r.WeChat.GrantPhone(tap.PhoneCode, user)
 	r.Own(tap.PhoneCode, user)
 	return tap

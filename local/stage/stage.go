@@ -23,11 +23,13 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// The mini-program and the secret that the mock servers know. They are made up.
+// The mini-programs and the secret that the mock servers know. They are made up.
 const (
-	AppID      = "wx0000000000000000"
-	AppSecret  = "0123456789abcdef0123456789abcdef"
-	SecretName = "wechat-phone"
+	AppID       = "wx0000000000000000"
+	SecondAppID = "wx2222222222222222" // if [Config.Several]
+	BrokenAppID = "wx3333333333333333" // its app secret is wrong
+	AppSecret   = "0123456789abcdef0123456789abcdef"
+	SecretName  = "wechat-phone"
 )
 
 // Config configures a [Stage]. Bootstrap is required. Without a host and a port,
@@ -41,6 +43,7 @@ type Config struct {
 	Timeout     time.Duration // see [lambdatest.Config]
 	Concurrency int           // see [lambdatest.Config]
 	Logs        io.Writer     // receives the function's output
+	Several     bool          // serve three mini-programs, of which the third is broken
 
 	WeChatURL string // URL of another WeChat; the mock if empty
 	Secret    string // text of the secret; made up if empty
@@ -97,6 +100,11 @@ func Raise(config Config) (*Stage, error) {
 	if config.Secret == "" {
 		config.Secret = Secret(AppID, AppSecret)
 	}
+	if config.Several {
+		s.WeChat.AddApp(SecondAppID, AppSecret)
+		s.WeChat.AddApp(BrokenAppID, AppSecret+"-reset")
+		config.Secret = Secrets(map[string]string{AppID: AppSecret, SecondAppID: AppSecret, BrokenAppID: AppSecret})
+	}
 	arn := s.Secrets.Put(SecretName, config.Secret)
 	gateway := &lambdatest.Gateway{Route: config.Route}
 
@@ -125,6 +133,12 @@ func Raise(config Config) (*Stage, error) {
 	gateway.Invoke = s.Function.Invoke
 	s.URL = s.serve(listeners[0], gateway)
 	return s, nil
+}
+
+// Secrets returns the text of a secret that holds several mini-programs.
+func Secrets(apps map[string]string) string {
+	text, _ := json.Marshal(apps, json.Deterministic(true))
+	return string(text)
 }
 
 // Secret returns the text of a secret in the form that the function reads.

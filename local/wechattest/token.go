@@ -29,28 +29,33 @@ type tokens struct {
 	expiry  map[string]time.Time // of every token issued; zero if revoked
 }
 
-// SetTokenLife sets how long new access tokens live. In the last part of a token's
-// life, overlap, stable_token issues the next one.
+// TokenKey is the key of a mini-program's calls to stable_token. See [Server.Script].
+func TokenKey(appID string) string { return TokenPath + "?appid=" + appID }
+
+// SetTokenLife sets how long new access tokens of the first mini-program live. In
+// the last part of a token's life, overlap, stable_token issues the next one.
 func (s *Server) SetTokenLife(life, overlap time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens.life, s.tokens.overlap, s.tokens.newest = life, overlap, ""
+	t := &s.apps[s.first].tokens
+	t.life, t.overlap, t.newest = life, overlap, ""
 }
 
-// Tokens returns how many access tokens have been issued.
+// Tokens returns how many access tokens of the first mini-program have been issued.
 func (s *Server) Tokens() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.tokens.expiry)
+	return len(s.apps[s.first].tokens.expiry)
 }
 
-// EndToken revokes the newest access token, as force_refresh does.
+// EndToken revokes the first mini-program's newest access token, as force_refresh
+// does.
 func (s *Server) EndToken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tokens.newest != "" {
-		s.tokens.expiry[s.tokens.newest] = time.Time{}
-		s.tokens.newest = ""
+	if t := &s.apps[s.first].tokens; t.newest != "" {
+		t.expiry[t.newest] = time.Time{}
+		t.newest = ""
 	}
 }
 
@@ -64,10 +69,10 @@ type input struct {
 	Hash      string `json:"encrypted_msg_hash"`
 }
 
-// serveBody is like serve, for requests with a body. key and answer get the decoded
+// serveBody is like serve, for requests with a body. answer and keys get the decoded
 // body. Like WeChat, serveBody refuses a request without a Content-Length.
-func (s *Server) serveBody(w http.ResponseWriter, r *http.Request, key func(input) string,
-	answer func(*http.Request, input) http.HandlerFunc,
+func (s *Server) serveBody(w http.ResponseWriter, r *http.Request,
+	answer func(*http.Request, input) http.HandlerFunc, keys func(input) []string,
 ) {
 	if r.ContentLength < 0 {
 		w.WriteHeader(http.StatusPreconditionFailed)
@@ -78,7 +83,7 @@ func (s *Server) serveBody(w http.ResponseWriter, r *http.Request, key func(inpu
 		Refuse(47001, "data format error")(w, r)
 		return
 	}
-	s.serve(w, r, key(in), func(r *http.Request) http.HandlerFunc { return answer(r, in) })
+	s.serve(w, r, func(r *http.Request) http.HandlerFunc { return answer(r, in) }, keys(in)...)
 }
 
 // stableToken answers every call with the same token until it is about to expire.
@@ -89,7 +94,7 @@ func (s *Server) stableToken(_ *http.Request, in input) http.HandlerFunc {
 	if refusal := s.refusal(in.AppID, in.Secret); refusal != nil {
 		return refusal
 	}
-	t, now := &s.tokens, s.now()
+	t, now := &s.apps[in.AppID].tokens, s.now()
 	if t.newest == "" || t.expiry[t.newest].Sub(now) <= t.overlap {
 		t.newest = TokenMark + hex.EncodeToString(random(60))
 		t.expiry[t.newest] = now.Add(t.life)
@@ -97,37 +102,45 @@ func (s *Server) stableToken(_ *http.Request, in input) http.HandlerFunc {
 	return Answer(fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, t.newest, t.expiry[t.newest].Sub(now)/time.Second))
 }
 
-// tokenRefusal returns the answer to a call without a valid token, or nil if the
-// token is valid.
-func (s *Server) tokenRefusal(r *http.Request) http.HandlerFunc {
+// tokenApp returns the mini-program whose valid access token a call has, or the
+// answer to a call without one.
+func (s *Server) tokenApp(r *http.Request) (appID string, refusal http.HandlerFunc) {
 	token := r.URL.Query().Get("access_token")
-	expiry, known := s.tokens.expiry[token]
-	switch {
-	case token == "":
-		return Refuse(41001, "access_token missing")
-	case !known, expiry.IsZero():
-		return Refuse(40001, "invalid credential, access_token is invalid or not latest")
-	case !s.now().Before(expiry):
-		return Refuse(42001, "access_token expired")
+	if token == "" {
+		return "", Refuse(41001, "access_token missing")
 	}
-	return nil
+	for appID, app := range s.apps {
+		switch expiry, known := app.tokens.expiry[token]; {
+		case !known, expiry.IsZero():
+		case !s.now().Before(expiry):
+			return "", Refuse(42001, "access_token expired")
+		default:
+			return appID, nil
+		}
+	}
+	return "", Refuse(40001, "invalid credential, access_token is invalid or not latest")
 }
 
 // phoneNumber exchanges a phone code. If the request names a user, the code must
 // belong to that user. WeChat does not document the errcode for another user's
 // code.
 func (s *Server) phoneNumber(r *http.Request, in input) http.HandlerFunc {
-	if refusal := s.tokenRefusal(r); refusal != nil {
-		return refusal
-	}
-	if g := s.phones[in.Code]; g != nil && in.OpenID != "" && in.OpenID != g.user.OpenID {
-		return Refuse(40029, "invalid code")
-	}
-	user, refusal := s.use(s.phones, in.Code)
+	appID, refusal := s.tokenApp(r)
 	if refusal != nil {
 		return refusal
 	}
-	return AcceptPhone(user, s.appID, s.now())
+	switch g := s.phones[in.Code]; {
+	case g == nil: // use refuses it
+	case s.appOf(g.user) != appID:
+		return Refuse(40013, "invalid appid")
+	case in.OpenID != "" && in.OpenID != g.user.OpenID:
+		return Refuse(40029, "invalid code")
+	}
+	user, refusal := s.use(s.phones, appID, in.Code)
+	if refusal != nil {
+		return refusal
+	}
+	return AcceptPhone(user, appID, s.now())
 }
 
 // AcceptPhone answers with user's phone number. Unlike in sealed data, the country
@@ -147,15 +160,16 @@ func Hash(encryptedData string) string {
 // checkEncryptedMsg tells whether this server sealed some data. Its answer has
 // WeChat's own misspelling, "vaild".
 func (s *Server) checkEncryptedMsg(r *http.Request, in input) http.HandlerFunc {
-	if refusal := s.tokenRefusal(r); refusal != nil {
+	appID, refusal := s.tokenApp(r)
+	if refusal != nil {
 		return refusal
 	}
 	if len(in.Hash) != 2*sha256.Size || strings.Trim(in.Hash, "0123456789abcdef") != "" {
 		return Refuse(40097, "invalid args")
 	}
-	at, known := s.sealed[in.Hash]
-	if !known || s.now().Sub(at) > sealedLife {
+	one, known := s.sealed[in.Hash]
+	if !known || one.appID != appID || s.now().Sub(one.at) > sealedLife {
 		return Refuse(1, "data not exist")
 	}
-	return Answer(fmt.Sprintf(`{"errcode":0,"errmsg":"ok","vaild":true,"create_time":%d}`, at.Unix()))
+	return Answer(fmt.Sprintf(`{"errcode":0,"errmsg":"ok","vaild":true,"create_time":%d}`, one.at.Unix()))
 }

@@ -24,8 +24,9 @@ import (
 // codeLife is how long a login code or phone code is valid.
 const codeLife = 5 * time.Minute
 
-// User is a user of the mini-program.
+// User is a user of a mini-program.
 type User struct {
+	AppID       string // the mini-program; if empty, the server's first
 	SessionKey  []byte // 16 bytes
 	OpenID      string
 	UnionID     string // empty if the mini-program is bound to no Open Platform account
@@ -39,16 +40,27 @@ type Server struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	appID   string
-	secret  string
+	first   string                      // the first mini-program's appid
+	apps    map[string]*app             // by appid
 	logins  map[string]*grant           // by login code
 	phones  map[string]*grant           // by phone code
-	sealed  map[string]time.Time        // by Hash
+	sealed  map[string]seal             // by Hash
 	scripts map[string]http.HandlerFunc // by key; see Script
 	seen    map[string]int              // by key; see Script
 	taps    int
 	pruned  time.Time
-	tokens  tokens
+}
+
+// app is a mini-program.
+type app struct {
+	secret string
+	tokens tokens
+}
+
+// seal is what the server remembers of data that it sealed.
+type seal struct {
+	appID string
+	at    time.Time
 }
 
 // grant is what a code gives access to.
@@ -59,21 +71,40 @@ type grant struct {
 	reusable bool
 }
 
-// New returns a server that knows one mini-program.
+// New returns a server that knows one mini-program. [Server.AddApp] adds others.
 func New(appID, secret string, now func() time.Time) *Server {
-	return &Server{
-		now: now, appID: appID, secret: secret,
-		logins: map[string]*grant{}, phones: map[string]*grant{}, sealed: map[string]time.Time{},
+	s := &Server{
+		now: now, first: appID, apps: map[string]*app{},
+		logins: map[string]*grant{}, phones: map[string]*grant{}, sealed: map[string]seal{},
 		scripts: map[string]http.HandlerFunc{}, seen: map[string]int{},
-		tokens: tokens{life: 2 * time.Hour, overlap: 5 * time.Minute, expiry: map[string]time.Time{}},
 	}
+	s.AddApp(appID, secret)
+	return s
 }
 
-// SetSecret resets the app secret.
-func (s *Server) SetSecret(secret string) {
+// AddApp adds a mini-program.
+func (s *Server) AddApp(appID, secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.secret = secret
+	s.apps[appID] = &app{secret, tokens{life: 2 * time.Hour, overlap: 5 * time.Minute, expiry: map[string]time.Time{}}}
+}
+
+// SetSecret resets the first mini-program's app secret.
+func (s *Server) SetSecret(secret string) { s.SetAppSecret(s.first, secret) }
+
+// SetAppSecret resets a mini-program's app secret.
+func (s *Server) SetAppSecret(appID, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apps[appID].secret = secret
+}
+
+// appOf returns the appid of user's mini-program.
+func (s *Server) appOf(user User) string {
+	if user.AppID == "" {
+		return s.first
+	}
+	return user.AppID
 }
 
 // NewUser makes up a user.
@@ -116,7 +147,7 @@ func (s *Server) grant(codes map[string]*grant, code string, user User) {
 		expired := func(_ string, g *grant) bool { return !g.reusable && now.Sub(g.at) > 2*codeLife }
 		maps.DeleteFunc(s.logins, expired)
 		maps.DeleteFunc(s.phones, expired)
-		maps.DeleteFunc(s.sealed, func(_ string, at time.Time) bool { return now.Sub(at) > sealedLife })
+		maps.DeleteFunc(s.sealed, func(_ string, one seal) bool { return now.Sub(one.at) > sealedLife })
 	}
 	codes[code] = &grant{user: user, at: s.now()}
 }
@@ -135,8 +166,8 @@ func (s *Server) know(codes map[string]*grant, code string, user User) {
 }
 
 // Script makes answer serve the calls with a key. The key is a login code or phone
-// code, the [Hash] of sealed data, or [TokenPath] for calls to stable_token. A nil
-// answer removes the script.
+// code, the [Hash] of sealed data, or for calls to stable_token [TokenPath], or the
+// [TokenKey] of a mini-program. A nil answer removes the script.
 func (s *Server) Script(key string, answer http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,6 +188,7 @@ type Tap struct {
 	Code          string `json:"code"`
 	EncryptedData string `json:"encryptedData"`
 	IV            string `json:"iv"`
+	AppID         string `json:"appid,omitempty"`
 }
 
 // Tap logs user in and seals the user's phone number.
@@ -171,13 +203,14 @@ func (s *Server) Tap(user User) Tap {
 type PhoneTap struct {
 	PhoneCode string `json:"phoneCode"`
 	Code      string `json:"code,omitempty"`
+	AppID     string `json:"appid,omitempty"`
 }
 
 // TapPhone logs user in and returns a phone code for the user.
 func (s *Server) TapPhone(user User) PhoneTap {
 	code := hex.EncodeToString(random(32))
 	s.GrantPhone(code, user)
-	return PhoneTap{code, s.Login(user)}
+	return PhoneTap{code, s.Login(user), user.AppID}
 }
 
 // SealPhone seals user's phone number. It returns a tap without a login code, and
@@ -187,8 +220,9 @@ func (s *Server) SealPhone(user User) Tap {
 	defer s.mu.Unlock()
 	tap := Seal(user.SessionKey, fmt.Appendf(nil,
 		`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":%q,"watermark":{"timestamp":%d,"appid":%q}}`,
-		user.Phone, user.PurePhone, user.CountryCode, s.now().Unix(), s.appID))
-	s.sealed[Hash(tap.EncryptedData)] = s.now()
+		user.Phone, user.PurePhone, user.CountryCode, s.now().Unix(), s.appOf(user)))
+	tap.AppID = user.AppID
+	s.sealed[Hash(tap.EncryptedData)] = seal{s.appOf(user), s.now()}
 	return tap
 }
 
@@ -219,36 +253,57 @@ func SealPadded(sessionKey, text []byte) Tap {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /sns/jscode2session":
-		s.serve(w, r, r.URL.Query().Get("js_code"), s.code2Session)
+		s.serve(w, r, s.code2Session, r.URL.Query().Get("js_code"))
 	case "POST " + TokenPath:
-		s.serveBody(w, r, func(input) string { return TokenPath }, s.stableToken)
+		s.serveBody(w, r, s.stableToken, func(in input) []string { return []string{TokenPath, TokenKey(in.AppID)} })
 	case "POST /wxa/business/getuserphonenumber":
-		s.serveBody(w, r, func(in input) string { return in.Code }, s.phoneNumber)
+		s.serveBody(w, r, s.phoneNumber, func(in input) []string { return []string{in.Code} })
 	case "POST /wxa/business/checkencryptedmsg":
-		s.serveBody(w, r, func(in input) string { return in.Hash }, s.checkEncryptedMsg)
+		s.serveBody(w, r, s.checkEncryptedMsg, func(in input) []string { return []string{in.Hash} })
 	case "GET /tap":
-		var tap any
-		switch user := s.NewUser(); r.URL.Query().Get("shape") {
-		case "phone-code":
-			tap = s.TapPhone(user)
-		default:
-			tap = s.Tap(user)
-		}
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		_ = json.MarshalWrite(w, tap)
+		s.serveTap(w, r)
 	default:
 		http.NotFound(w, r)
 	}
 }
 
-// serve counts a call and answers it. If the call's key has no script, serve calls
-// answer for the handler, with mu held.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, key string,
-	answer func(*http.Request) http.HandlerFunc,
+// serveTap answers what a page has after a user's tap: of the mini-program that the
+// query names, or of the first. If there are several, the answer names it, as a page
+// would.
+func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
+	user := s.NewUser()
+	user.AppID = r.URL.Query().Get("appid")
+	s.mu.Lock()
+	if len(s.apps) > 1 {
+		user.AppID = s.appOf(user)
+	}
+	known := s.apps[s.appOf(user)] != nil
+	s.mu.Unlock()
+	if !known {
+		http.NotFound(w, r)
+		return
+	}
+	var tap any = s.Tap(user)
+	if r.URL.Query().Get("shape") == "phone-code" {
+		tap = s.TapPhone(user)
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_ = json.MarshalWrite(w, tap)
+}
+
+// serve counts a call under its keys and answers it. If no key has a script, serve
+// calls answer for the handler, with mu held.
+func (s *Server) serve(
+	w http.ResponseWriter, r *http.Request, answer func(*http.Request) http.HandlerFunc, keys ...string,
 ) {
 	s.mu.Lock()
-	s.seen[key]++
-	serve := s.scripts[key]
+	var serve http.HandlerFunc
+	for _, key := range keys {
+		s.seen[key]++
+		if s.scripts[key] != nil {
+			serve = s.scripts[key]
+		}
+	}
 	if serve == nil {
 		serve = answer(r)
 	}
@@ -267,7 +322,7 @@ func (s *Server) code2Session(r *http.Request) http.HandlerFunc {
 	if query.Get("js_code") == "" {
 		return Refuse(41008, "missing code")
 	}
-	user, refusal := s.use(s.logins, query.Get("js_code"))
+	user, refusal := s.use(s.logins, query.Get("appid"), query.Get("js_code"))
 	if refusal != nil {
 		return refusal
 	}
@@ -281,20 +336,20 @@ func (s *Server) refusal(appID, secret string) http.HandlerFunc {
 		return Refuse(41002, "appid missing")
 	case secret == "":
 		return Refuse(41004, "appsecret missing")
-	case appID != s.appID:
+	case s.apps[appID] == nil:
 		return Refuse(40013, "invalid appid")
-	case subtle.ConstantTimeCompare([]byte(secret), []byte(s.secret)) == 0:
+	case subtle.ConstantTimeCompare([]byte(secret), []byte(s.apps[appID].secret)) == 0:
 		return Refuse(40125, "invalid appsecret")
 	}
 	return nil
 }
 
-// use marks a code as used and returns its user. If the code is not valid, it
-// returns WeChat's answer instead.
-func (s *Server) use(codes map[string]*grant, code string) (User, http.HandlerFunc) {
+// use marks a code of a mini-program as used and returns its user. If the code is
+// not valid, it returns WeChat's answer instead.
+func (s *Server) use(codes map[string]*grant, appID, code string) (User, http.HandlerFunc) {
 	g := codes[code]
 	switch {
-	case g == nil, !g.reusable && s.now().Sub(g.at) > codeLife:
+	case g == nil, s.appOf(g.user) != appID, !g.reusable && s.now().Sub(g.at) > codeLife:
 		return User{}, Refuse(40029, "invalid code")
 	case g.used && !g.reusable:
 		return User{}, Refuse(40163, "code been used")

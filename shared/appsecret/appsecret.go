@@ -1,36 +1,37 @@
-// Package appsecret caches the mini-program's credentials. It reads them from
-// Secrets Manager once, and again when WeChat rejects them.
+// Package appsecret caches the mini-programs' credentials. It reads them from
+// Secrets Manager once, and again when WeChat rejects them or a request names a
+// mini-program that it does not know.
 //
-// The secret is a JSON object in WeChat's own words, as the form for key/value
-// pairs in the Secrets Manager console also makes it:
+// The secret holds one mini-program, in WeChat's own words, as the form for
+// key/value pairs in the Secrets Manager console also makes it:
 //
 //	{"appid":"wx…","secret":"…"}
+//
+// or several:
+//
+//	{"wx…":"secret","wx…":"secret"}
 package appsecret
 
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json/jsontext"
-	"encoding/json/v2"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"wechat-phone/shared/flight"
 	"wechat-phone/shared/neterror"
-	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/wechat"
 )
 
-// A secret that is wrong in WeChat's eyes must not be read by every request.
+// rereadEvery limits re-reads. A secret that is wrong, or an appid that does not
+// exist, must not be looked up by every request.
 const rereadEvery = 30 * time.Second
 
 // SecretsManager is the one call that a Store makes.
@@ -53,17 +54,23 @@ type Error struct {
 
 func (e *Error) Error() string { return "appsecret: " + e.Reason }
 
-// Store caches the credentials that a secret holds. It is safe for concurrent
-// use. Every error that it returns is an [*Error] unless it is a panic's.
+// Store caches what a secret holds. It is safe for concurrent use. Every error
+// that it returns is an [*Error] unless it is a panic's.
 type Store struct {
 	api    SecretsManager
 	id     secretID
 	clock  flight.Clock
-	source *flight.Source[secretID, wechat.Credentials]
+	source *flight.Source[secretID, Apps]
 
 	mu       sync.Mutex
-	reread   *flight.Flight[secretID, wechat.Credentials] // the last one for Refresh
-	rereadAt time.Time
+	rejected map[string]*reread // by appid
+	unknown  *reread
+}
+
+// reread is the last re-read for one purpose.
+type reread struct {
+	flight *flight.Flight[secretID, Apps]
+	at     time.Time
 }
 
 // secretID is the secret's name or ARN.
@@ -77,39 +84,82 @@ func (id secretID) Equal(other secretID) bool { return id == other }
 
 // New returns a Store of the secret with that name or ARN. It does no I/O.
 func New(api SecretsManager, id string, now func() time.Time) *Store {
-	s := &Store{api: api, id: secretID(id), clock: now}
+	s := &Store{api: api, id: secretID(id), clock: now, rejected: map[string]*reread{}}
 	s.source = flight.New(s.read, s.clock)
 	return s
 }
 
 // Load fetches the secret at start, ahead of the first request, and takes two
 // seconds at most. Its failure is not remembered: the first request tries again.
-func (s *Store) Load() (wechat.Credentials, error) { return s.source.Load(s.id) }
+func (s *Store) Load() (Apps, error) { return s.source.Load(s.id) }
 
-// Get returns the credentials. If there are none yet it fetches them, but not
-// within a second of a failure. Concurrent callers share one fetch.
-func (s *Store) Get(ctx context.Context) (wechat.Credentials, error) {
-	got, err := s.source.Get(ctx, s.id, func(wechat.Credentials) bool { return true })
+// Get returns what the secret holds. If the Store has nothing yet it fetches the
+// secret, but not within a second of a failure. Concurrent callers share one
+// fetch.
+func (s *Store) Get(ctx context.Context) (Apps, error) {
+	got, err := s.source.Get(ctx, s.id, func(Apps) bool { return true })
 	return got, timeout(ctx, err)
 }
 
 // Refresh returns the credentials to use instead of those that WeChat has
-// rejected. If the Store has others by now, it returns them. Otherwise it rereads
-// the secret, at most once in 30 seconds for the whole process. Until then it
-// returns what that reading gave: the same credentials, if the secret has not
-// changed, or its failure.
+// rejected, for the same mini-program. If the Store has others by now, it returns
+// them. Otherwise it rereads the secret, at most once in 30 seconds for each
+// mini-program. Until then it returns what that reading gave: the same
+// credentials, if the secret has not changed or no longer holds the mini-program,
+// or its failure.
 func (s *Store) Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error) {
-	if current, ok := s.source.Current(s.id.Key()); ok && !current.Equal(rejected) {
-		return current, nil
+	current, _ := s.source.Current(s.id.Key())
+	if app, ok := current.Find(rejected.AppID); ok && !app.Equal(rejected) {
+		return app, nil
 	}
 	s.mu.Lock()
-	if s.reread == nil || !s.clock.Within(s.rereadAt, rereadEvery) {
-		s.reread, s.rereadAt = s.source.Fetch(s.id), s.clock.Now()
-	}
-	f := s.reread
+	f := s.again(s.rejected[rejected.AppID])
+	s.rejected[rejected.AppID] = f
 	s.mu.Unlock()
-	got, err := f.Wait(ctx)
-	return got, timeout(ctx, err)
+	apps, err := f.flight.Wait(ctx)
+	if err != nil {
+		return wechat.Credentials{}, timeout(ctx, err)
+	}
+	if app, ok := apps.Find(rejected.AppID); ok {
+		return app, nil
+	}
+	return rejected, nil
+}
+
+// Usable returns app. If its secret is empty, it rereads the secret as [Store.Refresh]
+// does, and an app that stays without one is an error of that mini-program alone.
+func (s *Store) Usable(ctx context.Context, app wechat.Credentials) (wechat.Credentials, error) {
+	if app.Secret.Reveal() != "" {
+		return app, nil
+	}
+	app, err := s.Refresh(ctx, app)
+	if err == nil && app.Secret.Reveal() == "" {
+		err = &Error{Reason: "malformed: the mini-program's secret is empty"}
+	}
+	return app, err
+}
+
+// Discover rereads the secret for an appid that it did not hold, at most once in
+// 30 seconds for the whole process, since anybody can name an appid. Until then it
+// returns what that reading gave. Every failure is temporary.
+func (s *Store) Discover(ctx context.Context) (Apps, error) {
+	s.mu.Lock()
+	s.unknown = s.again(s.unknown)
+	f := s.unknown
+	s.mu.Unlock()
+	apps, err := f.flight.Wait(ctx)
+	if e, ok := errors.AsType[*Error](timeout(ctx, err)); ok {
+		return apps, &Error{Temporary: true, Reason: e.Reason}
+	}
+	return apps, err
+}
+
+// again returns last, or a new re-read if last is too old. The caller holds mu.
+func (s *Store) again(last *reread) *reread {
+	if last != nil && s.clock.Within(last.at, rereadEvery) {
+		return last
+	}
+	return &reread{s.source.Fetch(s.id), s.clock.Now()}
 }
 
 // timeout returns err as an [*Error] if it is ctx's.
@@ -121,21 +171,17 @@ func timeout(ctx context.Context, err error) error {
 }
 
 // read fetches the secret. Every error is an [*Error].
-func (s *Store) read(ctx context.Context, secret secretID) (wechat.Credentials, error) {
+func (s *Store) read(ctx context.Context, secret secretID) (Apps, error) {
 	id := string(secret)
 	var sent sentWith
 	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id}, sent.option)
 	if err != nil {
-		return wechat.Credentials{}, classify(ctx, err, sent.err)
+		return Apps{}, classify(ctx, err, sent.err)
 	}
 	if out.SecretString == nil {
-		return wechat.Credentials{}, &Error{Reason: "malformed: binary"}
+		return Apps{}, &Error{Reason: "malformed: binary"}
 	}
-	credentials, problem := parse(*out.SecretString)
-	if problem != "" {
-		return wechat.Credentials{}, &Error{Reason: "malformed: " + problem}
-	}
-	return credentials, nil
+	return Parse(*out.SecretString)
 }
 
 // sentWith is an HTTP client that remembers how its last request failed. The SDK
@@ -209,48 +255,4 @@ const codeLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 func throttling(code string) bool {
 	return strings.Contains(code, "Throttl") || strings.Contains(code, "TooManyRequests") ||
 		strings.Contains(code, "LimitExceeded") || code == "SlowDown"
-}
-
-// parse reads the secret's text. It removes what copying and pasting leaves around
-// the text and its values: white space, byte order marks. The problem, if there is
-// one, repeats nothing of the secret.
-func parse(text string) (_ wechat.Credentials, problem string) {
-	var fields map[string]jsontext.Value
-	if json.Unmarshal([]byte(trim(text)), &fields) != nil || fields == nil {
-		return wechat.Credentials{}, "not a JSON object"
-	}
-	appID, problem := value(fields, "appid")
-	if problem != "" {
-		return wechat.Credentials{}, problem
-	}
-	appSecret, problem := value(fields, "secret", "appsecret")
-	if problem != "" {
-		return wechat.Credentials{}, problem
-	}
-	return wechat.Credentials{AppID: appID, Secret: wechat.AppSecret{Value: redacted.New(appSecret)}}, ""
-}
-
-// value returns a field's value. If there is no such field, but one whose name
-// differs in case or is another in use, the problem says so.
-func value(fields map[string]jsontext.Value, name string, others ...string) (text, problem string) {
-	raw, ok := fields[name]
-	if !ok {
-		for written := range fields {
-			if slices.ContainsFunc(append(others, name), func(n string) bool { return strings.EqualFold(n, written) }) {
-				return "", "the name " + name + " is spelled in another way"
-			}
-		}
-		return "", name + " is missing"
-	}
-	if raw.Kind() != jsontext.KindString || json.Unmarshal(raw, &text) != nil {
-		return "", name + " is not a string"
-	}
-	if text = trim(text); text == "" {
-		return "", name + " is empty"
-	}
-	return text, ""
-}
-
-func trim(text string) string {
-	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 }
