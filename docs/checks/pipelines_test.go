@@ -51,11 +51,11 @@ func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 func TestDevAndProdTakeTheSameBuild(t *testing.T) {
 	architecture := map[string]string{}
 	for _, env := range []string{"dev", "prod"} {
-		parameters, err := overrides.Read(filepath.Join(root, "samconfig.toml"), env)
+		section, err := overrides.Read(filepath.Join(root, "samconfig.toml"), env)
 		if err != nil {
 			t.Fatal(err)
 		}
-		architecture[env] = parameters["Architecture"]
+		architecture[env] = section.Parameters["Architecture"]
 	}
 	if dev, prod := architecture["dev"], architecture["prod"]; dev != prod {
 		t.Errorf("dev takes Architecture %q, prod %q; want the same", dev, prod)
