@@ -355,6 +355,23 @@ func TestRestartRedeploysWhatIsDeployed(t *testing.T) {
 	}
 }
 
+func TestSmokePassesItsArguments(t *testing.T) {
+	t.Parallel()
+	path := "PATH=" + scripts(t, map[string]string{"go": `[ "$1" = list ] || echo "$*"`}) + ":" + os.Getenv("PATH")
+	const url = "URL=https://host/phone"
+	for arguments, want := range map[string]string{
+		"smoke":                                   "run ./tools/smoke\n",
+		"smoke " + url:                            "run ./tools/smoke https://host/phone\n",
+		"smoke " + url + " CONNECT=d.example.com": "run ./tools/smoke -connect d.example.com https://host/phone\n",
+		"smoke " + url + " CONNECT=":              "run ./tools/smoke https://host/phone\n",
+	} {
+		out, err := runMake(root, []string{path}, strings.Fields(arguments)...)
+		if err != nil || message(out) != want {
+			t.Errorf("make %s: got %q, error %v, want %q", arguments, out, err, want)
+		}
+	}
+}
+
 // A restart needs the capabilities that sam deploy passes, and one more: sam deploy
 // makes a changeset, in which SAM's transform is already expanded.
 func TestRestartHasTheCapabilitiesOfDeploy(t *testing.T) {
