@@ -360,8 +360,8 @@ func TestSmokePassesItsArguments(t *testing.T) {
 	path := "PATH=" + scripts(t, map[string]string{"go": `[ "$1" = list ] || echo "$*"`}) + ":" + os.Getenv("PATH")
 	const url = "URL=https://host/phone"
 	for arguments, want := range map[string]string{
-		"smoke":                                   "run ./tools/smoke\n",
-		"smoke " + url:                            "run ./tools/smoke https://host/phone\n",
+		"smoke":        "run ./tools/smoke\n",
+		"smoke " + url: "run ./tools/smoke https://host/phone\n",
 		"smoke " + url + " CONNECT=d.example.com": "run ./tools/smoke -connect d.example.com https://host/phone\n",
 		"smoke " + url + " CONNECT=":              "run ./tools/smoke https://host/phone\n",
 	} {

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"encoding/json/v2"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -426,30 +427,85 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 	}
 }
 
-// Whoever is on call finds each alarm and each error in the runbook, and none that
-// no longer exists.
-func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
-	headings := map[string][]string{} // of the third level, by those of the second
-	section := ""
-	for line := range strings.Lines(readFile(t, "docs/operations.md")) {
-		if title, ok := strings.CutPrefix(line, "## "); ok {
-			section = strings.TrimSpace(title)
-		}
-		if title, ok := strings.CutPrefix(line, "### "); ok {
-			headings[section] = append(headings[section], strings.Trim(strings.TrimSpace(title), "`"))
+// runbook returns the sections of docs/operations.md of the third level, by the
+// titles of the second and third.
+func runbook(t *testing.T) map[string]map[string]string {
+	t.Helper()
+	sections := map[string]map[string]string{}
+	for _, second := range strings.Split(readFile(t, "docs/operations.md"), "\n## ")[1:] {
+		title, text, _ := strings.Cut(second, "\n")
+		parts := strings.Split(text, "\n### ")
+		sections[title] = map[string]string{"": parts[0]}
+		for _, third := range parts[1:] {
+			name, text, _ := strings.Cut(third, "\n")
+			sections[title][strings.Trim(name, "`")] = text
 		}
 	}
+	return sections
+}
+
+// The runbook has each alarm and each error, and none that does not exist.
+func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
 	errors := []string{}
 	for _, name := range failure.Kinds() {
 		errors = append(errors, string(name))
 	}
 	alarms := readTemplate(t).deploy(t, nil).alarmNames()
 	for section, want := range map[string][]string{"Alarms": alarms, "Errors": errors} {
-		got := headings[section]
-		slices.Sort(got)
+		got := slices.Sorted(maps.Keys(runbook(t)[section]))[1:] // without the text above the first heading
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has %v, want %v", section, got, want)
+		}
+	}
+}
+
+func TestRunbookNamesEveryErrcode(t *testing.T) {
+	errors := runbook(t)["Errors"]
+	for _, r := range failure.Refusals() {
+		if text := errors[string(r.Kind)]; !strings.Contains(text, fmt.Sprint(r.ErrCode)) {
+			t.Errorf("the section %s does not name %d", r.Kind, r.ErrCode)
+		}
+	}
+}
+
+func TestRunbookExplainsEveryFieldOfTheLog(t *testing.T) {
+	t.Parallel()
+	look := runbook(t)["How to look"][""]
+	rest := []string{"level", "message", "timestamp"}
+	for _, line := range writtenLines(t) {
+		if line["message"] != "request" {
+			continue
+		}
+		for field := range line {
+			if !strings.Contains(look, "`"+field+"`") && !slices.Contains(rest, field) {
+				t.Errorf("the runbook does not explain the field %s", field)
+				rest = append(rest, field)
+			}
+		}
+	}
+}
+
+func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
+	sections := runbook(t)
+	for section, commands := range map[string][]string{
+		"Rotating the app secret":              {"make secret ENV=prod", "Wait 30 seconds", "make smoke URL="},
+		"Restarting":                           {"make restart ENV=prod", "all processes"},
+		"Deploying a fix while an alarm fires": {"make deploy ENV=prod TRAFFIC=at-once"},
+		"A custom domain":                      {"CONNECT=<DomainTarget>", "stops answering"},
+	} {
+		for _, command := range commands {
+			if !strings.Contains(sections[section][""], command) {
+				t.Errorf("the section %q does not have %q", section, command)
+			}
+		}
+	}
+	if text := sections["Errors"]["code_rejected"]; !strings.Contains(text, "make restart ENV=prod") {
+		t.Error("code_rejected does not say how to drop another mini-program's secret")
+	}
+	for _, reason := range []string{"dns", "connection refused", "timeout", "tls: …", "HTTPS_PROXY"} {
+		if text := sections["Errors"]["unavailable"]; !strings.Contains(text, reason) {
+			t.Errorf("unavailable does not name %q", reason)
 		}
 	}
 }
