@@ -17,8 +17,9 @@ EVENT    = events/phone.json
 HOST     = 127.0.0.1
 FUZZTIME = 5s
 
-# Exported, since make deploy comes back through SAM.
+# make deploy comes back through SAM, which passes the environment on.
 export ENV ?= dev
+export TRAFFIC
 
 MINIPROGRAM_TEST = examples/miniprogram/test
 
@@ -31,12 +32,13 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w"
 # What to install if a program is missing.
 GET_go  = Go 1.21 or later: https://go.dev/dl/
 GET_npm = Node.js 18 or later, with npm: https://nodejs.org/
+GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
 
 .DEFAULT_GOAL := help
 .PHONY: help run start invoke test test-miniprogram soak bench build build-PhoneFunction lint lint-security fuzz \
-	sam-invoke sam-start deploy secret smoke logs delete \
-	build/local/bootstrap build/local/stage build/local/samconfig have-go have-npm have-sam known-env
+	sam-invoke sam-start deploy restart secret smoke logs delete \
+	build/local/bootstrap build/local/stage build/local/samconfig have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} \
@@ -99,13 +101,13 @@ bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=FIL
 	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference
 	go run ./tools/bench $(if $(AGAINST),-against "$(AGAINST)") $(BENCH)
 
-## Deploy it (all but build and smoke need SAM CLI and an account)
+## Deploy it (needs the SAM CLI and an AWS account; build and smoke do not)
 
 build: ARTIFACTS_DIR = build/lambda
 build: build-PhoneFunction ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 
-# What sam build calls, with ARTIFACTS_DIR. SAM does not say for which architecture
-# it builds; samconfig.toml knows what ENV gives to the template.
+# sam build calls this with ARTIFACTS_DIR. It does not say which architecture it
+# builds for. samconfig.toml knows what ENV gives to the template.
 build-PhoneFunction: build/local/samconfig
 	@arch=$${ARCH:-$$(build/local/samconfig -env "$$ENV" Architecture)} || exit; \
 	case "$${arch:=x86_64}" in \
@@ -115,21 +117,40 @@ build-PhoneFunction: build/local/samconfig
 	esac; \
 	GOOS=linux GOARCH=$$goarch $(GO_BUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/phone
 
-deploy: known-env | have-sam ## build and deploy (ENV=dev or prod; FLAGS=--no-confirm-changeset in a pipeline)
+# It passes every parameter: SAM keeps the stack's value of one that it is not given,
+# so the Traffic of a fix or of a restart would stay.
+deploy: known-env | have-sam ## build and deploy (ENV=dev or prod; TRAFFIC=at-once while an alarm fires)
 	sam validate --config-env "$$ENV"
 	sam build --config-env "$$ENV"
-	sam deploy --config-env "$$ENV" $(FLAGS)
+	parameters=$$(build/local/samconfig -env "$$ENV" -traffic "$$TRAFFIC") && \
+		sam deploy --config-env "$$ENV" --parameter-overrides "$$parameters" $(FLAGS)
 
-secret: known-env | have-sam ## put appid and app secret into the stack's secret (asked for, or JSON on stdin)
+# It changes nothing else about the stack, whatever this working tree holds.
+restart: known-env | have-aws ## start all of the function's processes anew, as deployed (ENV=dev or prod)
+	@stack=$$(build/local/samconfig -env "$$ENV" -stack) && \
+	names=$$(aws cloudformation describe-stacks --stack-name "$$stack" \
+		--query 'Stacks[0].Parameters[].ParameterKey' --output text) && \
+	set -- "ParameterKey=Restart,ParameterValue=$$(date +%s)" ParameterKey=Traffic,ParameterValue=at-once && \
+	for name in $$names; do case $$name in \
+		Restart | Traffic) ;; \
+		*) set -- "$$@" "ParameterKey=$$name,UsePreviousValue=true" ;; \
+	esac; done && \
+	aws cloudformation update-stack --stack-name "$$stack" --use-previous-template \
+		--capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --parameters "$$@" >/dev/null && \
+	echo "Restarting the function of $$stack. This takes a minute or two." && \
+	aws cloudformation wait stack-update-complete --stack-name "$$stack" && \
+	echo "New processes serve all requests from now on."
+
+secret: known-env | have-sam ## put appid and app secret into the stack's secret (asks, or reads stdin)
 	@go run ./tools/secret -env "$$ENV"
 
-smoke: | have-go ## prove a deployment without a user (URL=https://…/phone)
-	@go run ./tools/smoke $(URL)
+smoke: | have-go ## test a deployment without a user (URL=https://…/phone; CONNECT=host)
+	@go run ./tools/smoke $(if $(CONNECT),-connect "$(CONNECT)") $(URL)
 
-logs: known-env | have-sam ## follow both logs, the function's and the gateway's (ENV=dev)
+logs: known-env | have-sam ## follow the logs of the function and of the gateway (ENV=dev)
 	sam logs --config-env "$$ENV" --tail
 
-delete: known-env | have-sam ## delete the stack; a secret that it made stays (ENV=dev)
+delete: known-env | have-sam ## delete the stack, but not the secret that it created (ENV=dev)
 	sam delete --config-env "$$ENV"
 
 # Built for this machine.
@@ -146,9 +167,9 @@ build/local/samconfig: | have-go
 # What a command needs, so that it fails with one line.
 
 known-env: build/local/samconfig
-	@build/local/samconfig -env "$$ENV" >/dev/null
+	@build/local/samconfig -env "$$ENV" -traffic "$$TRAFFIC" >/dev/null
 
-have-npm have-sam: have-%:
+have-aws have-npm have-sam: have-%:
 	@command -v $* >/dev/null || { echo "$* is missing. Install $(GET_$*)" >&2; exit 1; }
 
 have-go:

@@ -178,7 +178,7 @@ func TestBuildTakesTheArchitecture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const asIs, wanted = `["Environment=prod"]`, "[\n  'Environment=prod',\n  'Architecture=arm64',\n]"
+	const asIs, wanted = `["Environment=prod", `, "[\n  'Environment=prod',\n  'Architecture=arm64',\n  "
 	changed := strings.Replace(string(text), asIs, wanted, 1)
 	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
@@ -241,12 +241,14 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 	const oldGo = "go cannot get the Go that go.mod needs (" + why + "). Install that one: https://go.dev/dl/\n"
 	const noSAM = "sam is missing. Install the SAM CLI: " +
 		"https://docs.aws.amazon.com/serverless-application-model/ (Install)\n"
+	const noAWS = "aws is missing. Install the AWS CLI, version 2: https://aws.amazon.com/cli/\n"
 	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
 	for _, test := range []struct{ path, want, targets string }{
 		{tools(), noGo, "run start invoke test test-miniprogram lint lint-security fuzz soak bench"},
-		{tools(), noGo, "build deploy secret smoke"},
+		{tools(), noGo, "build deploy restart secret smoke"},
 		{old + ":" + tools("tail"), oldGo, "run build smoke"},
 		{tools("go"), noSAM, "sam-invoke sam-start deploy secret logs delete"},
+		{tools("go"), noAWS, "restart"},
 		{tools("go"), noNPM, "test-miniprogram"},
 	} {
 		for target := range strings.FieldsSeq(test.targets) {
@@ -254,6 +256,133 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 			if err == nil || message(out) != test.want {
 				t.Errorf("make %s: got %q, error %v, want %q", target, out, err, test.want)
 			}
+		}
+	}
+}
+
+// recorders returns a folder with stand-ins for sam and aws, and a function that
+// returns what they were called with since its last call, an argument a line.
+// The stack of the stand-in for aws has the parameters that names lists.
+func recorders(t *testing.T, names string) (dir string, calls func() []string) {
+	t.Helper()
+	record := filepath.Join(t.TempDir(), "record")
+	write := fmt.Sprintf(`for a; do printf '%%s\n' "$a"; done >>'%s'; echo >>'%s'`, record, record)
+	dir = scripts(t, map[string]string{
+		"sam": write,
+		"aws": write + "\n[ \"$2\" != describe-stacks ] || printf '" + names + "'\n[ \"$2\" != \"$FAIL\" ]",
+	})
+	return dir, func() []string {
+		text, err := os.ReadFile(record) // #nosec G304 -- just written
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(record); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(strings.TrimSuffix(string(text), "\n\n"), "\n\n")
+	}
+}
+
+func TestDeployPassesEveryParameter(t *testing.T) {
+	t.Parallel()
+	tree := copyTree(t)
+	file := filepath.Join(tree, "samconfig.toml")
+	text, err := os.ReadFile(file) // #nosec G304 -- of this project
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), `["Environment=prod", `, `["MemorySize=512", "Environment=prod", `, 1)
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, calls := recorders(t, "")
+	path := "PATH=" + dir + ":" + os.Getenv("PATH")
+	const dev = `Environment="dev" Traffic="at-once"`
+	const canary = `Environment="prod" MemorySize="512" Traffic="canary"`
+	const atOnce = `Environment="prod" MemorySize="512" Traffic="at-once"`
+	for _, test := range []struct{ arguments, env, parameters, more string }{
+		{"deploy", "dev", dev, ""},
+		{"deploy ENV=prod", "prod", canary, ""},
+		{"deploy ENV=prod TRAFFIC=at-once", "prod", atOnce, ""},
+		{"deploy ENV=prod", "prod", canary, ""}, // after a fix, too
+		{"deploy ENV=prod FLAGS=--no-confirm-changeset", "prod", canary, "\n--no-confirm-changeset"},
+	} {
+		out, err := runMake(tree, []string{path}, strings.Fields(test.arguments)...)
+		want := []string{
+			"validate\n--config-env\n" + test.env,
+			"build\n--config-env\n" + test.env,
+			"deploy\n--config-env\n" + test.env + "\n--parameter-overrides\n" + test.parameters + test.more,
+		}
+		if got := calls(); err != nil || !slices.Equal(got, want) {
+			t.Errorf("make %s: sam was called with %q, error %v, want %q\n%s", test.arguments, got, err, want, out)
+		}
+	}
+	out, err := runMake(tree, []string{path}, "deploy", "ENV=prod", "TRAFFIC=now")
+	if want := "samconfig: TRAFFIC must be canary or at-once, not now\n"; err == nil || message(out) != want {
+		t.Errorf("TRAFFIC=now: got %q, error %v, want %q", out, err, want)
+	}
+}
+
+func TestRestartRedeploysWhatIsDeployed(t *testing.T) {
+	t.Parallel()
+	tree := copyTree(t)
+	dir, calls := recorders(t, `Environment\tRestart\tMemorySize\nTraffic\tDomainName\n`)
+	path := "PATH=" + dir + ":" + os.Getenv("PATH")
+	out, err := runMake(tree, []string{path}, "restart", "ENV=prod")
+	got := calls()
+	for i := range got {
+		got[i] = regexp.MustCompile(`\b\d{10}\b`).ReplaceAllString(got[i], "NOW")
+	}
+	const stack = "\n--stack-name\nwechat-phone-prod"
+	want := []string{
+		"cloudformation\ndescribe-stacks" + stack +
+			"\n--query\nStacks[0].Parameters[].ParameterKey\n--output\ntext",
+		"cloudformation\nupdate-stack" + stack + "\n--use-previous-template" +
+			"\n--capabilities\nCAPABILITY_IAM\nCAPABILITY_AUTO_EXPAND\n--parameters" +
+			"\nParameterKey=Restart,ParameterValue=NOW\nParameterKey=Traffic,ParameterValue=at-once" +
+			"\nParameterKey=Environment,UsePreviousValue=true\nParameterKey=MemorySize,UsePreviousValue=true" +
+			"\nParameterKey=DomainName,UsePreviousValue=true",
+		"cloudformation\nwait\nstack-update-complete" + stack,
+	}
+	if err != nil || !slices.Equal(got, want) || !strings.Contains(out, "wechat-phone-prod") {
+		t.Errorf("aws was called with %q, error %v, want %q\n%s", got, err, want, out)
+	}
+	for i, command := range []string{"describe-stacks", "update-stack", "wait"} {
+		out, err := runMake(tree, []string{path, "FAIL=" + command}, "restart", "ENV=prod")
+		if got := calls(); err == nil || len(got) != i+1 || strings.Contains(out, "new processes") {
+			t.Errorf("%s fails: got %d calls of aws, error %v, want %d\n%s", command, len(got), err, i+1, out)
+		}
+	}
+}
+
+func TestSmokePassesItsArguments(t *testing.T) {
+	t.Parallel()
+	path := "PATH=" + scripts(t, map[string]string{"go": `[ "$1" = list ] || echo "$*"`}) + ":" + os.Getenv("PATH")
+	const url = "URL=https://host/phone"
+	for arguments, want := range map[string]string{
+		"smoke":        "run ./tools/smoke\n",
+		"smoke " + url: "run ./tools/smoke https://host/phone\n",
+		"smoke " + url + " CONNECT=d.example.com": "run ./tools/smoke -connect d.example.com https://host/phone\n",
+		"smoke " + url + " CONNECT=":              "run ./tools/smoke https://host/phone\n",
+	} {
+		out, err := runMake(root, []string{path}, strings.Fields(arguments)...)
+		if err != nil || message(out) != want {
+			t.Errorf("make %s: got %q, error %v, want %q", arguments, out, err, want)
+		}
+	}
+}
+
+// A restart needs the capabilities that sam deploy passes, and one more: sam deploy
+// makes a changeset, in which SAM's transform is already expanded.
+func TestRestartHasTheCapabilitiesOfDeploy(t *testing.T) {
+	makefile := readFile(t, "Makefile")
+	settings := regexp.MustCompile(`(?m)^capabilities = "(.*?)"`).FindAllStringSubmatch(readFile(t, "samconfig.toml"), -1)
+	if len(settings) == 0 {
+		t.Error("samconfig.toml has no capabilities")
+	}
+	for _, setting := range settings {
+		if want := "--capabilities " + setting[1] + " CAPABILITY_AUTO_EXPAND "; !strings.Contains(makefile, want) {
+			t.Errorf("make restart does not pass %q", want)
 		}
 	}
 }

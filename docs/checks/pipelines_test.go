@@ -3,7 +3,10 @@ package checks
 import (
 	"encoding/json/v2"
 	"maps"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,8 +15,7 @@ import (
 	"wechat-phone/tools/samconfig/overrides"
 )
 
-// The workflows run no action that could change under them, and nothing but a
-// deployment may ask for AWS's credentials.
+// Every action is pinned, and only a deployment may ask for AWS credentials.
 func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 	files, err := filepath.Glob(root + "/.github/workflows/*.yml")
 	if err != nil || len(files) == 0 {
@@ -30,7 +32,7 @@ func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 		}
 		workflow := parseYAML(t, text)
 		if top, ok := workflow["permissions"].(map[string]any); !ok || len(top) != 0 {
-			t.Errorf("%s: the permissions are %v, before any job's", name, workflow["permissions"])
+			t.Errorf("%s: the workflow has the permissions %v, want none", name, workflow["permissions"])
 		}
 		for job, j := range workflow.section(t, "jobs") {
 			permissions, _ := j.(map[string]any)["permissions"].(map[string]any)
@@ -47,15 +49,15 @@ func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 	}
 }
 
-// One build goes to both, so samconfig.toml must want the same of it.
+// One build goes to both environments.
 func TestDevAndProdTakeTheSameBuild(t *testing.T) {
 	architecture := map[string]string{}
 	for _, env := range []string{"dev", "prod"} {
-		parameters, err := overrides.Read(filepath.Join(root, "samconfig.toml"), env)
+		section, err := overrides.Read(filepath.Join(root, "samconfig.toml"), env)
 		if err != nil {
 			t.Fatal(err)
 		}
-		architecture[env] = parameters["Architecture"]
+		architecture[env] = section.Parameters["Architecture"]
 	}
 	if dev, prod := architecture["dev"], architecture["prod"]; dev != prod {
 		t.Errorf("dev takes Architecture %q, prod %q; want the same", dev, prod)
@@ -73,14 +75,14 @@ type policy struct {
 	}
 }
 
-// policies returns those of docs/pipelines.md: who may assume the pipeline's
-// role, what it may do, and the same of CloudFormation's.
+// policies returns the policies of docs/pipelines.md: who may assume the pipeline's
+// role, what that role may do, and the same for CloudFormation's role.
 func policies(t *testing.T) [4]policy {
 	t.Helper()
 	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(readFile(t, "docs/pipelines.md"), -1)
 	var all [4]policy
 	if len(blocks) != len(all) {
-		t.Fatalf("%d policies, want two of each role's", len(blocks))
+		t.Fatalf("got %d policies, want two for each role", len(blocks))
 	}
 	for i, block := range blocks {
 		if err := json.Unmarshal([]byte(block[1]), &all[i], json.RejectUnknownMembers(true)); err != nil {
@@ -88,14 +90,14 @@ func policies(t *testing.T) [4]policy {
 		}
 		for _, s := range all[i].Statement {
 			if s.Effect != "Allow" || s.Action == nil || (s.Resource == nil) == (s.Principal == nil) {
-				t.Errorf("no statement: %+v", s)
+				t.Errorf("not a statement: %+v", s)
 			}
 		}
 	}
 	return all
 }
 
-// allows leaves conditions aside.
+// allows reports whether the policy allows an action, if all conditions hold.
 func (p policy) allows(action, resource string) bool {
 	for _, s := range p.Statement {
 		if anyLike(s.Action, action) && anyLike(s.Resource, resource) {
@@ -125,11 +127,12 @@ func functionARN(stack string) string {
 
 func roleARN(name string) string { return arnOf("iam", "", "role/"+name) }
 
-// grant is an action on a resource, by its ARN. "*" is for a resource whose ARN
-// nobody can know before.
+// grant is an action on a resource, by its ARN. "*" is a resource whose ARN is not
+// known in advance.
 type grant struct{ action, resource string }
 
-// needs returns what it takes to make the resources of prod's template in a stack.
+// needs returns what CloudFormation does to create the resources of prod's template
+// in a stack, and to delete them if that fails.
 func needs(t *testing.T, stack string) (all []grant) {
 	t.Helper()
 	values := map[string]string{"AWS::StackName": stack, "Environment": "prod"}
@@ -138,7 +141,7 @@ func needs(t *testing.T, stack string) (all []grant) {
 		properties, _ := r["Properties"].(map[string]any)
 		needed := needsOf(stack, name, r["Type"].(string), properties)
 		if len(needed) == 0 {
-			t.Errorf("the test does not know what it takes to make %s, a %v", name, r["Type"])
+			t.Errorf("the test does not know what it takes to create %s, a %v", name, r["Type"])
 		}
 		for arn, actions := range needed {
 			for action := range strings.FieldsSeq(actions) {
@@ -149,7 +152,8 @@ func needs(t *testing.T, stack string) (all []grant) {
 	return all
 }
 
-// needsOf returns the actions that make a resource, by the ARN that they are on.
+// needsOf returns the actions that create and delete a resource, by the ARN that they
+// are on.
 func needsOf(stack, name, kind string, properties map[string]any) map[string]string {
 	region, gateway := "us-east-1", "arn:aws:apigateway:us-east-1::/"
 	text := func(property string) string { return properties[property].(string) }
@@ -159,16 +163,18 @@ func needsOf(stack, name, kind string, properties map[string]any) map[string]str
 		return map[string]string{
 			functionARN(stack): `lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration
 				lambda:GetFunction lambda:PublishVersion lambda:CreateAlias lambda:UpdateAlias lambda:AddPermission
-				lambda:PutFunctionConcurrency`,
+				lambda:PutFunctionConcurrency lambda:DeleteAlias lambda:DeleteFunction`,
 			arnOf("codedeploy", region, "application:"+deployment): `codedeploy:CreateApplication
-				codedeploy:RegisterApplicationRevision`,
+				codedeploy:RegisterApplicationRevision codedeploy:DeleteApplication`,
 			arnOf("codedeploy", region, "deploymentgroup:"+deployment+"/"+stack+"-x"): `codedeploy:CreateDeploymentGroup
-				codedeploy:CreateDeployment codedeploy:GetDeployment`,
-			roleARN(stack + "-CodeDeployServiceRole-x"): "iam:CreateRole iam:AttachRolePolicy iam:PassRole",
+				codedeploy:CreateDeployment codedeploy:GetDeployment codedeploy:DeleteDeploymentGroup`,
+			roleARN(stack + "-CodeDeployServiceRole-x"): `iam:CreateRole iam:AttachRolePolicy iam:PassRole
+				iam:DetachRolePolicy iam:DeleteRole`,
 		}
 	case "AWS::Serverless::HttpApi":
 		return map[string]string{
 			gateway + "apis":          "apigateway:POST",
+			gateway + "apis/x":        "apigateway:DELETE",
 			gateway + "apis/x/stages": "apigateway:POST apigateway:TagResource",
 			"*":                       "logs:CreateLogDelivery logs:PutResourcePolicy logs:DescribeLogGroups",
 		}
@@ -177,37 +183,41 @@ func needsOf(stack, name, kind string, properties map[string]any) map[string]str
 	case "AWS::ApiGatewayV2::ApiMapping":
 		return map[string]string{gateway + "domainnames/x/apimappings": "apigateway:POST"}
 	case "AWS::IAM::Role":
-		actions := "iam:CreateRole iam:PutRolePolicy iam:PassRole iam:DeleteRole"
+		actions := "iam:CreateRole iam:PutRolePolicy iam:PassRole iam:DeleteRolePolicy iam:DeleteRole"
 		return map[string]string{roleARN(stack + "-" + name + "-x"): actions}
 	}
 	return needsOfData(stack, name, kind, text)
 }
 
-// needsOfData is needsOf for what holds or shows data.
+// needsOfData is needsOf for resources that hold or show data.
 func needsOfData(stack, name, kind string, property func(string) string) map[string]string {
 	const region = "us-east-1"
 	switch kind {
 	case "AWS::SecretsManager::Secret":
 		arn := arnOf("secretsmanager", region, "secret:"+name+"-x")
-		return map[string]string{arn: "secretsmanager:CreateSecret secretsmanager:TagResource"}
+		actions := "secretsmanager:CreateSecret secretsmanager:TagResource secretsmanager:DeleteSecret"
+		return map[string]string{arn: actions}
 	case "AWS::Logs::LogGroup":
 		arn := arnOf("logs", region, "log-group:"+property("LogGroupName"))
-		return map[string]string{arn: "logs:CreateLogGroup logs:PutRetentionPolicy logs:TagResource"}
+		actions := "logs:CreateLogGroup logs:PutRetentionPolicy logs:TagResource logs:DeleteLogGroup"
+		return map[string]string{arn: actions}
 	case "AWS::Logs::MetricFilter":
-		return map[string]string{arnOf("logs", region, "log-group:/aws/lambda/"+stack+":*"): "logs:PutMetricFilter"}
+		arn := arnOf("logs", region, "log-group:/aws/lambda/"+stack+":*")
+		return map[string]string{arn: "logs:PutMetricFilter logs:DeleteMetricFilter"}
 	case "AWS::Logs::QueryDefinition":
-		return map[string]string{"*": "logs:PutQueryDefinition"}
+		return map[string]string{"*": "logs:PutQueryDefinition logs:DeleteQueryDefinition"}
 	case "AWS::CloudWatch::Alarm":
 		arn := arnOf("cloudwatch", region, "alarm:"+property("AlarmName"))
-		return map[string]string{arn: "cloudwatch:PutMetricAlarm cloudwatch:TagResource"}
+		return map[string]string{arn: "cloudwatch:PutMetricAlarm cloudwatch:TagResource cloudwatch:DeleteAlarms"}
 	case "AWS::CloudWatch::Dashboard":
-		return map[string]string{arnOf("cloudwatch", "", "dashboard/"+property("DashboardName")): "cloudwatch:PutDashboard"}
+		arn := arnOf("cloudwatch", "", "dashboard/"+property("DashboardName"))
+		return map[string]string{arn: "cloudwatch:PutDashboard cloudwatch:DeleteDashboards"}
 	}
 	return nil
 }
 
-// CloudFormation's role can make the template's resources in prod's stack and in
-// no other. It can neither use them nor widen itself.
+// CloudFormation's role can create and delete the template's resources in prod's
+// stack and in no other. It can neither use them nor extend its own rights.
 func TestPoliciesAreTheTemplates(t *testing.T) {
 	all := policies(t)
 	pipeline, cloudFormation := all[1], all[3]
@@ -235,6 +245,114 @@ func TestPoliciesAreTheTemplates(t *testing.T) {
 				t.Errorf("%s role may %s on %s", name, never.action, never.resource)
 			}
 		}
+	}
+}
+
+// In one account, dev's role must not delete prod's secret: its name does not have
+// the stack's.
+func TestSecretIsDeletedOnlyWithItsOwnStack(t *testing.T) {
+	want := map[string]any{"StringEquals": map[string]any{
+		"aws:ResourceTag/aws:cloudformation:stack-name": "wechat-phone-prod",
+	}}
+	found := false
+	for _, s := range policies(t)[3].Statement {
+		if anyLike(s.Action, "secretsmanager:DeleteSecret") {
+			found = true
+			if !reflect.DeepEqual(s.Condition, want) {
+				t.Errorf("CloudFormation's role may delete secrets if %v, want %v", s.Condition, want)
+			}
+		}
+	}
+	if !found {
+		t.Error("CloudFormation's role cannot delete the secret of a stack whose creation failed")
+	}
+}
+
+// callsOf returns the actions that a text's aws cloudformation commands take.
+func callsOf(text string) (actions []string) {
+	for _, call := range regexp.MustCompile(`aws cloudformation ([a-z-]+)`).FindAllStringSubmatch(text, -1) {
+		action := ""
+		for word := range strings.SplitSeq(call[1], "-") {
+			action += strings.ToUpper(word[:1]) + word[1:]
+		}
+		if action == "Wait" { // it asks for the stack's state
+			action = "DescribeStacks"
+		}
+		actions = append(actions, "cloudformation:"+action)
+	}
+	return actions
+}
+
+func TestPipelineMayDoWhatItsCommandsDo(t *testing.T) {
+	pipeline := policies(t)[1]
+	stack := arnOf("cloudformation", "us-east-1", "stack/wechat-phone-prod/x")
+	const transform = "arn:aws:cloudformation:us-east-1:aws:transform/Serverless-2016-10-31"
+	needed := []grant{
+		// sam deploy
+		{"cloudformation:GetTemplateSummary", stack}, {"cloudformation:CreateChangeSet", stack},
+		{"cloudformation:CreateChangeSet", transform}, {"cloudformation:DescribeChangeSet", stack},
+		{"cloudformation:ExecuteChangeSet", stack}, {"cloudformation:DescribeStackEvents", stack},
+		{"cloudformation:DescribeStacks", stack}, // sam list stack-outputs too
+	}
+	for _, file := range []string{"Makefile", ".github/workflows/deploy-to.yml"} {
+		actions := callsOf(readFile(t, file))
+		if len(actions) == 0 {
+			t.Errorf("%s has no aws cloudformation command", file)
+		}
+		for _, action := range actions {
+			needed = append(needed, grant{action, stack})
+		}
+	}
+	for _, need := range needed {
+		if !pipeline.allows(need.action, need.resource) {
+			t.Errorf("the pipeline's role lacks %s on %s", need.action, need.resource)
+		}
+	}
+	other := arnOf("cloudformation", "us-east-1", "stack/wechat-phone-dev/x")
+	for _, never := range []grant{
+		{"cloudformation:UpdateTerminationProtection", stack}, // it is what protects a stack from DeleteStack
+		{"cloudformation:DeleteStack", other}, {"cloudformation:UpdateStack", other},
+	} {
+		if pipeline.allows(never.action, never.resource) {
+			t.Errorf("the pipeline's role for prod may %s on %s", never.action, never.resource)
+		}
+	}
+}
+
+// The documents show how to delete a stack whose first deployment failed. The
+// workflow does so only then.
+func TestOnlyAFailedFirstDeploymentIsDeleted(t *testing.T) {
+	deletes := []string{
+		"aws cloudformation delete-stack --stack-name ", "aws cloudformation wait stack-delete-complete --stack-name ",
+	}
+	for _, command := range deletes {
+		for _, file := range []string{"docs/pipelines.md", "docs/operations.md"} {
+			if !strings.Contains(readFile(t, file), command+"wechat-phone-") {
+				t.Errorf("%s does not show %s", file, command)
+			}
+		}
+	}
+	steps := parseYAML(t, readFile(t, ".github/workflows/deploy-to.yml")).section(t, "jobs", "deploy")["steps"].([]any)
+	count := 0
+	for _, s := range steps {
+		run, _ := s.(map[string]any)["run"].(string)
+		if !strings.Contains(run, "delete-stack") {
+			continue
+		}
+		count++
+		for state, want := range map[string]int{"ROLLBACK_COMPLETE": 3, "CREATE_COMPLETE": 1, "UPDATE_ROLLBACK_COMPLETE": 1} {
+			dir, calls := recorders(t, state)
+			command := exec.Command("bash", "-e", "-c", run) // #nosec G204 -- of this project
+			command.Dir = root
+			command.Env = append(os.Environ(), "ENVIRONMENT=prod", "PATH="+dir+":"+os.Getenv("PATH"))
+			out, err := command.CombinedOutput()
+			if got := calls(); err != nil || len(got) != want || !strings.Contains(got[0], "\nwechat-phone-prod\n") {
+				t.Errorf("%s: aws was called with %q, error %v, want %d calls\n%s", state, got, err, want, out)
+			}
+		}
+	}
+	if count != 1 {
+		t.Errorf("%d steps delete a stack, want 1", count)
 	}
 }
 

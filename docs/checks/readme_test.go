@@ -31,7 +31,7 @@ func TestReadmesHaveTheErrorsOfTheCode(t *testing.T) {
 		text := readFile(t, name)
 		errors := rows(text, "[a-z_]+")
 		maps.DeleteFunc(errors, func(name string, _ []string) bool {
-			return name == "error" || name == "code" || name == "iv" // they are in other tables
+			return name == "error" || name == "code" || name == "iv" || name == "appid" // they are in other tables
 		})
 		for _, kind := range failure.Kinds() {
 			cells, action := errors[string(kind)], "`"+string(kind.Action())+"`"
@@ -80,10 +80,11 @@ func TestReadmesNameParametersOfTheTemplate(t *testing.T) {
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"start":  "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoute",
-	"smoke":  "TestADeploymentThatWorksPasses",
-	"secret": "TestStackThatMadeItsSecretHealsWithoutADeployment",
-	"deploy": "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoute",
+	"smoke":   "TestADeploymentThatWorksPasses",
+	"restart": "TestRestartRedeploysWhatIsDeployed",
+	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"deploy":  "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 

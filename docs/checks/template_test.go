@@ -79,7 +79,10 @@ func TestTemplateHasTheVariablesAndDefaultsOfTheReadmes(t *testing.T) {
 		}
 		// What only others read, and who does.
 		for variable, reader := range map[string]string{
-			"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK", "SSL_CERT_DIR": "crypto/x509", "GOMAXPROCS": "the Go runtime",
+			"RESTART":                          "Lambda",
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK",
+			"SSL_CERT_DIR":                     "crypto/x509",
+			"GOMAXPROCS":                       "the Go runtime",
 		} {
 			if documented[variable] != nil {
 				t.Errorf("%s has %s, which only %s reads", name, variable, reader)
@@ -143,6 +146,10 @@ func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
 			accepted: []string{"", "arn:aws-cn:secretsmanager:cn-northwest-1:123456789012:secret:a/b-AbCdEf"},
 			refused:  []string{"name", "arn:aws:secretsmanager:us-east-1:123456789012:secret:name"},
 		},
+		"Restart": {
+			accepted: []string{"0", "1790000000"},
+			refused:  []string{"", "now", "17900000000"},
+		},
 		"DomainName": {
 			accepted: []string{"phone.example.com"},
 			refused:  []string{"https://phone.example.com", "phone"},
@@ -171,7 +178,7 @@ func TestRefusalFindsEveryVariable(t *testing.T) {
 	t.Parallel()
 	for variable, value := range map[string]string{
 		"WECHAT_SECRET_ID": "", "WECHAT_API_BASE_URL": "wrong", "WECHAT_TIMEOUT": "wrong",
-		"WATERMARK_MAX_AGE": "wrong", "VERIFY_ENCRYPTED_DATA": "wrong",
+		"WATERMARK_MAX_AGE": "wrong", "VERIFY_ENCRYPTED_DATA": "wrong", "REQUIRE_LOGIN_CODE": "wrong",
 	} {
 		variables := readTemplate(t).deploy(t, nil).environment()
 		variables[variable] = value
@@ -217,7 +224,8 @@ func TestRouteHandlerRuntimeAndBuildAgree(t *testing.T) {
 		t.Errorf("routes: %v", events)
 	}
 	architecture := tm.section(t, "Parameters", "Architecture") // TestBuildTakesTheArchitecture holds make to both
-	if !slices.Equal(architecture["AllowedValues"].([]any), []any{"x86_64", "arm64"}) || architecture["Default"] != "x86_64" {
+	allowed := architecture["AllowedValues"].([]any)
+	if !slices.Equal(allowed, []any{"x86_64", "arm64"}) || architecture["Default"] != "x86_64" {
 		t.Errorf("Architecture is %v, want x86_64, the default, or arm64", architecture)
 	}
 }
@@ -308,12 +316,13 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 		return fmt.Sprint(shape)
 	}
 	other := map[string]string{
-		"Environment": "prod", "Architecture": "arm64", "MemorySize": "1024", "ReservedConcurrency": "3",
+		"Environment": "prod", "Traffic": "at-once", "Restart": "1790000000",
+		"Architecture": "arm64", "MemorySize": "1024", "ReservedConcurrency": "3",
 		"Tracing": "off", "LogRetentionDays": "7",
 		"WeChatSecretArn":       "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf",
 		"WeChatSecretKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/a",
 		"WeChatApiBaseUrl":      "https://example.com",
-		"WeChatTimeout":         "3s", "WatermarkMaxAge": "5m", "VerifyEncryptedData": "on",
+		"WeChatTimeout":         "3s", "WatermarkMaxAge": "5m", "VerifyEncryptedData": "on", "RequireLoginCode": "on",
 		"ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
 		"DomainName":     "a.example.com",
 		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
@@ -337,18 +346,105 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 // Lambda's limit for a description is 256 characters.
 func TestVersionsDescriptionIsNeverTooLong(t *testing.T) {
 	tm := readTemplate(t)
-	longest := map[string]string{
-		"MemorySize": "1769", "WeChatTimeout": "9999ms", "WatermarkMaxAge": "9999h",
-		"VerifyEncryptedData": "off", "Architecture": "x86_64",
-	}
-	for _, name := range []string{"WeChatApiBaseUrl", "WeChatSecretArn"} {
-		longest[name] = strings.Repeat("x", tm.section(t, "Parameters", name)["MaxLength"].(int))
-	}
-	arn := "arn:aws:secretsmanager:us-east-1:123456789012:secret:" // the least that stands before the name
-	longest["WeChatSecretArn"] = arn + longest["WeChatSecretArn"][len(arn):]
 	function := tm.section(t, "Resources", "PhoneFunction", "Properties")
-	if text := tm.deploy(t, longest).resolve(function["VersionDescription"]).(string); len(text) > 256 {
-		t.Errorf("%d characters: %s", len(text), text)
+	longest := map[string]string{"WeChatTimeout": "9999ms", "WatermarkMaxAge": "9999h"} // a pattern limits them
+	for name, p := range tm.section(t, "Parameters") {
+		parameter := p.(map[string]any)
+		if length, ok := parameter["MaxLength"].(int); ok {
+			longest[name] = strings.Repeat("9", length)
+		}
+		if most, ok := parameter["MaxValue"].(int); ok {
+			longest[name] = fmt.Sprint(most)
+		}
+		for _, value := range listed(parameter["AllowedValues"]) {
+			if text := fmt.Sprint(value); value != nil && len(text) > len(longest[name]) {
+				longest[name] = text
+			}
+		}
+	}
+	for name, prefix := range map[string]string{
+		"WeChatApiBaseUrl": "https://",
+		"WeChatSecretArn":  "arn:aws:secretsmanager:us-east-1:123456789012:secret:", // the shortest there is
+	} {
+		longest[name] = prefix + longest[name][len(prefix):]
+	}
+	for _, tracing := range []string{"on", "off"} {
+		longest["Tracing"] = tracing
+		text := tm.deploy(t, longest).resolve(function["VersionDescription"]).(string)
+		if len(text) > 256 {
+			t.Errorf("Tracing %s: the description has %d characters: %s", tracing, len(text), text)
+		}
+	}
+	raw := fmt.Sprint(function["VersionDescription"])
+	for name := range tm.section(t, "Parameters") {
+		if strings.Contains(raw, name) && longest[name] == "" {
+			t.Errorf("%s is in the description, and the test does not know its longest value", name)
+		}
+	}
+}
+
+// docs/operations.md explains the description by this example.
+func TestVersionsDescriptionHasValuesOnly(t *testing.T) {
+	tm := readTemplate(t)
+	function := tm.section(t, "Resources", "PhoneFunction", "Properties")
+	s := tm.deploy(t, map[string]string{
+		"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf", "Restart": "1790000000",
+	})
+	const want = "x86_64 256 on name-AbCdEf api.weixin.qq.com 4s 10m off off 1790000000"
+	if got := s.resolve(function["VersionDescription"]); got != want {
+		t.Errorf("got the description %q, want %q", got, want)
+	}
+	if !strings.Contains(readFile(t, "docs/operations.md"), want) {
+		t.Errorf("docs/operations.md does not explain %q", want)
+	}
+}
+
+func TestTrafficMovesByCanaryInProdUnlessItIsAtOnce(t *testing.T) {
+	tm := readTemplate(t)
+	for _, test := range []struct{ environment, traffic, want string }{
+		{"prod", "canary", "Canary10Percent5Minutes"},
+		{"prod", "at-once", "AllAtOnce"},
+		{"dev", "canary", "AllAtOnce"},
+		{"dev", "at-once", "AllAtOnce"},
+	} {
+		s := tm.deploy(t, map[string]string{"Environment": test.environment, "Traffic": test.traffic})
+		preference := s.resources()["PhoneFunction"]["Properties"].(map[string]any)["DeploymentPreference"].(map[string]any)
+		watched := len(preference["Alarms"].([]any)) > 0
+		if preference["Type"] != test.want || watched != (test.want != "AllAtOnce") {
+			t.Errorf("%s, %s: traffic moves by %v, want %s", test.environment, test.traffic, preference, test.want)
+		}
+	}
+	if fallback := tm.deploy(t, nil).values["Traffic"]; fallback != "canary" {
+		t.Errorf("Traffic is %s by default, want canary", fallback)
+	}
+}
+
+// A deployment that fails must leave no empty secret, and a deleted stack must keep
+// its secret. UpdateReplacePolicy does not know RetainExceptOnCreate.
+func TestSecretIsKeptUnlessItsCreationFails(t *testing.T) {
+	secret := readTemplate(t).section(t, "Resources", "WeChatSecret")
+	for attribute, want := range map[string]string{
+		"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain",
+	} {
+		if secret[attribute] != want {
+			t.Errorf("%s is %v, want %s", attribute, secret[attribute], want)
+		}
+	}
+}
+
+func TestApiHasOneAddress(t *testing.T) {
+	tm := readTemplate(t)
+	for name, values := range map[string]map[string]string{"domain": optional["domain"], "no domain": nil} {
+		s := tm.deploy(t, values)
+		api := s.resources()["PhoneApi"]["Properties"].(map[string]any)
+		if got, want := api["DisableExecuteApiEndpoint"], values != nil; got != want {
+			t.Errorf("%s: DisableExecuteApiEndpoint is %v, want %v", name, got, want)
+		}
+		outputs := s.outputs()
+		own := strings.Contains(outputs["PhoneUrl"].(string), ".execute-api.")
+		if _, target := outputs["DomainTarget"]; own != (values == nil) || target != (values != nil) {
+			t.Errorf("%s: got the outputs %v", name, outputs)
+		}
 	}
 }
 
@@ -385,11 +481,12 @@ func TestConsoleShowsEveryParameter(t *testing.T) {
 func TestSamconfigNamesWhatTheTemplateHas(t *testing.T) {
 	parameters := readTemplate(t).section(t, "Parameters")
 	for _, env := range []string{"default", "dev", "prod"} {
-		set, err := overrides.Read(root+"/samconfig.toml", env)
-		if err != nil || set["Environment"] == "" {
-			t.Errorf("%s sets no Environment: %v", env, err)
+		section, err := overrides.Read(root+"/samconfig.toml", env)
+		traffic := map[string]string{"dev": "at-once", "prod": "canary"}[section.Parameters["Environment"]]
+		if err != nil || traffic == "" || section.Parameters["Traffic"] != traffic {
+			t.Errorf("%s: got %v, error %v, want an Environment and its Traffic", env, section.Parameters, err)
 		}
-		for name, value := range set {
+		for name, value := range section.Parameters {
 			parameter, ok := parameters[name].(map[string]any)
 			if allowed, limited := parameter["AllowedValues"].([]any); !ok || limited && !slices.Contains(allowed, any(value)) {
 				t.Errorf("%s: the template has no %s=%s", env, name, value)
@@ -479,6 +576,10 @@ func checkTranslation(t *testing.T, name string, resources map[string]map[string
 	api, err := json.Marshal(properties("AWS::ApiGatewayV2::Api"))
 	if err != nil || !regexp.MustCompile(`\$\{PhoneFunctionAliaslive\}|functions/PhoneFunctionAliaslive/`).Match(api) {
 		t.Errorf("%s: the gateway calls another than the alias: %s", name, api)
+	}
+	disabled := `"disableExecuteApiEndpoint":` + fmt.Sprint(strings.Contains(name, "domain"))
+	if !bytes.Contains(api, []byte(disabled)) {
+		t.Errorf("%s: the gateway has no %s: %s", name, disabled, api)
 	}
 	if stage := properties("AWS::ApiGatewayV2::Stage")["StageName"]; stage != "$default" {
 		t.Errorf("%s: the stage is %v", name, stage)

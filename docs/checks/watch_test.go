@@ -2,35 +2,54 @@ package checks
 
 import (
 	"encoding/json/v2"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"wechat-phone/functions/phone/failure"
 	"wechat-phone/local/rig"
+	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
 )
 
 // The tests in this file hold metric filters, alarms, dashboard, saved queries and
 // the runbook to the lines that the function writes.
 
-// watchedErrcodes are of every kind that is watched.
-var watchedErrcodes = []int{40029, 40013, 40125, 40164, 40243, 45011, -1, 99999}
+// refusals are the kinds of errcodes that jscode2session may answer with: for the
+// caller, for whoever operates the function, for nobody.
+var refusals = []int{40029, 40013, 40125, 40164, 40243, 48001, 45009, 45011, -1, 99999}
 
-// writtenLines returns log lines of every kind that is watched. The first two are
-// of requests that a process served first.
+// writtenLines returns log lines of every kind that is watched. Three are of
+// requests that a process served first.
 func writtenLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	r := rig.Raise(t, nil)
 	r.Post(r.NewTap())
-	for _, errcode := range watchedErrcodes {
+	for _, errcode := range refusals {
 		r.Post(r.TapScripted(rig.NewUser(), wechattest.Refuse(errcode, "text")))
 	}
+	for _, errcode := range []int{40013, 40003} { // anybody can provoke these two
+		tap := r.TapPhone(rig.NewUser())
+		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(errcode, "text"))
+		r.PostPhone(tap)
+	}
 	r.Send("POST", "/phone", "", "{}")
-	rig.WaitFor(t, "all lines are there", func() bool { return len(r.Logs.Requests()) == len(watchedErrcodes)+2 })
+	lines = linesOf(t, r, len(refusals)+4)
+
+	unreadable := rig.Raise(t, func(c *stage.Config) { c.Secret = "{}" })
+	unreadable.Post(unreadable.NewTap())
+	lines = append(lines, linesOf(t, unreadable, 1)...)
+	return slices.Insert(lines, 1, internalLine(lines[0]))
+}
+
+// linesOf returns the log lines of r. It waits until those of all requests are
+// there.
+func linesOf(t *testing.T, r *rig.Rig, requests int) (lines []map[string]any) {
+	t.Helper()
+	rig.WaitFor(t, "all lines are there", func() bool { return len(r.Logs.Requests()) == requests })
 	for line := range strings.Lines(r.Logs.Text()) {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
@@ -38,7 +57,7 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 		}
 		lines = append(lines, fields)
 	}
-	return slices.Insert(lines, 1, internalLine(lines[0]))
+	return lines
 }
 
 // internalLine makes the line of a success that of a panic, which only the
@@ -49,50 +68,6 @@ func internalLine(success map[string]any) map[string]any {
 	line["reason"] = "panic at wechat-phone/functions/phone.(*handler).servePhone:1"
 	return line
 }
-
-// matches evaluates a filter pattern for JSON, as far as ours go: terms joined
-// by ||, in parentheses or not.
-// https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntaxForMetricFilters.html
-func matches(t *testing.T, pattern string, line map[string]any) bool {
-	t.Helper()
-	inner, ok := strings.CutPrefix(pattern, "{ ")
-	inner, closed := strings.CutSuffix(inner, " }")
-	if !ok || !closed {
-		t.Fatalf("no pattern for JSON: %s", pattern)
-	}
-	return slices.ContainsFunc(strings.Split(inner, " || "), func(text string) bool {
-		parts := term.FindStringSubmatch(text)
-		if parts == nil {
-			t.Fatalf("a term that this test does not know: %s", text)
-		}
-		field, operator, operand := line[parts[1]], parts[2], parts[3]
-		switch value := field.(type) {
-		case bool:
-			return operator == "IS" && strconv.FormatBool(value) == strings.ToLower(operand)
-		case string:
-			wanted, err := strconv.Unquote(operand)
-			return err == nil && operator == "=" && (wanted == "*" || wanted == value)
-		case float64:
-			limit, err := strconv.ParseFloat(operand, 64)
-			return err == nil && compare(value, operator, limit)
-		}
-		return false
-	})
-}
-
-func compare(value float64, operator string, limit float64) bool {
-	switch operator {
-	case "=":
-		return value == limit
-	case ">":
-		return value > limit
-	case ">=":
-		return value >= limit
-	}
-	return false
-}
-
-var term = regexp.MustCompile(`^\(?\$\.(\w+) (=|>=|>|IS) ("[^"]*"|-?\d+|TRUE)\)?$`)
 
 // of returns the stack's resources of a type, by name.
 func (s *stack) of(kind string) map[string]map[string]any {
@@ -119,7 +94,7 @@ func TestMetricFiltersMatchWhatTheFunctionWrites(t *testing.T) {
 	}
 	want := map[string]float64{
 		"Outcomes": requests, "TotalMilliseconds": requests, "OwnMilliseconds": requests, "WeChatMilliseconds": asked,
-		"ColdStarts": 2, "ErrcodesToActOn": 4,
+		"ColdStarts": 3, "SecretFailures": 1, "Refusals": 5, "ErrcodesToActOn": 6,
 	}
 	got := map[string]float64{}
 	for name, filter := range readTemplate(t).deploy(t, nil).of("AWS::Logs::MetricFilter") {
@@ -132,7 +107,7 @@ func TestMetricFiltersMatchWhatTheFunctionWrites(t *testing.T) {
 			t.Errorf("%s makes %d metrics, want 1", name, len(transformations))
 		}
 		for _, line := range lines {
-			if matches(t, filter["FilterPattern"].(string), line) {
+			if parsePattern(t, filter["FilterPattern"].(string))(line) {
 				got[metric["MetricName"].(string)]++
 				checkMetric(t, name, metric, line)
 			}
@@ -158,6 +133,46 @@ func checkMetric(t *testing.T, filter string, metric, line map[string]any) {
 			t.Errorf("%s: a line without %v: %v", filter, d["Value"], line)
 		}
 	}
+}
+
+// A canary rolls back for what a version can be at fault for, and for nothing else.
+// No single request of a stranger may do that.
+func TestAlarmsCountTheirOwnLinesOnly(t *testing.T) {
+	t.Parallel()
+	s := readTemplate(t).deploy(t, nil)
+	for _, line := range writtenLines(t) {
+		want := map[any]string{
+			"internal": "internal", "misconfigured": "misconfigured", "quota_exhausted": "quota",
+		}[line["outcome"]]
+		if want == "misconfigured" && line["errcode"] != nil {
+			want = "refused"
+		}
+		got := ""
+		for _, alarm := range s.of("AWS::CloudWatch::Alarm") {
+			if alarm["Statistic"] == "Sum" && s.counts(alarm, line) {
+				got += strings.TrimPrefix(alarm["AlarmName"].(string), "stack-")
+			}
+		}
+		if got != want {
+			t.Errorf("%v, errcode %v: the alarm %q counts it, want %q", line["outcome"], line["errcode"], got, want)
+		}
+	}
+}
+
+// counts reports whether the alarm's metric counts a log line.
+func (s *stack) counts(alarm, line map[string]any) bool {
+	for _, filter := range s.of("AWS::Logs::MetricFilter") {
+		metric := filter["MetricTransformations"].([]any)[0].(map[string]any)
+		if metric["MetricName"] != alarm["MetricName"] || !parsePattern(s.t, filter["FilterPattern"].(string))(line) {
+			continue
+		}
+		dimensions, _ := alarm["Dimensions"].([]any)
+		return !slices.ContainsFunc(dimensions, func(d any) bool {
+			dimension := d.(map[string]any)
+			return line[dimension["Name"].(string)] != dimension["Value"]
+		})
+	}
+	return false
 }
 
 // metrics returns what exists: namespace and name, and its dimensions' names.
@@ -215,7 +230,7 @@ func TestAlarmsWatchMetricsThatExist(t *testing.T) {
 		}
 		function := s.resources()["PhoneFunction"]["Properties"].(map[string]any)
 		want := []any{}
-		if s.condition("IsProd") {
+		if s.condition("UsesCanary") {
 			want = []any{"CrashedAlarm", "InternalAlarm", "MisconfiguredAlarm"}
 		}
 		if got, _ := function["DeploymentPreference"].(map[string]any)["Alarms"].([]any); !slices.Equal(got, want) {
@@ -322,6 +337,7 @@ func TestDashboardShowsWhatExists(t *testing.T) {
 	for _, kind := range []failure.Kind{
 		failure.Misconfigured, failure.Internal, failure.Unavailable, failure.UpstreamError,
 		failure.UpstreamTimeout, failure.RateLimited, failure.CodeRejected, failure.Undecryptable,
+		failure.QuotaExhausted,
 	} {
 		if !strings.Contains(widgets[0].Properties.Markdown, "**"+string(kind)+"**") {
 			t.Errorf("the text does not mention %s", kind)
@@ -411,30 +427,85 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 	}
 }
 
-// Whoever is on call finds each alarm and each error in the runbook, and none that
-// no longer exists.
-func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
-	headings := map[string][]string{} // of the third level, by those of the second
-	section := ""
-	for line := range strings.Lines(readFile(t, "docs/operations.md")) {
-		if title, ok := strings.CutPrefix(line, "## "); ok {
-			section = strings.TrimSpace(title)
-		}
-		if title, ok := strings.CutPrefix(line, "### "); ok {
-			headings[section] = append(headings[section], strings.Trim(strings.TrimSpace(title), "`"))
+// runbook returns the sections of docs/operations.md of the third level, by the
+// titles of the second and third.
+func runbook(t *testing.T) map[string]map[string]string {
+	t.Helper()
+	sections := map[string]map[string]string{}
+	for _, second := range strings.Split(readFile(t, "docs/operations.md"), "\n## ")[1:] {
+		title, text, _ := strings.Cut(second, "\n")
+		parts := strings.Split(text, "\n### ")
+		sections[title] = map[string]string{"": parts[0]}
+		for _, third := range parts[1:] {
+			name, text, _ := strings.Cut(third, "\n")
+			sections[title][strings.Trim(name, "`")] = text
 		}
 	}
+	return sections
+}
+
+// The runbook has each alarm and each error, and none that does not exist.
+func TestRunbookHasEveryAlarmAndEveryError(t *testing.T) {
 	errors := []string{}
 	for _, name := range failure.Kinds() {
 		errors = append(errors, string(name))
 	}
 	alarms := readTemplate(t).deploy(t, nil).alarmNames()
 	for section, want := range map[string][]string{"Alarms": alarms, "Errors": errors} {
-		got := headings[section]
-		slices.Sort(got)
+		got := slices.Sorted(maps.Keys(runbook(t)[section]))[1:] // without the text above the first heading
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has %v, want %v", section, got, want)
+		}
+	}
+}
+
+func TestRunbookNamesEveryErrcode(t *testing.T) {
+	errors := runbook(t)["Errors"]
+	for _, r := range failure.Refusals() {
+		if text := errors[string(r.Kind)]; !strings.Contains(text, fmt.Sprint(r.ErrCode)) {
+			t.Errorf("the section %s does not name %d", r.Kind, r.ErrCode)
+		}
+	}
+}
+
+func TestRunbookExplainsEveryFieldOfTheLog(t *testing.T) {
+	t.Parallel()
+	look := runbook(t)["How to look"][""]
+	rest := []string{"level", "message", "timestamp"}
+	for _, line := range writtenLines(t) {
+		if line["message"] != "request" {
+			continue
+		}
+		for field := range line {
+			if !strings.Contains(look, "`"+field+"`") && !slices.Contains(rest, field) {
+				t.Errorf("the runbook does not explain the field %s", field)
+				rest = append(rest, field)
+			}
+		}
+	}
+}
+
+func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
+	sections := runbook(t)
+	for section, commands := range map[string][]string{
+		"Rotating the app secret":              {"make secret ENV=prod", "Wait 30 seconds", "make smoke URL="},
+		"Restarting":                           {"make restart ENV=prod", "all processes"},
+		"Deploying a fix while an alarm fires": {"make deploy ENV=prod TRAFFIC=at-once"},
+		"A custom domain":                      {"CONNECT=<DomainTarget>", "stops answering"},
+	} {
+		for _, command := range commands {
+			if !strings.Contains(sections[section][""], command) {
+				t.Errorf("the section %q does not have %q", section, command)
+			}
+		}
+	}
+	if text := sections["Errors"]["code_rejected"]; !strings.Contains(text, "make restart ENV=prod") {
+		t.Error("code_rejected does not say how to drop another mini-program's secret")
+	}
+	for _, reason := range []string{"dns", "connection refused", "timeout", "tls: …", "HTTPS_PROXY"} {
+		if text := sections["Errors"]["unavailable"]; !strings.Contains(text, reason) {
+			t.Errorf("unavailable does not name %q", reason)
 		}
 	}
 }

@@ -1,7 +1,7 @@
-// Command secret puts a mini-program's appid and app secret into the secret of
-// a deployed stack. From a terminal it asks for both, and shows neither; else it
-// reads the secret's JSON from standard input. It takes no secret as an
-// argument, which other processes and the shell's history would see.
+// Command secret puts a mini-program's appid and app secret into the secret of a
+// deployed stack. At a terminal it asks for both and shows neither. Otherwise it
+// reads the secret's JSON from standard input. It takes no secret as an argument:
+// other processes and the shell's history would see it.
 package main
 
 import (
@@ -56,18 +56,23 @@ func run(ctx context.Context, env string) error {
 	if _, err := secretsmanager.NewFromConfig(sdk).PutSecretValue(ctx, input); err != nil {
 		return refusal(err)
 	}
-	fmt.Printf("Secrets Manager has it. The function reads it at its next request, or when WeChat refuses the one before.\n\n"+
-		"  make smoke URL=%s\n", stack["PhoneUrl"])
+	fmt.Printf("Secrets Manager has the new value. It takes up to 30 seconds until the function uses it; then try\n\n"+
+		"  make smoke URL=%s\n\n"+
+		"If the old value was another mini-program's, also run make restart ENV=%s.\n", stack["PhoneUrl"], env)
 	return nil
 }
 
-// outputs asks SAM, which has deployed the stack, and so knows it by the same
-// words.
+// outputs returns the stack's outputs. It asks SAM, which reads the stack's name
+// from samconfig.toml.
 func outputs(ctx context.Context, env string) (map[string]string, error) {
-	sam := exec.CommandContext(ctx, "sam", "list", "stack-outputs", "--config-env", env, "--output", "json") // #nosec G204 -- the deployer's own word
+	// #nosec G204 -- env is the deployer's own word
+	sam := exec.CommandContext(ctx, "sam", "list", "stack-outputs", "--config-env", env, "--output", "json")
 	sam.Stderr = os.Stderr
 	text, err := sam.Output()
-	if err != nil {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, errors.New("sam is missing: install the SAM CLI")
+	case err != nil:
 		return nil, fmt.Errorf("sam list stack-outputs: %w", err)
 	}
 	var list []struct{ OutputKey, OutputValue string }
@@ -87,8 +92,8 @@ type credentials struct {
 	Secret string `json:"secret"`
 }
 
-// The shapes of WeChat's values: what else is copied from its console, or
-// swapped, is found here rather than by a user.
+// The forms of WeChat's values. They reveal values that are swapped or copied
+// incompletely, before a user does.
 var (
 	appID     = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
 	appSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
@@ -112,8 +117,8 @@ func read(in *os.File) (c credentials, err error) {
 	return c, nil
 }
 
-// ask asks in the terminal's raw mode, which shows nothing from before the first
-// question on, and in which Ctrl-C is an end of input like any other.
+// ask asks in the terminal's raw mode, which shows nothing that is typed, even
+// before the first question. In this mode Ctrl-C only ends the input.
 func ask(terminal *os.File) (c credentials, err error) {
 	fd := int(terminal.Fd())
 	before, err := term.MakeRaw(fd)
@@ -128,7 +133,7 @@ func ask(terminal *os.File) (c credentials, err error) {
 	}{{"appid", &c.AppID}, {"app secret", &c.Secret}} {
 		line, err := prompt.ReadPassword(question.name + " (not shown): ")
 		if err != nil {
-			return c, errors.New("nothing was put")
+			return c, errors.New("interrupted: the secret has not changed")
 		}
 		*question.value = strings.TrimSpace(line)
 	}
@@ -136,7 +141,7 @@ func ask(terminal *os.File) (c credentials, err error) {
 }
 
 func decode(in io.Reader) (c credentials, err error) {
-	const limit = 64 << 10 // Secrets Manager's own
+	const limit = 64 << 10 // as in Secrets Manager
 	text, err := io.ReadAll(io.LimitReader(in, limit))
 	if err != nil {
 		return c, err
@@ -149,7 +154,7 @@ func decode(in io.Reader) (c credentials, err error) {
 	return c, nil
 }
 
-// refusal is AWS's error by its code. Its text might repeat what was sent.
+// refusal returns AWS's error by its code: its text might repeat what was sent.
 func refusal(err error) error {
 	coded, ok := errors.AsType[interface {
 		error

@@ -18,7 +18,7 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// With this variable the test's own executable is the command.
+// asCommand is a variable that makes the test's own executable the command.
 const asCommand = "TEST_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -29,12 +29,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command is the command, beside a SAM CLI that knows one stack.
+// command returns the command, with a stand-in for the SAM CLI that knows one stack.
 func command(t *testing.T, secretsURL, arn string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
 	sam := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'list stack-outputs --config-env prod --output json' ] || exit 9\n"+
-		`echo '[{"OutputKey":"PhoneUrl","OutputValue":"https://host/phone","Description":""},{"OutputKey":"SecretArn","OutputValue":"%s","Description":""}]'`, arn)
+		`echo '[{"OutputKey":"PhoneUrl","OutputValue":"https://host/phone","Description":""},`+
+		`{"OutputKey":"SecretArn","OutputValue":"%s","Description":""}]'`, arn)
 	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil { // #nosec G306 -- it is to run
 		t.Fatal(err)
 	}
@@ -46,15 +47,16 @@ func command(t *testing.T, secretsURL, arn string) *exec.Cmd {
 	return c
 }
 
-// A stack's own secret has no value. The function says so until one is put, and
-// then needs no deployment.
+// A secret that the stack created has no value at first. Putting one is enough.
 func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
 	t.Parallel()
 	bootstrap, err := stage.Bootstrap(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := stage.Raise(stage.Config{Bootstrap: bootstrap, Logs: io.Discard, Env: []string{"WECHAT_SECRET_ID=of-the-stack"}})
+	s, err := stage.Raise(stage.Config{
+		Bootstrap: bootstrap, Logs: io.Discard, Env: []string{"WECHAT_SECRET_ID=of-the-stack"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +69,12 @@ func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
 	put := command(t, s.SecretsURL, arn)
 	put.Stdin = strings.NewReader(stage.Secret(stage.AppID, stage.AppSecret))
 	out, err := put.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "make smoke URL=https://host/phone") {
-		t.Errorf("%v\n%s", err, out)
+	for _, want := range []string{"up to 30 seconds", "make smoke URL=https://host/phone", "make restart ENV=prod"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("got error %v, want %q in\n%s", err, want, out)
+		}
 	}
-	time.Sleep(time.Second) // for which the failure is remembered
+	time.Sleep(time.Second) // the function remembers the failure for a second
 	if status, body := post(t, s); status != 200 {
 		t.Errorf("with one: %d %s", status, body)
 	}
@@ -94,13 +98,13 @@ func post(t *testing.T, s *stage.Stage) (status int, body string) {
 }
 
 const (
-	canary     = "ca9a41" // in all that is typed here
+	canary     = "ca9a41" // in every value that is typed or piped in
 	goodID     = "wx0000000000" + canary
 	goodSecret = "00000000000000000000000000" + canary
 	goodJSON   = `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`
 )
 
-// manager is a Secrets Manager with a secret that has one value.
+// manager returns a Secrets Manager with a secret that has one value.
 func manager(t *testing.T) (s *secretstest.Server, url, arn string) {
 	t.Helper()
 	s = &secretstest.Server{}
@@ -115,19 +119,24 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 	s, url, arn := manager(t)
 	for _, test := range []struct {
 		name, stdin string
-		says        string // of an error; none where empty
+		says        string // the error; empty if there is none
 	}{
 		{"good", goodJSON, ""},
-		{"good, with white space", "\ufeff\n{ \"secret\":\" " + goodSecret + "\\n\",\n\"appid\":\"" + goodID + " \"}\n", ""},
+		{"good, with white space",
+			"\ufeff\n{ \"secret\":\" " + goodSecret + "\\n\",\n\"appid\":\"" + goodID + " \"}\n", ""},
 		{"nothing", "", "standard input must be"},
 		{"no JSON", canary, "standard input must be"},
-		{"another field", `{"appid":"` + goodID + `","secret":"` + goodSecret + `","` + canary + `":"a"}`, "standard input must be"},
-		{"a field twice", `{"appid":"` + goodID + `","secret":"` + goodSecret + `","secret":"` + canary + `"}`, "standard input must be"},
+		{"another field",
+			`{"appid":"` + goodID + `","secret":"` + goodSecret + `","` + canary + `":"a"}`, "standard input must be"},
+		{"a field twice",
+			`{"appid":"` + goodID + `","secret":"` + goodSecret + `","secret":"` + canary + `"}`, "standard input must be"},
 		{"swapped", `{"appid":"` + goodSecret + `","secret":"` + goodID + `"}`, "appid must be"},
 		{"no secret", `{"appid":"` + goodID + `"}`, "secret must be"},
 		{"half a secret", `{"appid":"` + goodID + `","secret":"` + canary + `"}`, "secret must be"},
-		{"the dots that WeChat's console shows", `{"appid":"` + goodID + `","secret":"********************************"}`, "secret must be"},
-		{"far too much", `{"appid":"` + goodID + `","secret":"` + strings.Repeat(canary, 20000) + `"}`, "standard input must be"},
+		{"the dots that WeChat's console shows",
+			`{"appid":"` + goodID + `","secret":"********************************"}`, "secret must be"},
+		{"far too much",
+			`{"appid":"` + goodID + `","secret":"` + strings.Repeat(canary, 20000) + `"}`, "standard input must be"},
 	} {
 		s.Put("of-the-stack", "as it was")
 		put := command(t, url, arn)
@@ -137,8 +146,9 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 		if test.says == "" {
 			want = goodJSON
 		}
-		if (err != nil) != (test.says != "") || !strings.Contains(string(out), test.says) || strings.Contains(string(out), canary) {
-			t.Errorf("%s: %v\n%s", test.name, err, out)
+		failed, said := err != nil, strings.Contains(string(out), test.says)
+		if failed != (test.says != "") || !said || strings.Contains(string(out), canary) {
+			t.Errorf("%s: got error %v, want %q in\n%s", test.name, err, test.says, out)
 		}
 		if got := s.Value("of-the-stack"); got != want {
 			t.Errorf("%s: the secret is now %q", test.name, got)
@@ -160,21 +170,21 @@ func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 		t.Error(err)
 	}
 	if strings.Contains(screen, canary) {
-		t.Errorf("it stands on the screen: %s", screen)
+		t.Errorf("the screen shows it: %s", screen)
 	}
 	if got := s.Value("of-the-stack"); got != goodJSON {
 		t.Errorf("the secret is %q", got)
 	}
 }
 
-func TestTerminalShowsWhatIsTypedAgainAfterAnInterrupt(t *testing.T) {
+func TestTerminalEchoesAgainAfterAnInterrupt(t *testing.T) {
 	t.Parallel()
 	_, url, arn := manager(t)
 	put := command(t, url, arn)
 	controller, terminal := startAtTerminal(t, put)
 	readUntil(t, controller, "appid (not shown): ")
 	if echoes(t, terminal) {
-		t.Error("it echoes while it asks")
+		t.Error("the terminal echoes while the command asks")
 	}
 	_, _ = io.WriteString(controller, canary+"\x03") // Ctrl-C
 	if put.Wait() == nil || !echoes(t, terminal) {
@@ -227,7 +237,7 @@ func openTerminal(t *testing.T) (controller, terminal *os.File) {
 
 func readUntil(t *testing.T, from io.Reader, text string) (read string) {
 	t.Helper()
-	late := time.AfterFunc(10*time.Second, func() { panic("waited in vain for " + text) })
+	late := time.AfterFunc(10*time.Second, func() { panic("timed out waiting for " + text) })
 	defer late.Stop()
 	buffer := make([]byte, 1024)
 	for !strings.Contains(read, text) {
@@ -240,17 +250,20 @@ func readUntil(t *testing.T, from io.Reader, text string) (read string) {
 	return read
 }
 
-func TestRefusalsOfAWSAreNamedByTheirCode(t *testing.T) {
+func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
 	t.Parallel()
 	s, url, arn := manager(t)
+	denied := secretstest.Fault(400, "AccessDeniedException", canary)
 	for _, test := range []struct {
 		name string
 		edit func(*exec.Cmd)
 		says string
 	}{
-		{"denied", func(*exec.Cmd) { s.Fail(secretstest.Fault(400, "AccessDeniedException", canary)) }, "AccessDeniedException"},
-		{"out of reach", func(c *exec.Cmd) { c.Env = append(c.Env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1") }, "not reached"},
-		{"no SAM CLI", func(c *exec.Cmd) { c.Env = append(c.Env, "PATH=/nowhere") }, "sam list stack-outputs"},
+		{"denied", func(*exec.Cmd) { s.Fail(denied) }, "AccessDeniedException"},
+		{"out of reach", func(c *exec.Cmd) {
+			c.Env = append(c.Env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1")
+		}, "not reached"},
+		{"no SAM CLI", func(c *exec.Cmd) { c.Env = append(c.Env, "PATH=/nowhere") }, "sam is missing: install the SAM CLI\n"},
 		{"no such stack", func(c *exec.Cmd) { c.Args[2] = "dev" }, "sam list stack-outputs"},
 	} {
 		put := command(t, url, arn)

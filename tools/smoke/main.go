@@ -1,7 +1,10 @@
-// Command smoke proves of a deployment what can be proven without a user: that
-// its address is safe and its one route open, that it answers as it promises,
-// and that its secret is right and WeChat within reach, since only then is a
-// made-up login code refused by WeChat.
+// Command smoke tests a deployment without a user. It checks that the address is
+// safe and has one route, that the function answers as documented, that its secret
+// is right and that it reaches WeChat: only then does WeChat itself refuse a made-up
+// login code.
+//
+// With -connect it connects to another host than the URL's, and asks for the URL's.
+// This tests a custom domain before its DNS moves.
 package main
 
 import (
@@ -11,37 +14,59 @@ import (
 	"encoding/base64"
 	"encoding/json/v2"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 )
 
 func main() {
-	if len(os.Args) != 2 {
+	connect := flag.String("connect", "", "the `host` to connect to: the stack's output DomainTarget")
+	flag.Parse()
+	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "smoke: needs one URL, the stack's output PhoneUrl: make smoke URL=https://…/phone")
 		os.Exit(2)
 	}
-	if !smoke(context.Background(), os.Args[1], os.Stdout) {
+	if !smoke(context.Background(), flag.Arg(0), *connect, os.Stdout) {
 		os.Exit(1)
 	}
 }
 
-// smoke prints a line for each check, and reports whether all passed.
-func smoke(ctx context.Context, phone string, out io.Writer) bool {
-	d := &deployment{phone: phone, client: &http.Client{
-		Timeout:       35 * time.Second, // the gateway answers in 30
+// newClient returns a client that connects to the host connect, unless it is empty,
+// whatever host a URL has.
+func newClient(connect string) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if connect != "" {
+		transport.Proxy = nil // a proxy would look the URL's host up
+		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			_, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(connect, port))
+		}
+	}
+	return &http.Client{
+		Transport:     transport,
+		Timeout:       35 * time.Second, // the gateway answers within 30
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
+}
+
+// smoke prints a line for each check, and reports whether all passed.
+func smoke(ctx context.Context, phone, connect string, out io.Writer) bool {
+	d := &deployment{phone: phone, client: newClient(connect)}
 	passed := true
 	for i, check := range []struct {
 		name string
 		run  func(context.Context) error
 	}{
-		{"the address is https, with a valid certificate and TLS 1.2 or later", d.secure}, // else nothing is sent to it
+		{"the address is https, with a valid certificate and TLS 1.2 or later", d.secure},
 		{"every other route is the gateway's 404", d.otherRoute},
 		{"a malformed request is refused as promised", d.malformed},
 		{"WeChat refuses a made-up login code, so the secret is right", d.madeUpCode},
@@ -49,7 +74,7 @@ func smoke(ctx context.Context, phone string, out io.Writer) bool {
 	} {
 		verdict, why := "ok  ", check.run(ctx)
 		switch {
-		case errors.Is(why, errLoopback):
+		case errors.Is(why, errLoopback), errors.Is(why, errLoginRequired):
 			verdict = "n/a "
 		case why != nil:
 			verdict, passed = "FAIL", false
@@ -58,7 +83,7 @@ func smoke(ctx context.Context, phone string, out io.Writer) bool {
 		if why != nil {
 			_, _ = fmt.Fprintln(out, "     ", why)
 		}
-		if i == 0 && !passed {
+		if i == 0 && !passed { // nothing more is sent to an unsafe address
 			return false
 		}
 	}
@@ -70,7 +95,7 @@ type deployment struct {
 	client *http.Client
 }
 
-// answer is an answer of the function's, or the gateway's where Error is empty.
+// answer is an answer of the function, or of the gateway if Error is empty.
 type answer struct {
 	status    int
 	header    http.Header
@@ -82,12 +107,12 @@ type answer struct {
 
 func (a answer) String() string {
 	if a.Error == "" {
-		return fmt.Sprintf("status %d, %q, without error: it is not the function's", a.status, a.Message)
+		return fmt.Sprintf("status %d, %q, without an error: not the function's answer", a.status, a.Message)
 	}
 	return fmt.Sprintf("status %d, %s, %q, request %s", a.status, a.Error, a.Message, a.RequestID)
 }
 
-// post posts body as JSON. An answer that is no JSON comes back without Message.
+// post posts body as JSON. An answer that is not JSON has no Message.
 func (d *deployment) post(ctx context.Context, target string, body any) (a answer, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -108,7 +133,11 @@ func (d *deployment) post(ctx context.Context, target string, body any) (a answe
 	return a, nil
 }
 
-var errLoopback = errors.New("http, on this machine: there is no TLS to look at")
+// These errors say why a check does not apply.
+var (
+	errLoopback      = errors.New("http, on this machine: there is no TLS to check")
+	errLoginRequired = errors.New("RequireLoginCode is on: no phone code reaches WeChat without a real login")
+)
 
 func (d *deployment) secure(ctx context.Context) error {
 	target, err := url.Parse(d.phone)
@@ -121,7 +150,7 @@ func (d *deployment) secure(ctx context.Context) error {
 	if target.Scheme != "https" {
 		return errors.New("it is not https")
 	}
-	_, err = d.post(ctx, d.phone, struct{}{}) // Go's client takes no wrong certificate and no older TLS
+	_, err = d.post(ctx, d.phone, struct{}{}) // Go's client refuses a wrong certificate and older TLS
 	return err
 }
 
@@ -135,7 +164,7 @@ func (d *deployment) otherRoute(ctx context.Context) error {
 	case err != nil:
 		return err
 	case a.Error != "":
-		return fmt.Errorf("%v: the function itself answers, and is paid for", a)
+		return fmt.Errorf("%v: the function answers it, and you pay for that", a)
 	case a.status != http.StatusNotFound || a.Message == "":
 		return fmt.Errorf("%v", a)
 	}
@@ -147,8 +176,11 @@ func (d *deployment) malformed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.Error != "invalid_request" || a.status != http.StatusBadRequest || a.Action != "fix" || a.Message == "" || a.RequestID == "" {
+	if a.Error != "invalid_request" || a.status != http.StatusBadRequest || a.Action != "fix" {
 		return explain(a)
+	}
+	if a.Message == "" || a.RequestID == "" {
+		return fmt.Errorf("%v: it needs a message and a request id", a)
 	}
 	for name, want := range map[string]string{
 		"content-type": "application/json; charset=utf-8", "cache-control": "no-store", "x-content-type-options": "nosniff",
@@ -161,21 +193,26 @@ func (d *deployment) malformed(ctx context.Context) error {
 }
 
 func (d *deployment) madeUpCode(ctx context.Context) error {
-	var sealed [160]byte // as many as a phone number has
+	var sealed [160]byte // the length of a sealed phone number
 	_, _ = rand.Read(sealed[:])
-	return d.refused(ctx, map[string]string{
+	return refusal(d.post(ctx, d.phone, map[string]string{
 		"code":          "smoke-" + rand.Text(),
 		"encryptedData": base64.StdEncoding.EncodeToString(sealed[:]),
 		"iv":            base64.StdEncoding.EncodeToString(sealed[:16]),
-	})
+	}))
 }
 
 func (d *deployment) madeUpPhoneCode(ctx context.Context) error {
-	return d.refused(ctx, map[string]string{"phoneCode": "smoke-" + rand.Text()})
+	body := map[string]string{"phoneCode": "smoke-" + rand.Text()}
+	a, err := d.post(ctx, d.phone, body)
+	if err == nil && a.Error == "invalid_request" && strings.HasPrefix(a.Message, "code is missing") {
+		return errLoginRequired
+	}
+	return refusal(a, err)
 }
 
-func (d *deployment) refused(ctx context.Context, body map[string]string) error {
-	a, err := d.post(ctx, d.phone, body)
+// refusal returns an error unless WeChat refused a code.
+func refusal(a answer, err error) error {
 	if err != nil {
 		return err
 	}
@@ -187,27 +224,30 @@ func (d *deployment) refused(ctx context.Context, body map[string]string) error 
 
 // explain says what an answer means for whoever has deployed.
 func explain(a answer) error {
+	const see = "; this request's log line says which (make logs)"
 	meaning := map[string]string{
-		"misconfigured": "the secret is missing, unreadable or wrong (make secret), or WeChat refuses the app or this function's address " +
-			"(its IP whitelist); the log line of this request says which (make logs)",
-		"unavailable":      "the function cannot reach Secrets Manager or WeChat, or they are busy; the log line of this request says which (make logs)",
+		"misconfigured": "the secret is missing, unreadable or wrong (make secret), " +
+			"or WeChat refuses the mini-program or the function's address (its IP whitelist)" + see,
+		"quota_exhausted":  "the mini-program's daily WeChat quota is used up",
+		"unavailable":      "Secrets Manager or WeChat is busy, or the function cannot reach it" + see,
 		"upstream_timeout": "WeChat did not answer in time",
-		"upstream_error":   "what answers at WECHAT_API_BASE_URL is not WeChat, or it answered with an errcode that is not known; see the log line (make logs)",
-		"rate_limited":     "WeChat takes no more calls in this minute; try again after it",
-		"internal":         "the function has a fault; see the log line (make logs)",
+		"upstream_error": "the host at WECHAT_API_BASE_URL is not WeChat, " +
+			"or it answered with an unknown errcode; see this request's log line (make logs)",
+		"rate_limited": "WeChat's per-minute limit is reached; try again in a minute",
+		"internal":     "the function has a bug; see this request's log line (make logs)",
 	}[a.Error]
 	switch {
 	case meaning != "":
 	case a.Error != "":
-		meaning = "this is not what was asked for"
+		meaning = "the function must not answer this"
 	case a.status == http.StatusNotFound:
 		meaning = "the URL is not the stack's output PhoneUrl"
 	case a.status == http.StatusTooManyRequests:
 		meaning = "the gateway throttles"
 	case a.status >= 500:
-		meaning = "the function crashed or ran out of time, or was built for another architecture; see its log (make logs)"
+		meaning = "the function crashed, timed out, or was built for another architecture; see its log (make logs)"
 	default:
-		meaning = "something before the function answers"
+		meaning = "something in front of the function answers"
 	}
 	return fmt.Errorf("%v: %s", a, meaning)
 }

@@ -1,18 +1,37 @@
 package main
 
 import (
+	"encoding/pem"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"wechat-phone/local/stage"
 )
 
-// raise raises a stage with the compiled function on it, behind the route of the
-// deployed gateway where edit does not say otherwise.
+// asCommand is a variable that makes the test's own executable the command.
+const asCommand = "TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// raise raises a stage with the compiled function on it. Unless edit changes it, the
+// gateway has the route of the deployed one.
 func raise(t *testing.T, edit func(*stage.Config)) *stage.Stage {
 	t.Helper()
 	bootstrap, err := stage.Bootstrap(t.TempDir())
@@ -29,12 +48,12 @@ func raise(t *testing.T, edit func(*stage.Config)) *stage.Stage {
 	return s
 }
 
-// try runs the checks and returns what they print: a verdict for each, and of
-// those that failed, why.
+// try runs the checks and returns what they print: a verdict for each, and a reason
+// for each that failed.
 func try(t *testing.T, url string, want bool) string {
 	t.Helper()
 	var out strings.Builder
-	if got := smoke(t.Context(), url, &out); got != want {
+	if got := smoke(t.Context(), url, "", &out); got != want {
 		t.Errorf("passed: %v, want %v\n%s", got, want, out.String())
 	}
 	return out.String()
@@ -57,6 +76,58 @@ func TestADeploymentThatWorksPasses(t *testing.T) {
 	}
 }
 
+func TestRequiringALoginCodeIsNoFailure(t *testing.T) {
+	t.Parallel()
+	s := raise(t, func(c *stage.Config) { c.Env = []string{"REQUIRE_LOGIN_CODE=on"} })
+	if out := try(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok n/a" {
+		t.Error(out)
+	}
+}
+
+// Before the DNS of a custom domain moves, the gateway answers for it at another
+// name already.
+func TestConnectTestsADomainBeforeItsDNSMoves(t *testing.T) {
+	t.Parallel()
+	const domain = "phone.example.com" // httptest's certificate is for example.com and the names below it
+	s := raise(t, func(*stage.Config) {})
+	gateway, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hosts, names sync.Map
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hosts.Store(r.Host, true)
+		names.Store(r.TLS.ServerName, true)
+		httputil.NewSingleHostReverseProxy(gateway).ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := filepath.Join(t.TempDir(), "certificate")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(certificate, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	command := exec.Command(os.Args[0], "-connect", "127.0.0.1", "https://"+domain+":"+port+"/phone")
+	command.Env = append(os.Environ(),
+		asCommand+"=1", "SSL_CERT_FILE="+certificate, "HTTPS_PROXY=http://127.0.0.1:1", "https_proxy=http://127.0.0.1:1")
+	out, err := command.CombinedOutput()
+	if err != nil || verdicts(string(out)) != "ok ok ok ok ok" {
+		t.Errorf("got error %v, want five passes\n%s", err, out)
+	}
+	for what, got := range map[string]*sync.Map{"Host": &hosts, "TLS server name": &names} {
+		got.Range(func(name, _ any) bool {
+			if host, _, _ := strings.Cut(name.(string), ":"); host != domain {
+				t.Errorf("the %s is %v, want %s", what, name, domain)
+			}
+			return true
+		})
+	}
+}
+
 func TestWhatIsWrongIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -65,13 +136,19 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		verdicts string
 		names    string
 	}{
-		{"a wrong app secret", func(c *stage.Config) { c.Secret = stage.Secret(stage.AppID, "wrong") }, "n/a ok ok FAIL FAIL", "make secret"},
-		{"no WeChat", func(c *stage.Config) { c.WeChatURL, c.Secret = "http://127.0.0.1:1", stage.Secret("a", "b") }, "n/a ok ok FAIL FAIL", "cannot reach"},
+		{"a wrong app secret", func(c *stage.Config) {
+			c.Secret = stage.Secret(stage.AppID, "wrong")
+		}, "n/a ok ok FAIL FAIL", "make secret"},
+		{"no WeChat", func(c *stage.Config) {
+			c.WeChatURL, c.Secret = "http://127.0.0.1:1", stage.Secret(stage.AppID, "b")
+		}, "n/a ok ok FAIL FAIL", "cannot reach"},
 		{"no time", func(c *stage.Config) { c.Env = []string{"WECHAT_TIMEOUT=1ns"} }, "n/a ok ok FAIL FAIL", "cannot reach"},
-		{"a catch-all route", func(c *stage.Config) { c.Route = "" }, "n/a FAIL ok ok ok", "is paid for"},
-		{"another route", func(c *stage.Config) { c.Route = "POST /other" }, "n/a ok FAIL FAIL FAIL", "not the stack's output PhoneUrl"},
-		{"what answers is no WeChat", func(c *stage.Config) {
-			c.WeChatURL, c.Secret = noWeChat(t), stage.Secret("a", "b")
+		{"a catch-all route", func(c *stage.Config) { c.Route = "" }, "n/a FAIL ok ok ok", "you pay for that"},
+		{"another route", func(c *stage.Config) {
+			c.Route = "POST /other"
+		}, "n/a ok FAIL FAIL FAIL", "not the stack's output PhoneUrl"},
+		{"not WeChat", func(c *stage.Config) {
+			c.WeChatURL, c.Secret = noWeChat(t), stage.Secret(stage.AppID, "b")
 		}, "n/a ok ok FAIL FAIL", "is not WeChat"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -105,14 +182,18 @@ func TestAnswersThatAreNotTheFunctionsFail(t *testing.T) {
 	}{
 		{"a crash", says(500, `{"message":"Internal Server Error"}`), "crashed"},
 		{"a gateway that throttles", says(429, `{"message":"Too Many Requests"}`), "throttles"},
-		{"a page", says(200, "<html>"), "something before the function"},
+		{"a used-up quota", says(503, `{"error":"quota_exhausted","action":"none"}`), "daily WeChat quota is used up"},
+		{"a page", says(200, "<html>"), "something in front of the function"},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusFound)
 		}, "status 302"},
-		{"no safe headers", says(400, `{"error":"invalid_request","message":"a","action":"fix","requestId":"b"}`), "the header"},
+		{"no request id", says(400, `{"error":"invalid_request","message":"a","action":"fix"}`), "a request id"},
+		{"no safe headers",
+			says(400, `{"error":"invalid_request","message":"a","action":"fix","requestId":"b"}`), "the header"},
 	} {
 		server := httptest.NewServer(test.serve)
-		if out := try(t, server.URL+"/phone", false); verdicts(out) != "n/a FAIL FAIL FAIL FAIL" || !strings.Contains(out, test.names) {
+		out := try(t, server.URL+"/phone", false)
+		if verdicts(out) != "n/a FAIL FAIL FAIL FAIL" || !strings.Contains(out, test.names) {
 			t.Errorf("%s: %s", test.name, out)
 		}
 		server.Close()
@@ -123,7 +204,7 @@ func TestNothingIsSentToAnAddressThatIsNotSafe(t *testing.T) {
 	t.Parallel()
 	unknown := httptest.NewUnstartedServer(http.NotFoundHandler())
 	unknown.Config.ErrorLog = log.New(io.Discard, "", 0)
-	unknown.StartTLS() // with a certificate that nobody knows
+	unknown.StartTLS() // with a certificate that no root has signed
 	defer unknown.Close()
 	for url, names := range map[string]string{
 		unknown.URL + "/phone":         "certificate",

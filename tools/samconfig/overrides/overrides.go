@@ -1,5 +1,5 @@
-// Package overrides reads the template parameters that samconfig.toml sets for
-// an environment. Call [Read].
+// Package overrides reads what samconfig.toml says about an environment: its stack
+// and the stack's template parameters. Call [Read].
 //
 // BurntSushi/toml reads the file: it knows all of TOML, is maintained and has no
 // dependencies. Staticcheck, which make lint runs, reads its settings with it.
@@ -20,34 +20,51 @@ type command struct {
 	Parameters map[string]any `toml:"parameters"`
 }
 
-// Read returns the parameters that an environment of the file at path gives to
-// the template. As in SAM, the list in [ENV.deploy.parameters] replaces the one
-// in [ENV.global.parameters], and an environment inherits nothing from default.
-func Read(path, env string) (map[string]string, error) {
+// Environment is a section of samconfig.toml.
+type Environment struct {
+	Stack      string            // the stack's name
+	Parameters map[string]string // of the template
+}
+
+// Read returns an environment of the file at path. As in SAM, a setting in
+// [ENV.deploy.parameters] replaces the one in [ENV.global.parameters], and an
+// environment inherits nothing from default.
+func Read(path, env string) (e Environment, err error) {
 	var file map[string]toml.Primitive
 	meta, err := toml.DecodeFile(path, &file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return e, fmt.Errorf("%s: %w", path, err)
 	}
 	delete(file, "version") // the format's
 	section, ok := file[env]
 	if !ok {
 		known := strings.Join(slices.Sorted(maps.Keys(file)), ", ")
-		return nil, fmt.Errorf("%s has no environment %q, only %s", path, env, known)
+		return e, fmt.Errorf("%s has no environment %q, only %s", path, env, known)
 	}
 	var commands map[string]command
 	if err := meta.PrimitiveDecode(section, &commands); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return e, fmt.Errorf("%s: %w", path, err)
 	}
-	list, ok := commands["deploy"].Parameters["parameter_overrides"]
-	if !ok {
-		list = commands["global"].Parameters["parameter_overrides"]
+	settings := maps.Clone(commands["global"].Parameters)
+	if settings == nil {
+		settings = map[string]any{}
 	}
-	all, err := parse(list)
+	maps.Copy(settings, commands["deploy"].Parameters)
+	e.Stack, _ = settings["stack_name"].(string)
+	e.Parameters, err = parse(settings["parameter_overrides"])
 	if err != nil {
-		return nil, fmt.Errorf("%s: parameter_overrides of %s: %w", path, env, err)
+		return e, fmt.Errorf("%s: parameter_overrides of %s: %w", path, env, err)
 	}
-	return all, nil
+	return e, nil
+}
+
+// Format returns parameters as one value for sam deploy --parameter-overrides.
+func Format(parameters map[string]string) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		pairs = append(pairs, name+`="`+strings.ReplaceAll(parameters[name], `"`, `\"`)+`"`)
+	}
+	return strings.Join(pairs, " ")
 }
 
 // pair matches what SAM takes for one parameter: Name=value, or

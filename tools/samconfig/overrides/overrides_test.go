@@ -49,9 +49,34 @@ func TestReadTakesWhatSAMTakes(t *testing.T) {
 			map[string]string{}},
 	} {
 		got, err := Read(write(t, "version = 0.1\n"+test.text), "prod")
-		if err != nil || !maps.Equal(got, test.want) {
-			t.Errorf("%s: got %v, error %v, want %v", test.name, got, err, test.want)
+		if err != nil || !maps.Equal(got.Parameters, test.want) {
+			t.Errorf("%s: got %v, error %v, want %v", test.name, got.Parameters, err, test.want)
 		}
+	}
+}
+
+func TestReadTakesTheStacksName(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"[prod.global.parameters]\nstack_name = 'a'\n":                                             "a",
+		"[prod.global.parameters]\nstack_name = 'a'\n[prod.deploy.parameters]\nstack_name = 'b'\n": "b",
+		"[prod.deploy.parameters]\n":                                                               "",
+	} {
+		if got, err := Read(write(t, text), "prod"); err != nil || got.Stack != want {
+			t.Errorf("%s: got %q, error %v, want %q", text, got.Stack, err, want)
+		}
+	}
+}
+
+func TestFormatIsWhatSAMTakes(t *testing.T) {
+	t.Parallel()
+	parameters := map[string]string{"B": "c d", "A": "", "C": `say "so"`, "D": "https://host/a=b,c", "E": "it's"}
+	text := Format(parameters)
+	if want := `A="" B="c d" C="say \"so\"" D="https://host/a=b,c" E="it's"`; text != want {
+		t.Errorf("got %s, want %s", text, want)
+	}
+	if got, err := parse(text); err != nil || !maps.Equal(got, parameters) {
+		t.Errorf("%s: got %v, error %v, want %v", text, got, err, parameters)
 	}
 }
 
