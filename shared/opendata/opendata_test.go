@@ -377,8 +377,6 @@ func badNumbers() []badPhone {
 		{"a country with a plus", edit(`"86"`, `"+86"`), PhoneInconsistent},
 		{"a country with separators", edit(`"86"`, `"8 6"`), PhoneInconsistent},
 		{"a plus in the middle", pad(strings.ReplaceAll(goodText, "13580006666", "1358+0006666")), PhoneInconsistent},
-		{"two pluses before it", edit(`"phoneNumber":"13580006666"`, `"phoneNumber":"++8613580006666"`), PhoneInconsistent},
-		{"two pluses before both", pad(strings.ReplaceAll(goodText, `"13580006666"`, `"++13580006666"`)), PhoneInconsistent},
 		{"brackets", pad(strings.ReplaceAll(goodText, "13580006666", "(1358)0006666")), PhoneInconsistent},
 		{"country a fraction", edit(`"86"`, `86.5`), PhoneInconsistent},
 	}
@@ -435,6 +433,15 @@ func TestWatermarkAgeIsBoundedAtBothEnds(t *testing.T) {
 	for _, test := range tests {
 		if got := at(test.maxAge, test.age); got != test.want {
 			t.Errorf("%v old, at most %v: got %q, want %q", test.age, test.maxAge, got, test.want)
+		}
+	}
+}
+
+func TestNumberHasOnePlusAtMost(t *testing.T) {
+	for _, before := range []string{"++86", "++", "+ +"} {
+		text := strings.Replace(goodText, `"phoneNumber":"`, `"phoneNumber":"`+before, 1)
+		if _, err := OpenPhone(seal(t, pad(text)), key, rule); reason(err) != PhoneInconsistent {
+			t.Errorf("%q before it: reason %q, want %q", before, reason(err), PhoneInconsistent)
 		}
 	}
 }

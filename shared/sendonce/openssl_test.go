@@ -52,7 +52,8 @@ func newOpenSSL(t *testing.T, flag string) (*server, *Client) {
 	if err := os.WriteFile(pair, encode(t, certificate), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	openssl := exec.CommandContext(t.Context(), "openssl", "s_server", flag, "-quiet", "-unix", socket, "-cert", pair, "-key", pair)
+	openssl := exec.CommandContext(t.Context(), "openssl", "s_server", flag, "-quiet",
+		"-unix", socket, "-cert", pair, "-key", pair)
 	in, err := openssl.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

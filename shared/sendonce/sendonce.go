@@ -7,18 +7,19 @@
 // connection kept: one stray answer would otherwise shift all later ones, and
 // each request would get its predecessor's.
 //
-// It speaks HTTP/1.1 with net/http's own reader and writer. It does without
-// net/http's Transport for three reasons:
+// It speaks HTTP/1.1 with net/http's own writer and reader, but does without
+// net/http's Transport, for three reasons:
 //
-//   - If a kept connection breaks, Transport resends a GET that has no body, or a
-//     body with GetBody.
-//   - After a freeze, Transport writes into connections that died meanwhile, and
-//     cannot tell that the request was lost there.
+//   - If a kept connection breaks, Transport resends a GET that has no body, or
+//     whose body has GetBody.
+//   - After a freeze, Transport writes into connections that died meanwhile.
 //   - Transport logs bytes that arrive unasked, with their text.
 //
-// A GET with an empty body and no GetBody is not resent, and neither is anything
-// over an [http.ClientConn]; both have the other two faults. (A fourth reason,
-// that errors hold the URL, is true of [http.Client] only.)
+// Transport does not resend a GET that has a body without GetBody, and
+// [http.ClientConn] never resends. Both have the other two faults. A fourth
+// reason, that errors hold the URL, is true of [http.Client] only.
+// transport_test.go tests all of this but the second, which docs/architecture.md
+// has measured.
 //
 // Proxies (HTTPS_PROXY) are not used. Lambda has none.
 package sendonce

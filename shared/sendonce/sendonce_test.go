@@ -464,7 +464,9 @@ func TestBaseGivesTheAddress(t *testing.T) {
 			t.Errorf("%s: address %s, TLS %v, want %s", base, c.address, c.secure != nil, want)
 		}
 	}
-	for _, base := range []url.URL{{Scheme: "ftp", Host: "host"}, {Host: "host"}, {Scheme: "http", Host: "host:0"}, {Scheme: "http", Host: "host:65536"}} {
+	for _, base := range []url.URL{
+		{Scheme: "ftp", Host: "host"}, {Host: "host"}, {Scheme: "http", Host: "host:0"}, {Scheme: "http", Host: "host:65536"},
+	} {
 		if _, err := New(&base); err == nil {
 			t.Errorf("%s was taken", &base)
 		}

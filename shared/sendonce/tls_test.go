@@ -49,7 +49,9 @@ func (t *tap) flush(n int) {
 }
 
 // newTLSServer is newServer with TLS of one version, and a client that trusts it.
-func newTLSServer(t *testing.T, version uint16, serve func(c *tls.Conn, beneath *tap, n int, next func() string)) (*server, *Client) {
+func newTLSServer(
+	t *testing.T, version uint16, serve func(c *tls.Conn, beneath *tap, n int, next func() string),
+) (*server, *Client) {
 	t.Helper()
 	certificate, trust := identity(t)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: version, MaxVersion: version,
@@ -184,20 +186,23 @@ func TestConnectionOpenedAheadIsDroppedIfTimeRunsOut(t *testing.T) {
 	}
 }
 
+// answerAnd sends an answer and, in the same segment, the first n bytes of the
+// next record.
+func answerAnd(n int) func(*tls.Conn, *tap, string) {
+	return func(c *tls.Conn, beneath *tap, answer string) {
+		beneath.hold = true
+		_, _ = io.WriteString(c, answer)
+		end := len(beneath.held)
+		_, _ = io.WriteString(c, reply("nobody's"))
+		beneath.flush(min(end+n, len(beneath.held)))
+	}
+}
+
 // What a server sends after an answer, or behind it in the same segment. The
 // next request must go over another connection and get its own answer.
 func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 	// An answer as long as a bufio.Reader's buffer: what follows it stays with TLS.
 	full := strings.Repeat("x", 4096-len(reply(strings.Repeat("x", 1000)))+1000)
-	behind := func(n int) func(*tls.Conn, *tap, string) {
-		return func(c *tls.Conn, beneath *tap, answer string) {
-			beneath.hold = true
-			_, _ = io.WriteString(c, answer)
-			end := len(beneath.held)
-			_, _ = io.WriteString(c, reply("nobody's"))
-			beneath.flush(min(end+n, len(beneath.held)))
-		}
-	}
 	for name, test := range map[string]struct {
 		first string // request, and so the answer
 		after func(c *tls.Conn, beneath *tap, answer string)
@@ -208,10 +213,10 @@ func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 		"in the same record, beyond a full buffer": {full, func(c *tls.Conn, _ *tap, answer string) {
 			_, _ = io.WriteString(c, answer+reply("nobody's"))
 		}},
-		"in the next record, in the same segment": {"first", behind(4096)},
-		"the beginning of a record":               {"first", behind(20)},
-		"three bytes of a record's header":        {"first", behind(3)},
-		"one byte of a record's header":           {"first", behind(1)},
+		"in the next record, in the same segment": {"first", answerAnd(4096)},
+		"the beginning of a record":               {"first", answerAnd(20)},
+		"three bytes of a record's header":        {"first", answerAnd(3)},
+		"one byte of a record's header":           {"first", answerAnd(1)},
 		"close_notify": {"first", func(c *tls.Conn, beneath *tap, answer string) {
 			beneath.hold = true
 			_, _ = io.WriteString(c, answer)

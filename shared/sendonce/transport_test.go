@@ -94,7 +94,9 @@ func (b *lockedBuffer) contains(text string) bool {
 
 func TestTransportLogsBytesThatArriveUnasked(t *testing.T) {
 	defer log.SetOutput(log.Writer())
-	for name, through := range map[string]func(*testing.T, string) http.RoundTripper{"Transport": newTransport, "ClientConn": newClientConn} {
+	for name, through := range map[string]func(*testing.T, string) http.RoundTripper{
+		"Transport": newTransport, "ClientConn": newClientConn,
+	} {
 		var logged lockedBuffer
 		log.SetOutput(&logged)
 		surplus := make(chan bool)

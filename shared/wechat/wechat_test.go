@@ -322,16 +322,19 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 		t.Errorf("a server that comes up: %v", failure)
 	}
 
+}
+
+func TestNothingIsWrittenWithoutHandshakeOrTime(t *testing.T) {
 	// A server that accepts and never finishes the handshake.
 	w := newWire(t, func(c net.Conn, _ int, _ func() string) { _, _ = io.Copy(io.Discard, c) })
-	_, failure = exchange(t, newClient(t, strings.Replace(w.url, "http", "https", 1)), "canary-code", 100*time.Millisecond)
+	_, failure := exchange(t, newClient(t, strings.Replace(w.url, "http", "https", 1)), "canary-code", 100*time.Millisecond)
 	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "tls: timeout"}) {
 		t.Errorf("no handshake: %v", failure)
 	}
 
 	// No time left: nothing may be written, not even on an open connection.
 	w = newWire(t, func(c net.Conn, _ int, next func() string) { next() })
-	c = newClient(t, w.url)
+	c := newClient(t, w.url)
 	if err := c.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +347,14 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 	}
 }
 
-func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
+// brokenAnswer is what a server does instead of answering.
+type brokenAnswer struct {
+	name  string
+	serve func(net.Conn)
+	want  Kind
+}
+
+func brokenAnswers() []brokenAnswer {
 	drip := func(c net.Conn, each string) {
 		for {
 			if _, err := io.WriteString(c, each); err != nil {
@@ -352,11 +362,7 @@ func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
 			}
 		}
 	}
-	tests := []struct {
-		name  string
-		serve func(net.Conn)
-		want  Kind
-	}{
+	return []brokenAnswer{
 		{"silence", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, TimedOut},
 		{"one byte at a time", func(c net.Conn) {
 			for _, b := range []byte(reply(goodAnswer)) {
@@ -387,7 +393,10 @@ func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
 		{"interim answers without end", func(c net.Conn) { drip(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n") }, Lost},
 		{"another protocol", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n") }, Malformed},
 	}
-	for _, test := range tests {
+}
+
+func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
+	for _, test := range brokenAnswers() {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWire(t, func(c net.Conn, n int, next func() string) {
