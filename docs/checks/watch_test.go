@@ -384,6 +384,49 @@ func TestOutcomesAreShownByMiniProgram(t *testing.T) {
 	}
 }
 
+// docs/operations.md says what a stack costs.
+func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
+	costs := runbook(t)["One deployment for several mini-programs, or one each"][""]
+	cents := func(text string) int {
+		var whole, part int
+		if _, err := fmt.Sscanf(text, "%d.%02d", &whole, &part); err != nil {
+			t.Fatalf("%q is no price: %v", text, err)
+		}
+		return whole*100 + part
+	}
+	var totals []int
+	sum := 0
+	prices := map[string]int{}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \| (\d+\.\d\d) \|$`).FindAllStringSubmatch(costs, -1) {
+		if row[1] != "together" {
+			sum += cents(row[2])
+			prices[row[1]] = cents(row[2])
+			continue
+		}
+		if total := cents(row[2]); total != sum {
+			t.Errorf("the rows add up to %d cents, want %d", sum, total)
+		}
+		totals, sum = append(totals, sum), 0
+	}
+	if len(totals) != 2 {
+		t.Fatalf("got the totals %v, want one of a stack and one of a million logins", totals)
+	}
+	for _, stacks := range []int{1, 10} {
+		total := stacks*totals[0] + totals[1]
+		if text := fmt.Sprintf("%d.%02d USD", total/100, total%100); !strings.Contains(costs, text) {
+			t.Errorf("a million logins by %d stacks cost %s, which is not there", stacks, text)
+		}
+	}
+	watched := 0
+	for _, alarm := range readTemplate(t).deploy(t, nil).of("AWS::CloudWatch::Alarm") {
+		watched += max(1, strings.Count(fmt.Sprint(alarm["Metrics"]), "MetricStat:"))
+	}
+	row := fmt.Sprintf("%d alarm metrics: seven alarms watch one each, `wechat` five", watched)
+	if price := prices[row]; price != 10*watched {
+		t.Errorf("the row %q has %d cents, want %d", row, price, 10*watched)
+	}
+}
+
 // metricOf returns a widget's metric, and the dimension that it is shown by.
 func metricOf(t *testing.T, metric []any) (id, dimension string) {
 	t.Helper()
