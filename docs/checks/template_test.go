@@ -33,11 +33,13 @@ var optional = map[string]map[string]string{
 	"no tracing":  {"Tracing": "off"},
 	"domain": {"DomainName": "phone.example.com",
 		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"},
-	"topic": {"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:topic"},
-	"China": {"AWS::Region": "cn-northwest-1", "AWS::Partition": "aws-cn", "AWS::URLSuffix": "amazonaws.com.cn"},
+	"shared domain": {"DomainName": "api.example.com", "CertificateArn": "", "BasePath": "shop/v1"},
+	"topic":         {"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:topic"},
+	"China":         {"AWS::Region": "cn-northwest-1", "AWS::Partition": "aws-cn", "AWS::URLSuffix": "amazonaws.com.cn"},
 }
 
-// combinations calls try with every choice of optional parts.
+// combinations calls try with every choice of optional parts. A stack has at most
+// one domain.
 func combinations(try func(name string, values map[string]string)) {
 	names := slices.Sorted(maps.Keys(optional))
 	for choice := range 1 << len(names) {
@@ -48,7 +50,9 @@ func combinations(try func(name string, values map[string]string)) {
 				chosen = append(chosen, name)
 			}
 		}
-		try(strings.Join(chosen, ", "), values)
+		if !slices.Contains(chosen, "domain") || !slices.Contains(chosen, "shared domain") {
+			try(strings.Join(chosen, ", "), values)
+		}
 	}
 }
 
@@ -153,6 +157,11 @@ func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
 		"DomainName": {
 			accepted: []string{"phone.example.com"},
 			refused:  []string{"https://phone.example.com", "phone"},
+		},
+		"BasePath": {
+			accepted: []string{"", "shop", "Shop/v1.0", "a-b_c/2/d", "a$-_.+!*'()"},
+			refused: []string{"/", "/shop", "shop/", "shop//v1", "..", "shop/../v1", "-", "a b", "a?b", "a%20b", "商店",
+				"https://api.example.com"},
 		},
 	} {
 		pattern := regexp.MustCompile(tm.section(t, "Parameters", parameter)["AllowedPattern"].(string))
@@ -324,7 +333,7 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 		"WeChatApiBaseUrl":      "https://example.com",
 		"WeChatTimeout":         "3s", "WatermarkMaxAge": "5m", "VerifyEncryptedData": "on", "RequireLoginCode": "on",
 		"ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
-		"DomainName":     "a.example.com",
+		"DomainName": "a.example.com", "BasePath": "shop",
 		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
 		"AlarmTopicArn":  "arn:aws:sns:us-east-1:123456789012:topic",
 	}
@@ -434,17 +443,89 @@ func TestSecretIsKeptUnlessItsCreationFails(t *testing.T) {
 
 func TestApiHasOneAddress(t *testing.T) {
 	tm := readTemplate(t)
-	for name, values := range map[string]map[string]string{"domain": optional["domain"], "no domain": nil} {
-		s := tm.deploy(t, values)
-		api := s.resources()["PhoneApi"]["Properties"].(map[string]any)
-		if got, want := api["DisableExecuteApiEndpoint"], values != nil; got != want {
-			t.Errorf("%s: DisableExecuteApiEndpoint is %v, want %v", name, got, want)
+	const own = "https://PhoneApi.execute-api.us-east-1.amazonaws.com/phone"
+	const certificate = "arn:aws:acm:us-east-1:123456789012:certificate/a"
+	for _, tt := range []struct {
+		name, domain, certificate, key string
+		url                            string
+		mapped                         any // to which domain; PhoneDomain if the stack makes it
+	}{
+		{"no domain", "", "", "", own, nil},
+		{"a domain to make", "a.example.com", certificate, "", "https://a.example.com/phone", "PhoneDomain"},
+		{"a path of that", "a.example.com", certificate, "shop", "https://a.example.com/shop/phone", "PhoneDomain"},
+		{"a domain that exists", "a.example.com", "", "", "https://a.example.com/phone", "a.example.com"},
+		{"a path of it", "a.example.com", "", "shop/v1", "https://a.example.com/shop/v1/phone", "a.example.com"},
+	} {
+		s := tm.deploy(t, map[string]string{
+			"DomainName": tt.domain, "CertificateArn": tt.certificate, "BasePath": tt.key,
+		})
+		outputs, made := s.outputs(), s.of("AWS::ApiGatewayV2::DomainName")["PhoneDomain"]
+		if outputs["PhoneUrl"] != tt.url {
+			t.Errorf("%s: PhoneUrl is %v, want %s", tt.name, outputs["PhoneUrl"], tt.url)
 		}
-		outputs := s.outputs()
-		own := strings.Contains(outputs["PhoneUrl"].(string), ".execute-api.")
-		if _, target := outputs["DomainTarget"]; own != (values == nil) || target != (values != nil) {
-			t.Errorf("%s: got the outputs %v", name, outputs)
+		api := s.of("AWS::Serverless::HttpApi")["PhoneApi"]
+		if got, want := api["DisableExecuteApiEndpoint"], tt.domain != ""; got != want {
+			t.Errorf("%s: DisableExecuteApiEndpoint is %v, want %v", tt.name, got, want)
 		}
+		makes := tt.certificate != ""
+		if target, ok := outputs["DomainTarget"]; ok != makes || (made != nil) != makes {
+			t.Errorf("%s: got the domain %v and the target %v, want them: %v", tt.name, made, target, makes)
+		}
+		mapping := s.of("AWS::ApiGatewayV2::ApiMapping")["PhoneDomainMapping"]
+		key, _ := mapping["ApiMappingKey"].(string)
+		if mapping["DomainName"] != tt.mapped || key != tt.key {
+			t.Errorf("%s: got the mapping %v, want %q at %v", tt.name, mapping, tt.key, tt.mapped)
+		}
+	}
+}
+
+// refusedBy returns the descriptions of the rules that the stack's values break.
+func (s *stack) refusedBy() (descriptions []string) {
+	for _, r := range s.section(s.t, "Rules") {
+		rule := r.(map[string]any)
+		if !s.truth(rule["RuleCondition"]) {
+			continue
+		}
+		for _, a := range rule["Assertions"].([]any) {
+			if assertion := a.(map[string]any); !s.truth(assertion["Assert"]) {
+				descriptions = append(descriptions, assertion["AssertDescription"].(string))
+			}
+		}
+	}
+	slices.Sort(descriptions)
+	return descriptions
+}
+
+func TestRulesRefuseWhatNeedsADomain(t *testing.T) {
+	tm := readTemplate(t)
+	for _, tt := range []struct {
+		name                     string
+		domain, certificate, key string
+		want                     []string
+	}{
+		{name: "nothing"},
+		{name: "a domain that exists", domain: "api.example.com"},
+		{name: "a path of it", domain: "api.example.com", key: "shop"},
+		{name: "a domain to make", domain: "api.example.com", certificate: "arn"},
+		{name: "a path of that", domain: "api.example.com", certificate: "arn", key: "shop"},
+		{name: "a certificate alone", certificate: "arn", want: []string{"CertificateArn needs DomainName."}},
+		{name: "a path alone", key: "shop", want: []string{"BasePath needs DomainName."}},
+	} {
+		s := tm.deploy(t, map[string]string{
+			"DomainName": tt.domain, "CertificateArn": tt.certificate, "BasePath": tt.key,
+		})
+		if got := s.refusedBy(); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: refused because of %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Without its certificate, a stack deletes its domain, and with it the other stacks'
+// addresses.
+func TestCertificatesDescriptionWarns(t *testing.T) {
+	certificate := readTemplate(t).section(t, "Parameters", "CertificateArn")
+	if text := certificate["Description"].(string); !strings.Contains(text, "deletes the domain") {
+		t.Errorf("CertificateArn's description does not say what removing it does: %s", text)
 	}
 }
 
@@ -530,7 +611,7 @@ func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
 	}
 	all := []string{"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "topic"}
 	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
-		for _, parts := range [][]string{{}, all} {
+		for _, parts := range [][]string{{}, all, {"shared domain"}} {
 			values := map[string]string{}
 			if strings.HasPrefix(region, "cn-") {
 				maps.Copy(values, optional["China"])
@@ -589,6 +670,14 @@ func checkTranslation(t *testing.T, name string, resources map[string]map[string
 	}
 	if properties("AWS::Lambda::Version")["Description"] == nil {
 		t.Errorf("%s: the version has no description", name)
+	}
+	if strings.Contains(name, "domain") {
+		mapping := properties("AWS::ApiGatewayV2::ApiMapping")
+		shared := mapping["DomainName"] == "api.example.com" && mapping["ApiMappingKey"] == "shop/v1"
+		made := mapping["DomainName"] == "PhoneDomain" && mapping["ApiMappingKey"] == nil
+		if want := strings.Contains(name, "shared domain"); shared != want || made == want {
+			t.Errorf("%s: got the mapping %v, want a shared domain's: %v", name, mapping, want)
+		}
 	}
 	want := "CodeDeployDefault.LambdaAllAtOnce"
 	if strings.Contains(name, "canary") {

@@ -22,7 +22,7 @@ import (
 // caller, for whoever operates the function, for nobody.
 var refusals = []int{40029, 40013, 40125, 40164, 40243, 48001, 45009, 45011, -1, 99999}
 
-// writtenLines returns log lines of every kind that is watched. Three are of
+// writtenLines returns log lines of every kind that is watched. Four are of
 // requests that a process served first.
 func writtenLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
@@ -42,6 +42,12 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 	unreadable := rig.Raise(t, func(c *stage.Config) { c.Secret = "{}" })
 	unreadable.Post(unreadable.NewTap())
 	lines = append(lines, linesOf(t, unreadable, 1)...)
+
+	several := rig.Raise(t, func(c *stage.Config) {
+		c.Secret = stage.Secrets(map[string]string{stage.AppID: stage.AppSecret, stage.SecondAppID: ""})
+	})
+	several.Send("POST", "/phone", "application/json", `{"phoneCode":"made-up","appid":"`+stage.SecondAppID+`"}`)
+	lines = append(lines, linesOf(t, several, 1)...)
 	return slices.Insert(lines, 1, internalLine(lines[0]))
 }
 
@@ -94,7 +100,7 @@ func TestMetricFiltersMatchWhatTheFunctionWrites(t *testing.T) {
 	}
 	want := map[string]float64{
 		"Outcomes": requests, "TotalMilliseconds": requests, "OwnMilliseconds": requests, "WeChatMilliseconds": asked,
-		"ColdStarts": 3, "SecretFailures": 1, "Refusals": 5, "ErrcodesToActOn": 6,
+		"ColdStarts": 4, "SecretFailures": 1, "Refusals": 6, "ErrcodesToActOn": 6,
 	}
 	got := map[string]float64{}
 	for name, filter := range readTemplate(t).deploy(t, nil).of("AWS::Logs::MetricFilter") {
@@ -144,8 +150,8 @@ func TestAlarmsCountTheirOwnLinesOnly(t *testing.T) {
 		want := map[any]string{
 			"internal": "internal", "misconfigured": "misconfigured", "quota_exhausted": "quota",
 		}[line["outcome"]]
-		if want == "misconfigured" && line["errcode"] != nil {
-			want = "refused"
+		if want == "misconfigured" && line["appid"] != nil {
+			want = "refused" // one mini-program is wrong, not the secret as a whole
 		}
 		got := ""
 		for _, alarm := range s.of("AWS::CloudWatch::Alarm") {
@@ -154,7 +160,8 @@ func TestAlarmsCountTheirOwnLinesOnly(t *testing.T) {
 			}
 		}
 		if got != want {
-			t.Errorf("%v, errcode %v: the alarm %q counts it, want %q", line["outcome"], line["errcode"], got, want)
+			t.Errorf("%v, errcode %v, appid %v: the alarm %q counts it, want %q",
+				line["outcome"], line["errcode"], line["appid"], got, want)
 		}
 	}
 }
@@ -287,9 +294,9 @@ type widget struct {
 	Type                string
 	X, Y, Width, Height int
 	Properties          struct {
-		Markdown, Query, Region string
-		Alarms                  []string
-		Metrics                 [][]any
+		Markdown, Query, Region, View string
+		Alarms                        []string
+		Metrics                       [][]any
 	}
 }
 
@@ -321,7 +328,7 @@ func TestDashboardShowsWhatExists(t *testing.T) {
 		if strings.Contains(query, "SOURCE") && !strings.Contains(query, "'PhoneFunctionLogGroup'") {
 			t.Errorf("widget %d queries another log: %s", i, query)
 		}
-		if len(w.Properties.Metrics) > 0 && w.Properties.Region != "us-east-1" {
+		if (len(w.Properties.Metrics) > 0 || query != "") && w.Properties.Region != "us-east-1" {
 			t.Errorf("widget %d has the region %q, want us-east-1", i, w.Properties.Region)
 		}
 	}
@@ -342,6 +349,81 @@ func TestDashboardShowsWhatExists(t *testing.T) {
 		if !strings.Contains(widgets[0].Properties.Markdown, "**"+string(kind)+"**") {
 			t.Errorf("the text does not mention %s", kind)
 		}
+	}
+}
+
+// Which mini-program fails is in the log. A metric for each would be charged.
+func TestOutcomesAreShownByMiniProgram(t *testing.T) {
+	s := readTemplate(t).deploy(t, nil)
+	const want = "| stats count(*) as requests by appid, outcome"
+	shown := 0
+	for _, w := range s.widgets() {
+		if strings.Contains(w.Properties.Query, "filter ispresent(outcome) "+want) {
+			shown++
+			if w.Type != "log" || w.Properties.View != "table" || w.Properties.Region != "us-east-1" {
+				t.Errorf("the outcomes by appid are a %s, %s, want a table of the log", w.Type, w.Properties.View)
+			}
+		}
+	}
+	if shown != 1 {
+		t.Errorf("%d widgets show the outcomes by appid, want 1", shown)
+	}
+	queries := s.of("AWS::Logs::QueryDefinition")
+	if text, ok := queries["MiniProgramsQuery"]["QueryString"].(string); !ok || !strings.Contains(text, want) {
+		t.Errorf("the saved query MiniProgramsQuery is %q, want it to have %q", text, want)
+	}
+	for _, name := range []string{"FailuresQuery", "ErrcodesQuery"} {
+		if text := queries[name]["QueryString"].(string); !strings.Contains(text, "appid") {
+			t.Errorf("%s does not say which mini-program: %s", name, text)
+		}
+	}
+	for name, filter := range s.of("AWS::Logs::MetricFilter") {
+		if made := fmt.Sprint(filter["MetricTransformations"]); strings.Contains(made, "appid") {
+			t.Errorf("%s makes a metric for each mini-program: %s", name, made)
+		}
+	}
+}
+
+// docs/operations.md says what a stack costs.
+func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
+	costs := runbook(t)["One deployment for several mini-programs, or one each"][""]
+	cents := func(text string) int {
+		var whole, part int
+		if _, err := fmt.Sscanf(text, "%d.%02d", &whole, &part); err != nil {
+			t.Fatalf("%q is no price: %v", text, err)
+		}
+		return whole*100 + part
+	}
+	var totals []int
+	sum := 0
+	prices := map[string]int{}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \| (\d+\.\d\d) \|$`).FindAllStringSubmatch(costs, -1) {
+		if row[1] != "together" {
+			sum += cents(row[2])
+			prices[row[1]] = cents(row[2])
+			continue
+		}
+		if total := cents(row[2]); total != sum {
+			t.Errorf("the rows add up to %d cents, want %d", sum, total)
+		}
+		totals, sum = append(totals, sum), 0
+	}
+	if len(totals) != 2 {
+		t.Fatalf("got the totals %v, want one of a stack and one of a million logins", totals)
+	}
+	for _, stacks := range []int{1, 10} {
+		total := stacks*totals[0] + totals[1]
+		if text := fmt.Sprintf("%d.%02d USD", total/100, total%100); !strings.Contains(costs, text) {
+			t.Errorf("a million logins by %d stacks cost %s, which is not there", stacks, text)
+		}
+	}
+	watched := 0
+	for _, alarm := range readTemplate(t).deploy(t, nil).of("AWS::CloudWatch::Alarm") {
+		watched += max(1, strings.Count(fmt.Sprint(alarm["Metrics"]), "MetricStat:"))
+	}
+	row := fmt.Sprintf("%d alarm metrics: seven alarms watch one each, `wechat` five", watched)
+	if price := prices[row]; price != 10*watched {
+		t.Errorf("the row %q has %d cents, want %d", row, price, 10*watched)
 	}
 }
 
@@ -492,7 +574,8 @@ func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
 		"Rotating the app secret":              {"make secret ENV=prod", "Wait 30 seconds", "make smoke URL="},
 		"Restarting":                           {"make restart ENV=prod", "all processes"},
 		"Deploying a fix while an alarm fires": {"make deploy ENV=prod TRAFFIC=at-once"},
-		"A custom domain":                      {"CONNECT=<DomainTarget>", "stops answering"},
+		"A custom domain":                      {"CONNECT=<DomainTarget>", "stops answering", "deletes the domain"},
+		"Several stacks under one domain":      {"BasePath=shop", "make deploy ENV=shop", "make smoke URL="},
 	} {
 		for _, command := range commands {
 			if !strings.Contains(sections[section][""], command) {
