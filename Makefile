@@ -143,11 +143,11 @@ restart: known-env | have-aws ## start all of the function's processes anew, as 
 	aws cloudformation wait stack-update-complete --stack-name "$$stack" && \
 	echo "New processes serve all requests from now on."
 
-secret: known-env | have-sam ## put appid and app secret into the stack's secret (asks, or reads stdin)
-	@go run ./tools/secret -env "$$ENV"
+secret: known-env | have-sam ## add or replace a mini-program (FLAGS=-list; FLAGS=-remove=wx…)
+	@go run ./tools/secret -env "$$ENV" $(FLAGS)
 
-smoke: | have-go ## test a deployment without a user (URL=https://…/phone; CONNECT=host)
-	@go run ./tools/smoke $(if $(CONNECT),-connect "$(CONNECT)") $(URL)
+smoke: | have-go ## test a deployment without a user (URL=https://…/phone; APPID=; CONNECT=)
+	@go run ./tools/smoke $(if $(APPID),-appid "$(APPID)") $(if $(CONNECT),-connect "$(CONNECT)") $(URL)
 
 logs: known-env | have-sam ## follow the logs of the function and of the gateway (ENV=dev)
 	sam logs --config-env "$$ENV" --tail

@@ -364,10 +364,34 @@ func TestSmokePassesItsArguments(t *testing.T) {
 		"smoke " + url: "run ./tools/smoke https://host/phone\n",
 		"smoke " + url + " CONNECT=d.example.com": "run ./tools/smoke -connect d.example.com https://host/phone\n",
 		"smoke " + url + " CONNECT=":              "run ./tools/smoke https://host/phone\n",
+		"smoke " + url + " APPID=wx1":             "run ./tools/smoke -appid wx1 https://host/phone\n",
 	} {
 		out, err := runMake(root, []string{path}, strings.Fields(arguments)...)
 		if err != nil || message(out) != want {
 			t.Errorf("make %s: got %q, error %v, want %q", arguments, out, err, want)
+		}
+	}
+}
+
+func TestSecretPassesItsFlags(t *testing.T) {
+	t.Parallel()
+	tree := copyTree(t)
+	realGo, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "PATH=" + scripts(t, map[string]string{
+		"go":  `case "$*" in "run ./tools/secret"*) echo "$*" ;; *) exec '` + realGo + `' "$@" ;; esac`,
+		"sam": "exit 9",
+	}) + ":" + os.Getenv("PATH")
+	for flags, want := range map[string]string{
+		"":                 "run ./tools/secret -env prod\n",
+		"-list":            "run ./tools/secret -env prod -list\n",
+		"-remove=wx1 -yes": "run ./tools/secret -env prod -remove=wx1 -yes\n",
+	} {
+		out, err := runMake(tree, []string{path}, "secret", "ENV=prod", "FLAGS="+flags)
+		if err != nil || message(out) != want {
+			t.Errorf("FLAGS=%q: got %q, error %v, want %q", flags, out, err, want)
 		}
 	}
 }

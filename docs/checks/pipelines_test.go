@@ -236,6 +236,7 @@ func TestPoliciesAreTheTemplates(t *testing.T) {
 		{"lambda:InvokeFunction", functionARN("wechat-phone-prod")},
 		{"secretsmanager:GetSecretValue", secret},
 		{"secretsmanager:PutSecretValue", secret},
+		{"secretsmanager:UpdateSecretVersionStage", secret},
 		{"iam:PutRolePolicy", roleARN("delivery/wechat-phone-prod-cloudformation")},
 		{"iam:PutRolePolicy", roleARN("delivery/wechat-phone-prod-pipeline")},
 		{"iam:PassRole", roleARN("delivery/wechat-phone-prod-pipeline")},
@@ -316,6 +317,27 @@ func TestPipelineMayDoWhatItsCommandsDo(t *testing.T) {
 		if pipeline.allows(never.action, never.resource) {
 			t.Errorf("the pipeline's role for prod may %s on %s", never.action, never.resource)
 		}
+	}
+}
+
+// Whoever runs make secret must know which rights it takes.
+func TestOperatorsRightsAreWhatMakeSecretCalls(t *testing.T) {
+	_, text, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "\n- `make secret` needs ")
+	text, _, _ = strings.Cut(text, "\n- ")
+	named := regexp.MustCompile("`(secretsmanager:[^`]+)`").FindAllStringSubmatch(text, -1)
+	calls := regexp.MustCompile(`secretsmanager\.(\w+)Input\{`).
+		FindAllStringSubmatch(readFile(t, "tools/secret/store.go"), -1)
+	got, want := []string{}, []string{}
+	for _, action := range named {
+		got = append(got, action[1])
+	}
+	for _, call := range calls {
+		want = append(want, "secretsmanager:"+call[1])
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || len(want) == 0 {
+		t.Errorf("pipelines.md names %v, make secret calls %v", got, want)
 	}
 }
 

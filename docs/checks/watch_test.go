@@ -570,8 +570,21 @@ func TestRunbookExplainsEveryFieldOfTheLog(t *testing.T) {
 
 func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
 	sections := runbook(t)
+	const apps = "Adding, rotating and removing a mini-program"
 	for section, commands := range map[string][]string{
-		"Rotating the app secret":              {"make secret ENV=prod", "Wait 30 seconds", "make smoke URL="},
+		"Adding a mini-program":  {"make secret ENV=prod", "FLAGS=-list", "Wait 30 seconds", "make smoke URL=… APPID="},
+		"Rotating an app secret": {"make secret ENV=prod", "Wait 30 seconds", "make smoke URL="},
+		"Removing a mini-program": {
+			"make secret ENV=prod FLAGS=-remove=", "FLAGS=-list", "make restart ENV=prod", "make smoke URL=… APPID=",
+		},
+	} {
+		for _, command := range commands {
+			if !strings.Contains(sections[apps][section], command) {
+				t.Errorf("the section %q does not have %q", section, command)
+			}
+		}
+	}
+	for section, commands := range map[string][]string{
 		"Restarting":                           {"make restart ENV=prod", "all processes"},
 		"Deploying a fix while an alarm fires": {"make deploy ENV=prod TRAFFIC=at-once"},
 		"A custom domain":                      {"CONNECT=<DomainTarget>", "stops answering", "deletes the domain"},
@@ -590,5 +603,28 @@ func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
 		if text := sections["Errors"]["unavailable"]; !strings.Contains(text, reason) {
 			t.Errorf("unavailable does not name %q", reason)
 		}
+	}
+}
+
+// The runbook explains each way in which the secret can be malformed.
+func TestRunbookExplainsEveryMalformedSecret(t *testing.T) {
+	sections := runbook(t)
+	text := sections["Errors"]["misconfigured"] +
+		sections["Adding, rotating and removing a mini-program"]["A malformed secret"]
+	literals := regexp.MustCompile(`"([^"\n]*)"`).FindAllStringSubmatch(readFile(t, "shared/appsecret/apps.go"), -1)
+	literals = append(literals,
+		regexp.MustCompile(`"malformed: ([^"]+)"`).FindAllStringSubmatch(readFile(t, "shared/appsecret/appsecret.go"), -1)...)
+	reasons := 0
+	for _, literal := range literals {
+		if !strings.Contains(literal[1], " ") && literal[1] != "binary" {
+			continue // a name
+		}
+		reasons++
+		if part := strings.TrimSpace(literal[1]); !strings.Contains(text, part) {
+			t.Errorf("the runbook does not explain %q", part)
+		}
+	}
+	if reasons < 10 {
+		t.Errorf("got %d reasons, want all of them", reasons)
 	}
 }

@@ -1,7 +1,8 @@
-// Package secretstest is a mock of AWS Secrets Manager. It serves GetSecretValue and
-// PutSecretValue over the AWS JSON 1.1 protocol, from secrets in memory.
+// Package secretstest is a mock of AWS Secrets Manager. It serves GetSecretValue,
+// PutSecretValue and UpdateSecretVersionStage over the AWS JSON 1.1 protocol, from
+// secrets in memory.
 //
-// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Operations.html
 package secretstest
 
 import (
@@ -25,7 +26,8 @@ type Server struct {
 
 type secret struct {
 	arn      string
-	versions []version // the last is AWSCURRENT, the one before it AWSPREVIOUS
+	versions []version
+	labels   map[string]string // a version's id by staging label
 }
 
 type version struct {
@@ -33,6 +35,12 @@ type version struct {
 	text  string
 	bytes []byte // if not nil, the secret is binary and has no text
 }
+
+// The staging labels that Secrets Manager itself moves.
+const (
+	current  = "AWSCURRENT"
+	previous = "AWSPREVIOUS"
+)
 
 // Put makes text the current value of a secret and returns the secret's ARN. It
 // creates the secret if necessary.
@@ -47,7 +55,8 @@ func (s *Server) put(name string, v version) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sec := s.create(name)
-	sec.add(v)
+	v.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(sec.versions)+1)
+	sec.add(v, nil)
 	return sec.arn
 }
 
@@ -66,22 +75,63 @@ func (s *Server) create(name string) *secret {
 		s.secrets = map[string]*secret{}
 	}
 	if s.secrets[name] == nil {
-		s.secrets[name] = &secret{arn: "arn:aws:secretsmanager:us-east-1:123456789012:secret:" + name + "-AbCdEf"}
+		s.secrets[name] = &secret{
+			arn:    "arn:aws:secretsmanager:us-east-1:123456789012:secret:" + name + "-AbCdEf",
+			labels: map[string]string{},
+		}
 	}
 	return s.secrets[name]
 }
 
-func (sec *secret) add(v version) {
-	v.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(sec.versions)+1)
+// add adds a version and attaches the labels to it. Like AWS, it makes a version
+// without labels, and a secret's first version, the current one.
+func (sec *secret) add(v version, labels []string) {
+	if len(labels) == 0 || len(sec.versions) == 0 {
+		sec.attach(current, v.id)
+	}
 	sec.versions = append(sec.versions, v)
+	for _, label := range labels {
+		sec.attach(label, v.id)
+	}
+}
+
+// attach moves a label to a version. If AWSCURRENT leaves a version, AWSPREVIOUS
+// moves there.
+func (sec *secret) attach(label, id string) {
+	if before := sec.labels[label]; label == current && before != "" && before != id {
+		sec.labels[previous] = before
+	}
+	sec.labels[label] = id
+}
+
+// labelsOf returns a version's labels.
+func (sec *secret) labelsOf(id string) []string {
+	labels := []string{}
+	for label, labelled := range sec.labels {
+		if labelled == id {
+			labels = append(labels, label)
+		}
+	}
+	slices.Sort(labels)
+	return labels
+}
+
+// version returns the version with an id, or nil if there is none.
+func (sec *secret) version(id string) *version {
+	for i := range sec.versions {
+		if sec.versions[i].id == id {
+			return &sec.versions[i]
+		}
+	}
+	return nil
 }
 
 // Value returns a secret's current text.
 func (s *Server) Value(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	versions := s.secrets[name].versions
-	return versions[len(versions)-1].text
+	sec := s.secrets[name]
+	return sec.version(sec.labels[current]).text
 }
 
 // Delete deletes a secret.
@@ -131,11 +181,33 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.Answer(w, r)
 }
 
+// input has the fields of all calls.
+type input struct {
+	SecretId, VersionId, VersionStage, ClientRequestToken, SecretString string
+	MoveToVersionId, RemoveFromVersionId                                string
+	VersionStages                                                       []string
+}
+
+// call returns what answers an operation, or nil if the mock does not know it. The
+// answer lacks the secret's name and ARN. If the call fails, it is an error code.
+func call(operation string) func(*secret, input) (output map[string]any, code string) {
+	switch operation {
+	case "GetSecretValue":
+		return (*secret).get
+	case "PutSecretValue":
+		return (*secret).put
+	case "UpdateSecretVersionStage":
+		return (*secret).move
+	}
+	return nil
+}
+
 // Answer answers a call from the secrets, even while [Server.Fail] is in effect. A
 // fault can call it to succeed in the end.
 func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
-	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.")
-	if r.Method != http.MethodPost || !ok || operation != "GetSecretValue" && operation != "PutSecretValue" {
+	operation, _ := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.")
+	answer := call(operation)
+	if r.Method != http.MethodPost || answer == nil {
 		Fault(http.StatusBadRequest, "UnknownOperationException", "")(w, r)
 		return
 	}
@@ -143,30 +215,23 @@ func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
 		Fault(http.StatusBadRequest, "MissingAuthenticationTokenException", "Missing Authentication Token")(w, r)
 		return
 	}
-	var input struct{ SecretId, VersionId, VersionStage, SecretString string }
-	if json.UnmarshalRead(r.Body, &input) != nil {
+	var in input
+	if json.UnmarshalRead(r.Body, &in) != nil {
 		Fault(http.StatusBadRequest, "SerializationException", "")(w, r)
 		return
 	}
 
 	s.mu.Lock()
 	var output map[string]any
-	name, sec := s.find(input.SecretId)
-	switch {
-	case sec == nil:
-	case operation == "GetSecretValue":
-		output = sec.value(input.VersionId, input.VersionStage)
-	default:
-		sec.add(version{text: input.SecretString})
-		output = map[string]any{
-			"VersionId": sec.versions[len(sec.versions)-1].id, "VersionStages": []string{"AWSCURRENT"},
-		}
+	code := notFound
+	name, sec := s.find(in.SecretId)
+	if sec != nil {
+		output, code = answer(sec, in)
 	}
 	s.mu.Unlock()
 
-	if output == nil {
-		const message = "Secrets Manager can't find the specified secret."
-		Fault(http.StatusBadRequest, "ResourceNotFoundException", message)(w, r)
+	if code != "" {
+		Fault(http.StatusBadRequest, code, "Secrets Manager refuses this call.")(w, r)
 		return
 	}
 	output["ARN"], output["Name"] = sec.arn, name
@@ -185,29 +250,62 @@ func (s *Server) find(id string) (string, *secret) {
 	return "", nil
 }
 
-// value returns the answer to GetSecretValue without the secret's name and ARN, or
-// nil if there is no such version.
-func (sec *secret) value(versionID, stage string) map[string]any {
-	for i, v := range sec.versions {
-		stages := []string{}
-		switch len(sec.versions) - 1 - i {
-		case 0:
-			stages = append(stages, "AWSCURRENT")
-		case 1:
-			stages = append(stages, "AWSPREVIOUS")
-		}
-		if versionID != "" && v.id != versionID ||
-			stage != "" && !slices.Contains(stages, stage) ||
-			versionID == "" && stage == "" && i != len(sec.versions)-1 {
-			continue
-		}
-		output := map[string]any{"VersionId": v.id, "VersionStages": stages, "CreatedDate": float64(time.Now().Unix())}
-		if v.bytes != nil {
-			output["SecretBinary"] = v.bytes
-		} else {
-			output["SecretString"] = v.text
-		}
-		return output
+// The codes of AWS's errors.
+const (
+	notFound = "ResourceNotFoundException"
+	exists   = "ResourceExistsException"
+	invalid  = "InvalidParameterException"
+)
+
+func (sec *secret) get(in input) (output map[string]any, code string) {
+	id := in.VersionId
+	if id == "" && in.VersionStage == "" {
+		in.VersionStage = current
 	}
-	return nil
+	if in.VersionStage != "" {
+		id = sec.labels[in.VersionStage]
+	}
+	v := sec.version(id)
+	if v == nil || in.VersionId != "" && in.VersionId != id {
+		return nil, notFound
+	}
+	output = map[string]any{
+		"VersionId": id, "VersionStages": sec.labelsOf(id), "CreatedDate": float64(time.Now().Unix()),
+	}
+	if v.bytes != nil {
+		output["SecretBinary"] = v.bytes
+	} else {
+		output["SecretString"] = v.text
+	}
+	return output, ""
+}
+
+// put repeats itself if a version has the token as its id already.
+func (sec *secret) put(in input) (output map[string]any, code string) {
+	id := in.ClientRequestToken
+	switch v := sec.version(id); {
+	case len(id) < 32 || len(id) > 64:
+		return nil, invalid
+	case v == nil:
+		sec.add(version{id: id, text: in.SecretString}, in.VersionStages)
+	case v.text != in.SecretString:
+		return nil, exists
+	}
+	return map[string]any{"VersionId": id, "VersionStages": sec.labelsOf(id)}, ""
+}
+
+// move refuses to take a label from a version that the caller does not name.
+func (sec *secret) move(in input) (output map[string]any, code string) {
+	holder, to, from := sec.labels[in.VersionStage], in.MoveToVersionId, in.RemoveFromVersionId
+	switch {
+	case in.VersionStage == "", to == "" && from == "", to == "" && in.VersionStage == current,
+		to != "" && sec.version(to) == nil, from != "" && from != holder,
+		from == "" && holder != "" && holder != to:
+		return nil, invalid
+	case to == "":
+		delete(sec.labels, in.VersionStage)
+	default:
+		sec.attach(in.VersionStage, to)
+	}
+	return map[string]any{}, ""
 }

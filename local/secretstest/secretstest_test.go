@@ -56,32 +56,103 @@ func TestGetSecretValue(t *testing.T) {
 	}
 }
 
-func TestPutSecretValue(t *testing.T) {
-	s := &Server{}
-	arn := s.Create("name")
-	call := func(operation, input string) (status int, body string) {
-		r := httptest.NewRequest("POST", "/", strings.NewReader(input))
-		r.Header.Set("X-Amz-Target", "secretsmanager."+operation)
+// A step of a test is a call and what it must answer.
+type step struct {
+	operation, input string
+	status           int
+	want             string
+}
+
+func (s *Server) follow(t *testing.T, steps []step) {
+	t.Helper()
+	for _, step := range steps {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(step.input))
+		r.Header.Set("X-Amz-Target", "secretsmanager."+step.operation)
 		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=made-up")
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
-		return w.Code, w.Body.String()
-	}
-	for _, step := range []struct {
-		operation, input string
-		status           int
-		want             string
-	}{
-		{"GetSecretValue", `{"SecretId":"name"}`, 400, "ResourceNotFoundException"}, // it has no value yet
-		{"PutSecretValue", `{"SecretId":"other","SecretString":"one"}`, 400, "ResourceNotFoundException"},
-		{"PutSecretValue", `{"SecretId":"` + arn + `","SecretString":"one"}`, 200, `"VersionStages":["AWSCURRENT"]`},
-		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"one"`},
-		{"DeleteSecret", `{"SecretId":"name"}`, 400, "UnknownOperationException"},
-	} {
-		status, body := call(step.operation, step.input)
-		if status != step.status || !strings.Contains(body, step.want) {
+		if w.Code != step.status || !strings.Contains(w.Body.String(), step.want) {
 			t.Errorf("%s %s: got %d %s, want %d and %s",
-				step.operation, step.input, status, body, step.status, step.want)
+				step.operation, step.input, w.Code, w.Body, step.status, step.want)
 		}
+	}
+}
+
+// Ids of versions.
+const (
+	idA = "aaaaaaaa-0000-4000-8000-000000000000"
+	idB = "bbbbbbbb-0000-4000-8000-000000000000"
+	idC = "cccccccc-0000-4000-8000-000000000000"
+)
+
+func TestPutSecretValue(t *testing.T) {
+	s := &Server{}
+	arn := s.Create("name")
+	const stage = `"VersionStages":["label"]`
+	s.follow(t, []step{
+		{"GetSecretValue", `{"SecretId":"name"}`, 400, "ResourceNotFoundException"}, // it has no value yet
+		{"PutSecretValue", `{"SecretId":"other","ClientRequestToken":"` + idA + `","SecretString":"one"}`,
+			400, "ResourceNotFoundException"},
+		{"PutSecretValue", `{"SecretId":"name","SecretString":"one"}`, 400, "InvalidParameterException"},
+		{"PutSecretValue", `{"SecretId":"` + arn + `","ClientRequestToken":"` + idA + `","SecretString":"one"}`,
+			200, `"VersionStages":["AWSCURRENT"]`},
+		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"one"`},
+		{"PutSecretValue", `{"SecretId":"name","ClientRequestToken":"` + idA + `","SecretString":"one"}`,
+			200, `"VersionId":"` + idA},
+		{"PutSecretValue", `{"SecretId":"name","ClientRequestToken":"` + idA + `","SecretString":"two"}`,
+			400, "ResourceExistsException"},
+		{"PutSecretValue", `{"SecretId":"name","ClientRequestToken":"` + idB + `","SecretString":"two",` + stage + `}`,
+			200, stage},
+		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"one"`},
+		{"GetSecretValue", `{"SecretId":"name","VersionStage":"label"}`, 200, `"SecretString":"two"`},
+		{"PutSecretValue", `{"SecretId":"name","ClientRequestToken":"` + idC + `","SecretString":"three",` + stage + `}`,
+			200, stage},
+		{"GetSecretValue", `{"SecretId":"name","VersionId":"` + idB + `"}`, 200, `"VersionStages":[]`},
+		{"GetSecretValue", `{"SecretId":"name","VersionId":"` + idB + `","VersionStage":"label"}`,
+			400, "ResourceNotFoundException"},
+		{"DeleteSecret", `{"SecretId":"name"}`, 400, "UnknownOperationException"},
+	})
+
+	s.Create("staged")
+	s.follow(t, []step{{
+		"PutSecretValue", `{"SecretId":"staged","ClientRequestToken":"` + idA + `","SecretString":"one",` + stage + `}`,
+		200, `"VersionStages":["AWSCURRENT","label"]`, // a first version is always the current one
+	}})
+}
+
+func TestUpdateSecretVersionStage(t *testing.T) {
+	s := &Server{}
+	s.Create("name")
+	put := func(id string) step {
+		fields := `"ClientRequestToken":"` + id + `","SecretString":"of ` + id + `","VersionStages":["label"]`
+		return step{"PutSecretValue", `{"SecretId":"name",` + fields + `}`, 200, id}
+	}
+	move := func(fields string, status int, want string) step {
+		return step{"UpdateSecretVersionStage", `{"SecretId":"name",` + fields + `}`, status, want}
+	}
+	const current, to, from = `"VersionStage":"AWSCURRENT"`, `,"MoveToVersionId":"`, `,"RemoveFromVersionId":"`
+	const refused = "InvalidParameterException"
+	s.follow(t, []step{
+		put(idA), put(idB),
+		move(current+to+idB+`"`, 400, refused),
+		move(current+to+idC+`"`+from+idA+`"`, 400, refused),
+		move(current+to+idB+`"`+from+idB+`"`, 400, refused),
+		move(current+from+idA+`"`, 400, refused),
+		move(current, 400, refused),
+		move(`"MoveToVersionId":"`+idB+`"`, 400, refused),
+		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"VersionId":"` + idA},
+
+		move(current+to+idB+`"`+from+idA+`"`, 200, `"Name":"name"`),
+		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"VersionStages":["AWSCURRENT","label"]`},
+		{"GetSecretValue", `{"SecretId":"name","VersionStage":"AWSPREVIOUS"}`, 200, `"VersionId":"` + idA},
+		move(current+to+idB+`"`, 200, ""), // it is there already
+		put(idC),
+		move(current+to+idC+`"`+from+idA+`"`, 400, refused), // somebody else moved it
+		move(`"VersionStage":"label"`+from+idC+`"`, 200, ""),
+		{"GetSecretValue", `{"SecretId":"name","VersionStage":"label"}`, 400, "ResourceNotFoundException"},
+		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"of ` + idB},
+	})
+	if got := s.Value("name"); got != "of "+idB {
+		t.Errorf("the current value is %q, want the one of %s", got, idB)
 	}
 }

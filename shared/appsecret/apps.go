@@ -40,9 +40,8 @@ func IsAppID(text string) bool {
 	return ok && len(digits) == 16 && strings.Trim(digits, "0123456789abcdef") == ""
 }
 
-// Parse reads a secret's text. It removes what copying and pasting leaves around
-// the text, its names and its values: white space, byte order marks. The error is an
-// [*Error] and repeats nothing of the secret.
+// Parse reads a secret's text. It applies [Trim] to the text, its names and its
+// values. The error is an [*Error] and repeats nothing of the secret.
 func Parse(text string) (Apps, error) {
 	apps, problem := parse(text)
 	if problem != "" {
@@ -53,12 +52,12 @@ func Parse(text string) (Apps, error) {
 
 func parse(text string) (_ Apps, problem string) {
 	var raw map[string]jsontext.Value
-	if json.Unmarshal([]byte(trim(text)), &raw) != nil || raw == nil {
+	if json.Unmarshal([]byte(Trim(text)), &raw) != nil || raw == nil {
 		return Apps{}, "not a JSON object"
 	}
 	fields, apps := map[string]jsontext.Value{}, 0
 	for name, value := range raw {
-		name = trim(name)
+		name = Trim(name)
 		if _, twice := fields[name]; twice {
 			return Apps{}, "a name occurs twice"
 		}
@@ -144,9 +143,11 @@ func value(fields map[string]jsontext.Value, name string, others ...string) (_, 
 // text returns a JSON string's value.
 func text(raw jsontext.Value) (value string, ok bool) {
 	ok = raw.Kind() == jsontext.KindString && json.Unmarshal(raw, &value) == nil
-	return trim(value), ok
+	return Trim(value), ok
 }
 
-func trim(text string) string {
+// Trim removes what copying and pasting leaves around a value: white space, byte
+// order marks.
+func Trim(text string) string {
 	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 }

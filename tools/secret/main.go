@@ -1,7 +1,9 @@
-// Command secret puts a mini-program's appid and app secret into the secret of a
-// deployed stack. At a terminal it asks for both and shows neither. Otherwise it
-// reads the secret's JSON from standard input. It takes no secret as an argument:
-// other processes and the shell's history would see it.
+// Command secret adds a mini-program to the secret of a deployed stack, or replaces,
+// removes or lists one. It changes one mini-program at a time and keeps the others.
+//
+// At a terminal it asks for appid and app secret and shows neither. Otherwise it
+// reads them from standard input, as JSON. It takes no secret as an argument: other
+// processes and the shell's history would see it.
 package main
 
 import (
@@ -10,56 +12,104 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"regexp"
-	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"golang.org/x/term"
+	"wechat-phone/shared/appsecret"
 )
 
+// options are the command's flags.
+type options struct {
+	env    string
+	remove string
+	list   bool
+	yes    bool
+}
+
 func main() {
-	env := flag.String("env", "dev", "the `environment` of samconfig.toml whose stack has the secret")
+	var o options
+	flag.StringVar(&o.env, "env", "dev", "the `environment` of samconfig.toml whose stack has the secret")
+	flag.StringVar(&o.remove, "remove", "", "remove the mini-program with this `appid`")
+	flag.BoolVar(&o.list, "list", false, "list the appids that the secret holds, and change nothing")
+	flag.BoolVar(&o.yes, "yes", false, "do not ask before the change")
 	flag.Parse()
-	if err := run(context.Background(), *env); err != nil {
+	if err := run(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "secret:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, env string) error {
-	stack, err := outputs(ctx, env)
+func run(ctx context.Context, o options) error {
+	switch {
+	case flag.NArg() > 0:
+		return errors.New("takes no arguments, only flags") // an argument may be a secret
+	case o.remove != "" && (o.list || !appsecret.IsAppID(o.remove)):
+		return errors.New("-remove needs an appid, such as -remove=wx0123456789abcdef, and goes without -list")
+	}
+	stack, err := outputs(ctx, o.env)
 	if err != nil {
 		return err
 	}
-	arn := stack["SecretArn"]
-	parts := strings.Split(arn, ":")
-	if len(parts) != 7 {
-		return errors.New("the stack has no output SecretArn")
-	}
-	value, err := read(os.Stdin)
+	secret, err := newStore(ctx, stack["SecretArn"])
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(value)
+	now, err := secret.read(ctx)
 	if err != nil {
 		return err
 	}
-	sdk, err := config.LoadDefaultConfig(ctx, config.WithRegion(parts[3]))
+	before, malformed := now.parse()
+	if o.list && malformed == nil {
+		list(before)
+		return nil
+	}
+	c, err := o.plan(before, malformed)
 	if err != nil {
 		return err
 	}
-	input := &secretsmanager.PutSecretValueInput{SecretId: &arn, SecretString: new(string(text))}
-	if _, err := secretsmanager.NewFromConfig(sdk).PutSecretValue(ctx, input); err != nil {
-		return refusal(err)
+	text, err := c.after.encode()
+	if err != nil {
+		return err
 	}
-	fmt.Printf("Secrets Manager has the new value. It takes up to 30 seconds until the function uses it; then try\n\n"+
-		"  make smoke URL=%s\n\n"+
-		"If the old value was another mini-program's, also run make restart ENV=%s.\n", stack["PhoneUrl"], env)
+	c.show()
+	if err := o.confirm(os.Stdin, c); err != nil {
+		return err
+	}
+	if err := secret.replace(ctx, now, text); err != nil {
+		return err
+	}
+	c.showNext(o.env, stack["PhoneUrl"])
 	return nil
+}
+
+// plan returns the change that the flags ask for. If it is a new app secret, plan
+// reads it from standard input.
+func (o options) plan(before held, malformed error) (change, error) {
+	switch {
+	case malformed != nil && (o.list || o.remove != ""):
+		return change{}, fmt.Errorf("the secret's value is %w; make secret ENV=%s replaces all of it", malformed, o.env)
+	case o.remove != "":
+		after, err := before.without(o.remove)
+		return change{appID: o.remove, before: before, after: after}, err
+	}
+	app, err := read(os.Stdin)
+	if err != nil {
+		return change{}, err
+	}
+	return change{appID: app.AppID, before: before, after: before.with(app), malformed: malformed}, nil
+}
+
+// list prints the appids that the secret holds.
+func list(h held) {
+	for _, appID := range h.appIDs() {
+		if h.secrets[appID] == "" {
+			appID += "  (its secret is empty)"
+		}
+		fmt.Println(appID)
+	}
+	if len(h.secrets) == 0 {
+		fmt.Println("The secret has no value yet.")
+	}
 }
 
 // outputs returns the stack's outputs. It asks SAM, which reads the stack's name
@@ -84,84 +134,4 @@ func outputs(ctx context.Context, env string) (map[string]string, error) {
 		all[output.OutputKey] = output.OutputValue
 	}
 	return all, nil
-}
-
-// credentials are the secret's JSON.
-type credentials struct {
-	AppID  string `json:"appid"`
-	Secret string `json:"secret"`
-}
-
-// The forms of WeChat's values. They reveal values that are swapped or copied
-// incompletely, before a user does.
-var (
-	appID     = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
-	appSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
-)
-
-// read reads and checks the credentials. Its errors hold no part of them.
-func read(in *os.File) (c credentials, err error) {
-	if term.IsTerminal(int(in.Fd())) {
-		c, err = ask(in)
-	} else {
-		c, err = decode(in)
-	}
-	switch {
-	case err != nil:
-		return c, err
-	case !appID.MatchString(c.AppID):
-		return c, errors.New("appid must be wx and 16 hexadecimal digits, as in WeChat's console")
-	case !appSecret.MatchString(c.Secret):
-		return c, errors.New("secret must be 32 hexadecimal digits, as in WeChat's console")
-	}
-	return c, nil
-}
-
-// ask asks in the terminal's raw mode, which shows nothing that is typed, even
-// before the first question. In this mode Ctrl-C only ends the input.
-func ask(terminal *os.File) (c credentials, err error) {
-	fd := int(terminal.Fd())
-	before, err := term.MakeRaw(fd)
-	if err != nil {
-		return c, err
-	}
-	defer func() { _ = term.Restore(fd, before) }()
-	prompt := term.NewTerminal(terminal, "")
-	for _, question := range []struct {
-		name  string
-		value *string
-	}{{"appid", &c.AppID}, {"app secret", &c.Secret}} {
-		line, err := prompt.ReadPassword(question.name + " (not shown): ")
-		if err != nil {
-			return c, errors.New("interrupted: the secret has not changed")
-		}
-		*question.value = strings.TrimSpace(line)
-	}
-	return c, nil
-}
-
-func decode(in io.Reader) (c credentials, err error) {
-	const limit = 64 << 10 // as in Secrets Manager
-	text, err := io.ReadAll(io.LimitReader(in, limit))
-	if err != nil {
-		return c, err
-	}
-	text = []byte(strings.TrimPrefix(string(text), "\ufeff"))
-	if json.Unmarshal(text, &c, json.RejectUnknownMembers(true)) != nil { // the error may hold the text
-		return c, errors.New(`standard input must be {"appid":"wx…","secret":"…"}, and nothing else`)
-	}
-	c.AppID, c.Secret = strings.TrimSpace(c.AppID), strings.TrimSpace(c.Secret)
-	return c, nil
-}
-
-// refusal returns AWS's error by its code: its text might repeat what was sent.
-func refusal(err error) error {
-	coded, ok := errors.AsType[interface {
-		error
-		ErrorCode() string
-	}](err)
-	if !ok {
-		return errors.New("AWS Secrets Manager was not reached, or there are no AWS credentials here")
-	}
-	return fmt.Errorf("AWS Secrets Manager answered %s", coded.ErrorCode())
 }

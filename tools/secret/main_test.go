@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // command returns the command, with a stand-in for the SAM CLI that knows one stack.
-func command(t *testing.T, secretsURL, arn string) *exec.Cmd {
+func command(t *testing.T, secretsURL, arn string, flags ...string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
 	sam := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'list stack-outputs --config-env prod --output json' ] || exit 9\n"+
@@ -39,7 +39,7 @@ func command(t *testing.T, secretsURL, arn string) *exec.Cmd {
 	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil { // #nosec G306 -- it is to run
 		t.Fatal(err)
 	}
-	c := exec.Command(os.Args[0], "-env", "prod")
+	c := exec.Command(os.Args[0], append([]string{"-env", "prod"}, flags...)...)
 	c.Env = []string{
 		asCommand + "=1", "PATH=" + dir + ":/bin", "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + secretsURL,
 		"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_MAX_ATTEMPTS=1",
@@ -63,27 +63,28 @@ func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
 	t.Cleanup(s.Close)
 	arn := s.Secrets.Create("of-the-stack")
 
-	if status, body := post(t, s); status != 500 || !strings.Contains(body, `"misconfigured"`) {
+	if status, body := post(t, s, ""); status != 500 || !strings.Contains(body, `"misconfigured"`) {
 		t.Errorf("without a value: %d %s", status, body)
 	}
 	put := command(t, s.SecretsURL, arn)
 	put.Stdin = strings.NewReader(stage.Secret(stage.AppID, stage.AppSecret))
 	out, err := put.CombinedOutput()
-	for _, want := range []string{"up to 30 seconds", "make smoke URL=https://host/phone", "make restart ENV=prod"} {
+	for _, want := range []string{stage.AppID + "  added", "up to 30 seconds", "make smoke URL=https://host/phone\n"} {
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("got error %v, want %q in\n%s", err, want, out)
 		}
 	}
 	time.Sleep(time.Second) // the function remembers the failure for a second
-	if status, body := post(t, s); status != 200 {
+	if status, body := post(t, s, ""); status != 200 {
 		t.Errorf("with one: %d %s", status, body)
 	}
 }
 
-// post logs a user in on the stage, taps and posts.
-func post(t *testing.T, s *stage.Stage) (status int, body string) {
+// post logs a user in on the stage, taps and posts. The query names the mini-program,
+// if it is not the first.
+func post(t *testing.T, s *stage.Stage, query string) (status int, body string) {
 	t.Helper()
-	tap, err := http.Get(s.WeChatURL + "/tap")
+	tap, err := http.Get(s.WeChatURL + "/tap" + query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,21 +99,29 @@ func post(t *testing.T, s *stage.Stage) (status int, body string) {
 }
 
 const (
-	canary     = "ca9a41" // in every value that is typed or piped in
-	goodID     = "wx0000000000" + canary
+	canary     = "ca9a41" // in everything that must not be printed
+	goodID     = "wx0000000000000001"
 	goodSecret = "00000000000000000000000000" + canary
 	goodJSON   = `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`
+
+	otherID     = "wx0000000000000002"
+	otherSecret = "11111111111111111111111111" + canary
+	otherJSON   = `{"appid":"` + otherID + `","secret":"` + otherSecret + `"}`
+	bothJSON    = `{"` + goodID + `":"` + goodSecret + `","` + otherID + `":"` + otherSecret + `"}`
 )
 
-// manager returns a Secrets Manager with a secret that has one value.
+// manager returns a Secrets Manager with a secret that holds one mini-program, with an
+// app secret that is not up to date.
 func manager(t *testing.T) (s *secretstest.Server, url, arn string) {
 	t.Helper()
 	s = &secretstest.Server{}
-	arn = s.Put("of-the-stack", "as it was")
+	arn = s.Put("of-the-stack", asItWas)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return s, server.URL, arn
 }
+
+const asItWas = `{"appid":"` + goodID + `","secret":"22222222222222222222222222` + canary + `"}`
 
 func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 	t.Parallel()
@@ -137,12 +146,13 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 			`{"appid":"` + goodID + `","secret":"********************************"}`, "secret must be"},
 		{"far too much",
 			`{"appid":"` + goodID + `","secret":"` + strings.Repeat(canary, 20000) + `"}`, "standard input must be"},
+		{"several mini-programs", bothJSON, "standard input must be"},
 	} {
-		s.Put("of-the-stack", "as it was")
+		s.Put("of-the-stack", asItWas)
 		put := command(t, url, arn)
 		put.Stdin = strings.NewReader(test.stdin)
 		out, err := put.CombinedOutput()
-		want := "as it was"
+		want := asItWas
 		if test.says == "" {
 			want = goodJSON
 		}
@@ -165,15 +175,60 @@ func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 	_, _ = io.WriteString(controller, goodID+"\r")
 	screen += readUntil(t, controller, "app secret (not shown): ")
 	_, _ = io.WriteString(controller, goodSecret+" \r")
+	if strings.Contains(screen, goodID) {
+		t.Errorf("the screen shows the appid: %s", screen)
+	}
+	screen += readUntil(t, controller, "Make this change? (y/N) ")
+	_, _ = io.WriteString(controller, "y\r")
 	screen += readUntil(t, controller, "make smoke")
 	if err := put.Wait(); err != nil {
 		t.Error(err)
 	}
-	if strings.Contains(screen, canary) {
-		t.Errorf("the screen shows it: %s", screen)
+	if strings.Contains(screen, canary) || !strings.Contains(screen, goodID+"  replaced") {
+		t.Errorf("the screen must show what changes, and nothing of a secret: %s", screen)
 	}
 	if got := s.Value("of-the-stack"); got != goodJSON {
 		t.Errorf("the secret is %q", got)
+	}
+}
+
+// At a terminal, only yes changes anything.
+func TestTerminalAsksBeforeEachChange(t *testing.T) {
+	t.Parallel()
+	const malformed = "malformed: " + canary
+	for _, test := range []struct {
+		name, value string
+		flags       []string
+		typed       string // at the question
+		want        string
+	}{
+		{"no", asItWas, nil, "n\r", asItWas},
+		{"only Return", asItWas, nil, "\r", asItWas},
+		{"Ctrl-C", asItWas, nil, "\x03", asItWas},
+		{"yes", asItWas, nil, "Yes\r", goodJSON},
+		{"a removal, no", bothJSON, []string{"-remove=" + otherID}, "\r", bothJSON},
+		{"a removal, yes", bothJSON, []string{"-remove=" + otherID}, "y\r", goodJSON},
+		{"a malformed value, no", malformed, nil, "n\r", malformed},
+		{"a malformed value, yes", malformed, nil, "y\r", goodJSON},
+	} {
+		s, url, arn := manager(t)
+		s.Put("of-the-stack", test.value)
+		put := command(t, url, arn, test.flags...)
+		controller, _ := startAtTerminal(t, put)
+		screen := ""
+		if test.flags == nil {
+			screen += readUntil(t, controller, "appid (not shown): ")
+			_, _ = io.WriteString(controller, goodID+"\r"+goodSecret+"\r")
+		}
+		screen += readUntil(t, controller, "Make this change? (y/N) ")
+		_, _ = io.WriteString(controller, test.typed)
+		err := put.Wait()
+		if failed := err != nil; failed != (test.want == test.value) || strings.Contains(screen, canary) {
+			t.Errorf("%s: got error %v\n%s", test.name, err, screen)
+		}
+		if got := s.Value("of-the-stack"); got != test.want {
+			t.Errorf("%s: the secret is %q, want %q", test.name, got, test.want)
+		}
 	}
 }
 
@@ -259,12 +314,25 @@ func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
 		edit func(*exec.Cmd)
 		says string
 	}{
-		{"denied", func(*exec.Cmd) { s.Fail(denied) }, "AccessDeniedException"},
+		{"denied", func(*exec.Cmd) { s.Fail(denied) }, "answered GetSecretValue with AccessDeniedException\n"},
+		{"denied to put", func(*exec.Cmd) {
+			s.Fail(at(s, "PutSecretValue", denied))
+		}, "answered PutSecretValue with AccessDeniedException\n"},
+		{"denied to move", func(*exec.Cmd) {
+			s.Fail(at(s, "UpdateSecretVersionStage", denied))
+		}, "answered UpdateSecretVersionStage with AccessDeniedException: the secret has not changed\n"},
 		{"out of reach", func(c *exec.Cmd) {
 			c.Env = append(c.Env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1")
 		}, "not reached"},
 		{"no SAM CLI", func(c *exec.Cmd) { c.Env = append(c.Env, "PATH=/nowhere") }, "sam is missing: install the SAM CLI\n"},
 		{"no such stack", func(c *exec.Cmd) { c.Args[2] = "dev" }, "sam list stack-outputs"},
+		{"an argument", func(c *exec.Cmd) { c.Args = append(c.Args, canary) }, "takes no arguments"},
+		{"a removal of something else", func(c *exec.Cmd) {
+			c.Args = append(c.Args, "-remove="+canary)
+		}, "-remove needs an appid"},
+		{"a removal and a list", func(c *exec.Cmd) {
+			c.Args = append(c.Args, "-list", "-remove="+goodID)
+		}, "goes without -list"},
 	} {
 		put := command(t, url, arn)
 		put.Stdin = strings.NewReader(stage.Secret(goodID, goodSecret))
@@ -275,7 +343,18 @@ func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
 		}
 		s.Fail(nil)
 	}
-	if got := s.Value("of-the-stack"); got != "as it was" {
+	if got := s.Value("of-the-stack"); got != asItWas {
 		t.Errorf("the secret is now %q", got)
+	}
+}
+
+// at returns a fault that answers one call, and lets the others pass.
+func at(s *secretstest.Server, operation string, fault http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+operation) {
+			fault(w, r)
+			return
+		}
+		s.Answer(w, r)
 	}
 }

@@ -3,8 +3,10 @@
 // is right and that it reaches WeChat: only then does WeChat itself refuse a made-up
 // login code.
 //
-// With -connect it connects to another host than the URL's, and asks for the URL's.
-// This tests a custom domain before its DNS moves.
+// If the deployment serves several mini-programs, -appid chooses the one to test.
+//
+// With -connect it connects to another host than the URL's, and still asks for the
+// URL's host. This tests a custom domain before its DNS moves.
 package main
 
 import (
@@ -23,26 +25,38 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"wechat-phone/shared/appsecret"
 )
 
 func main() {
 	connect := flag.String("connect", "", "the `host` to connect to: the stack's output DomainTarget")
+	appID := flag.String("appid", "", "the `appid` of the mini-program to test; needed if the deployment serves several")
 	flag.Parse()
-	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "smoke: needs one URL, the stack's output PhoneUrl: make smoke URL=https://…/phone")
-		os.Exit(2)
+	switch {
+	case flag.NArg() != 1:
+		exit("needs one URL, the stack's output PhoneUrl: make smoke URL=https://…/phone")
+	case *appID != "" && !appsecret.IsAppID(*appID):
+		exit("APPID must be wx and 16 lower-case hexadecimal digits")
 	}
-	if !smoke(context.Background(), flag.Arg(0), *connect, os.Stdout) {
+	d := &deployment{phone: flag.Arg(0), appID: *appID, client: newClient(*connect)}
+	if !d.smoke(context.Background(), os.Stdout) {
 		os.Exit(1)
 	}
 }
 
-// newClient returns a client that connects to the host connect, unless it is empty,
-// whatever host a URL has.
+// exit reports a wrong use of the command.
+func exit(usage string) {
+	fmt.Fprintln(os.Stderr, "smoke:", usage)
+	os.Exit(2)
+}
+
+// newClient returns a client. If connect is not empty, the client connects to that
+// host, whatever host a URL has.
 func newClient(connect string) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if connect != "" {
-		transport.Proxy = nil // a proxy would look the URL's host up
+		transport.Proxy = nil // a proxy would look up the URL's host
 		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			_, port, err := net.SplitHostPort(address)
 			if err != nil {
@@ -59,8 +73,7 @@ func newClient(connect string) *http.Client {
 }
 
 // smoke prints a line for each check, and reports whether all passed.
-func smoke(ctx context.Context, phone, connect string, out io.Writer) bool {
-	d := &deployment{phone: phone, client: newClient(connect)}
+func (d *deployment) smoke(ctx context.Context, out io.Writer) bool {
 	passed := true
 	for i, check := range []struct {
 		name string
@@ -83,7 +96,7 @@ func smoke(ctx context.Context, phone, connect string, out io.Writer) bool {
 		if why != nil {
 			_, _ = fmt.Fprintln(out, "     ", why)
 		}
-		if i == 0 && !passed { // nothing more is sent to an unsafe address
+		if i == 0 && !passed { // send nothing more to an unsafe address
 			return false
 		}
 	}
@@ -92,6 +105,7 @@ func smoke(ctx context.Context, phone, connect string, out io.Writer) bool {
 
 type deployment struct {
 	phone  string // URL
+	appID  string // of the mini-program to test; may be empty
 	client *http.Client
 }
 
@@ -195,16 +209,24 @@ func (d *deployment) malformed(ctx context.Context) error {
 func (d *deployment) madeUpCode(ctx context.Context) error {
 	var sealed [160]byte // the length of a sealed phone number
 	_, _ = rand.Read(sealed[:])
-	return refusal(d.post(ctx, d.phone, map[string]string{
+	return refusal(d.postCodes(ctx, map[string]string{
 		"code":          "smoke-" + rand.Text(),
 		"encryptedData": base64.StdEncoding.EncodeToString(sealed[:]),
 		"iv":            base64.StdEncoding.EncodeToString(sealed[:16]),
 	}))
 }
 
+// postCodes posts a request for the mini-program.
+func (d *deployment) postCodes(ctx context.Context, body map[string]string) (answer, error) {
+	if d.appID != "" {
+		body["appid"] = d.appID
+	}
+	return d.post(ctx, d.phone, body)
+}
+
 func (d *deployment) madeUpPhoneCode(ctx context.Context) error {
 	body := map[string]string{"phoneCode": "smoke-" + rand.Text()}
-	a, err := d.post(ctx, d.phone, body)
+	a, err := d.postCodes(ctx, body)
 	if err == nil && a.Error == "invalid_request" && strings.HasPrefix(a.Message, "code is missing") {
 		return errLoginRequired
 	}
@@ -222,7 +244,7 @@ func refusal(a answer, err error) error {
 	return nil
 }
 
-// explain says what an answer means for whoever has deployed.
+// explain says what an answer means for the operator.
 func explain(a answer) error {
 	const see = "; this request's log line says which (make logs)"
 	meaning := map[string]string{
@@ -238,6 +260,10 @@ func explain(a answer) error {
 	}[a.Error]
 	switch {
 	case meaning != "":
+	case a.Error == "invalid_request" && strings.HasPrefix(a.Message, "appid is missing"):
+		meaning = "say which one to test with APPID=wx…"
+	case a.Error == "invalid_request" && strings.HasPrefix(a.Message, "appid is not"):
+		meaning = "its secret does not hold APPID (make secret FLAGS=-list)"
 	case a.Error != "":
 		meaning = "the function must not answer this"
 	case a.status == http.StatusNotFound:

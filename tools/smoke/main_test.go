@@ -52,8 +52,15 @@ func raise(t *testing.T, edit func(*stage.Config)) *stage.Stage {
 // for each that failed.
 func try(t *testing.T, url string, want bool) string {
 	t.Helper()
+	return tryApp(t, url, "", want)
+}
+
+// tryApp is try for one of several mini-programs.
+func tryApp(t *testing.T, url, appID string, want bool) string {
+	t.Helper()
 	var out strings.Builder
-	if got := smoke(t.Context(), url, "", &out); got != want {
+	d := &deployment{phone: url, appID: appID, client: newClient("")}
+	if got := d.smoke(t.Context(), &out); got != want {
 		t.Errorf("passed: %v, want %v\n%s", got, want, out.String())
 	}
 	return out.String()
@@ -73,6 +80,53 @@ func TestADeploymentThatWorksPasses(t *testing.T) {
 	s := raise(t, func(*stage.Config) {})
 	if out := try(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok ok" {
 		t.Error(out)
+	}
+}
+
+// make start serves these mini-programs too.
+func TestOneOfSeveralMiniProgramsIsTested(t *testing.T) {
+	t.Parallel()
+	s := raise(t, func(c *stage.Config) { c.Several = true })
+	for _, test := range []struct{ appID, verdicts, says string }{
+		{stage.AppID, "n/a ok ok ok ok", ""},
+		{stage.SecondAppID, "n/a ok ok ok ok", ""},
+		{stage.BrokenAppID, "n/a ok ok FAIL FAIL", "make secret"},
+		{"", "n/a ok ok FAIL FAIL", "say which one to test with APPID=wx…"},
+		{"wx00000000000000ff", "n/a ok ok FAIL FAIL", "its secret does not hold APPID (make secret FLAGS=-list)"},
+	} {
+		out := tryApp(t, s.URL+"/phone", test.appID, test.says == "")
+		if verdicts(out) != test.verdicts || !strings.Contains(out, test.says) {
+			t.Errorf("%q: got\n%s, want %s and %q", test.appID, out, test.verdicts, test.says)
+		}
+	}
+}
+
+func TestTheOnlyMiniProgramMayBeNamed(t *testing.T) {
+	t.Parallel()
+	s := raise(t, func(*stage.Config) {})
+	if out := tryApp(t, s.URL+"/phone", stage.AppID, true); verdicts(out) != "n/a ok ok ok ok" {
+		t.Error(out)
+	}
+}
+
+func TestWrongArgumentsAreNamedBeforeAnythingIsSent(t *testing.T) {
+	t.Parallel()
+	const url = "https://127.0.0.1:1/phone"
+	for _, test := range []struct {
+		arguments []string
+		want      string
+	}{
+		{nil, "smoke: needs one URL"},
+		{[]string{url, url}, "smoke: needs one URL"},
+		{[]string{"-appid", "wx1", url}, "smoke: APPID must be wx and 16 lower-case hexadecimal digits\n"},
+	} {
+		command := exec.Command(os.Args[0], test.arguments...)
+		command.Env = append(os.Environ(), asCommand+"=1")
+		out, _ := command.CombinedOutput()
+		if command.ProcessState.ExitCode() != 2 || !strings.HasPrefix(string(out), test.want) {
+			t.Errorf("%q: got status %d and %q, want 2 and %q",
+				test.arguments, command.ProcessState.ExitCode(), out, test.want)
+		}
 	}
 }
 
