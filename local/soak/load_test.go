@@ -17,6 +17,7 @@ import (
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
+	"wechat-phone/local/wechattest"
 )
 
 func TestMain(m *testing.M) { rig.Main(m) }
@@ -25,12 +26,13 @@ const (
 	warmUp      = 10_000  // requests during which the process may grow
 	total       = 200_000 // requests
 	concurrency = 16      // requests at once
+	apps        = 50      // mini-programs, as many as a secret may hold
 )
 
-// TestSoakLoad sends many requests, of which every third is hostile. At the end
-// the process must have about as much memory, descriptors and goroutines as after
-// the warm-up. Counting goroutines ends a process, so those of the warm-up are
-// counted in a process of their own.
+// TestSoakLoad sends many requests, for all mini-programs in turn. Every third is
+// hostile. At the end the process must have about as much memory, descriptors and
+// goroutines as after the warm-up. Counting goroutines ends a process, so those of
+// the warm-up are counted in a process of their own.
 func TestSoakLoad(t *testing.T) {
 	_, warm := load(t, warmUp)
 	before, after := load(t, total)
@@ -55,11 +57,19 @@ type figures struct{ memory, descriptors, goroutines int }
 // load sends requests to a new process. It measures the process after the warm-up
 // and at the end, and counts goroutines only at the end.
 func load(t *testing.T, requests int64) (warm, end figures) {
+	secrets := map[string]string{}
+	for n := range apps {
+		secrets[appID(n)] = stage.AppSecret
+	}
 	r := rig.Raise(t, func(c *stage.Config) {
 		c.Concurrency, c.Env = concurrency, []string{"GOTRACEBACK=all", "WECHAT_TIMEOUT=1s"}
+		c.Secret = stage.Secrets(secrets)
 	})
+	for n := range apps {
+		r.WeChat.AddApp(appID(n), stage.AppSecret)
+	}
 	pid := r.Function.PID()
-	bad := slices.DeleteFunc(hostile.Requests(r.NewTap()), func(request hostile.Request) bool {
+	bad := slices.DeleteFunc(hostile.Requests(r.Tap(userOf(0))), func(request hostile.Request) bool {
 		return request.Method == http.MethodHead || len(request.Body) > 1<<20 // has no body to check, or is too slow
 	})
 	var next atomic.Int64
@@ -116,20 +126,31 @@ func countGoroutines(t *testing.T, r *rig.Rig) int {
 	return goroutines.count()
 }
 
+// appID returns the appid of the n-th mini-program. The first is [stage.AppID].
+func appID(n int) string { return fmt.Sprintf("wx%016x", n) }
+
+// userOf makes up a user of the n-th mini-program.
+func userOf(n int) wechattest.User {
+	user := rig.NewUser()
+	user.AppID = appID(n)
+	return user
+}
+
 // sendRequest sends the i-th request. In every third request the caller or WeChat
 // misbehaves, alternately.
 func sendRequest(r *rig.Rig, i int, bad []hostile.Request) {
+	app := i / 3 % apps
 	switch {
 	case i%3 == 1:
-		r.WantPhone("a good request", r.NewTap())
+		r.WantPhone("a good request", r.Tap(userOf(app)))
 	case i%3 == 2:
-		r.WantPhoneByCode("a good request", r.TapBoth(rig.NewUser()))
+		r.WantPhoneByCode("a good request", r.TapBoth(userOf(app)))
 	case i%2 == 0:
 		request := bad[i/6%len(bad)]
 		got := r.Send(request.Method, request.Path, request.ContentType, request.Body)
 		r.Want(request.Name, got, request.Want)
 	default:
-		user := rig.NewUser()
+		user := userOf(app)
 		answers := hostile.Answers(user, "http://127.0.0.1:1")
 		answer := answers[i/6%len(answers)]
 		r.Want(answer.Name, r.Post(r.TapScripted(user, answer.Serve)), answer.Want)

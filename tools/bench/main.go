@@ -1,6 +1,7 @@
 // Command bench measures what docs/performance.md promises, and prints it as a
-// table: how the function starts, serves its first request, a warm request and 64
-// at once, opens a phone payload, and how large it is. Run it with make bench.
+// table: how the function starts, serves its first request, a warm request, 64 at
+// once and many mini-programs, opens a phone payload, and how large it is. Run it
+// with make bench.
 //
 // Most figures are ratios to the smallest program that does the same job. Both
 // sides take turns in every round, so a busy machine slows both, and the median
@@ -45,7 +46,7 @@ func run(dir, against string, short bool) error {
 	defer b.close()
 	var rows []row
 	for _, measure := range []func() ([]row, error){
-		b.starts, b.startsTLS, b.firstRequest, b.warm, b.open, b.many, b.sizes,
+		b.starts, b.startsFifty, b.startsTLS, b.firstRequest, b.warm, b.open, b.many, b.neighbours, b.sizes,
 	} {
 		more, err := measure()
 		if err != nil {

@@ -45,13 +45,18 @@ func (b *bench) starts() ([]row, error) {
 
 // startsTLS measures what the template's SSL_CERT_DIR saves.
 func (b *bench) startsTLS() ([]row, error) {
-	places := []place{b.tls, b.tlsDefault}
-	took := make([]sample, len(places))
-	err := b.rounds(101, len(places), func(i int) error {
-		return b.timeStart(&took[i], b.sides[0], places[i])
-	})
+	took, err := b.startsIn(101, b.tls, b.tlsDefault)
 	const what, reference = "start, TLS, Amazon Linux 2023's certificates", "without the template's SSL_CERT_DIR"
 	return ratios(what, 0.5, took, "ms", reference), err
+}
+
+// startsIn measures starts in several places.
+func (b *bench) startsIn(n int, places ...place) ([]sample, error) {
+	took := make([]sample, len(places))
+	err := b.rounds(n, len(places), func(i int) error {
+		return b.timeStart(&took[i], b.sides[0], places[i])
+	})
+	return took, err
 }
 
 func (b *bench) timeStart(took *sample, bootstrap string, p place) error {
@@ -151,7 +156,7 @@ func (b *bench) open() ([]row, error) {
 // many offers 500 requests a second to one process that serves 64 at once. A
 // request's time counts from when it was due.
 func (b *bench) many() ([]row, error) {
-	f, err := b.deploy(b.sides[0], b.away, 64)
+	f, err := b.deploy(b.sides[0], b.away, atOnce)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type bench struct {
 	short bool
 
 	near       place // over plain HTTP
+	fifty      place // the same with fifty mini-programs
+	fiftyAway  place // the same, for a WeChat that is a round trip away
 	tls        place // over TLS, with Amazon Linux 2023's certificates
 	tlsDefault place // the same without the template's SSL_CERT_DIR
 	away       place // WeChat is a round trip away, over TLS
@@ -45,9 +47,7 @@ type place struct {
 func newBench(sides []string, short bool) (*bench, error) {
 	user := hostile.User(0)
 	wechat, store := wechattest.Accept(user), &secretstest.Server{}
-	far := httptest.NewUnstartedServer(wechat)
-	far.Listener = farListener{far.Listener}
-	far.StartTLS()
+	far := serveFar(wechat)
 	b := &bench{
 		sides: sides, short: short,
 		secretARN: store.Put(stage.SecretName, stage.Secret(stage.AppID, stage.AppSecret)),
@@ -55,10 +55,12 @@ func newBench(sides []string, short bool) (*bench, error) {
 		tls:       place{wechat: httptest.NewTLSServer(wechat), secrets: httptest.NewTLSServer(store)},
 	}
 	b.away = place{wechat: far, secrets: b.near.secrets}
-	b.tlsDefault = b.tls
+	b.tlsDefault, b.fifty = b.tls, b.near
 
+	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
+	tap.Code = hostile.Code(0)
 	var err error
-	if b.event, err = newEvent(user); err != nil {
+	if b.event, err = newEvent(tap); err != nil {
 		return nil, err
 	}
 	if b.near.env, err = templateEnvironment("template.yaml"); err != nil {
@@ -69,15 +71,17 @@ func newBench(sides []string, short bool) (*bench, error) {
 	}
 	bundle, directories, err := writeCertificates(b.dir, far.Certificate())
 	b.tls.env = append(slices.Clone(b.near.env), "SSL_CERT_FILE="+bundle)
-	b.tlsDefault.env = append(slices.Clone(b.tls.env), "SSL_CERT_DIR="+directories) // the last one counts
+	// The last one of a name counts.
+	b.tlsDefault.env = append(slices.Clone(b.tls.env), "SSL_CERT_DIR="+directories)
 	b.away.env = b.tls.env
+	secret := "WECHAT_SECRET_ID=" + store.Put("fifty", appSecrets())
+	b.fifty.env = append(slices.Clone(b.near.env), secret)
+	b.fiftyAway = place{secrets: b.near.secrets, env: append(slices.Clone(b.tls.env), secret, "WECHAT_TIMEOUT=1s")}
 	return b, err
 }
 
-// newEvent returns the gateway's event for a user who has logged in and tapped.
-func newEvent(user wechattest.User) ([]byte, error) {
-	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
-	tap.Code = hostile.Code(0)
+// newEvent returns the gateway's event for what a page posts.
+func newEvent(tap any) ([]byte, error) {
 	body, err := json.Marshal(tap)
 	if err != nil {
 		return nil, err
@@ -119,13 +123,19 @@ func (b *bench) deploy(bootstrap string, p place, concurrency int) (*lambdatest.
 	})
 }
 
-// send sends the event and returns how many ms the answer took.
+// send sends the bench's event and returns how many ms the answer took.
 func (b *bench) send(f *lambdatest.Function) (float64, error) {
+	return send(f, b.event, succeeded)
+}
+
+// send sends an event and returns how many ms the answer took. The answer must
+// contain want.
+func send(f *lambdatest.Function, event []byte, want string) (float64, error) {
 	began := time.Now()
-	answer, err := f.Invoke(context.Background(), b.event)
+	answer, err := f.Invoke(context.Background(), event)
 	took := time.Since(began)
-	if err == nil && !bytes.Contains(answer, []byte(`"statusCode":200`)) {
-		err = fmt.Errorf("the function answered %s", answer)
+	if err == nil && !bytes.Contains(answer, []byte(want)) {
+		err = fmt.Errorf("the function answered %s, want %s in it", answer, want)
 	}
 	return ms(took), err
 }
@@ -144,6 +154,14 @@ func (b *bench) sendMany(f *lambdatest.Function, n int) (sample, error) {
 
 // roundTrip is the time to WeChat and back from another country.
 const roundTrip = 50 * time.Millisecond
+
+// serveFar starts a server that is a round trip away, over TLS.
+func serveFar(handler http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(handler)
+	s.Listener = farListener{s.Listener}
+	s.StartTLS()
+	return s
+}
 
 // farListener has clients a round trip away: whatever the server sends arrives so
 // much later. So a TLS 1.3 handshake takes a round trip, and an answer another.
