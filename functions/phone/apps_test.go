@@ -43,7 +43,7 @@ func postFrom(t *testing.T, r *rig.Rig, tap wechattest.Tap, referer, appID strin
 	return invoke(t, r, e, hostile.JSON(tap))
 }
 
-func TestFieldDecidesAndThenTheReferer(t *testing.T) {
+func TestAppIDFieldTakesPrecedenceOverTheReferer(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, several)
 	const first, second = stage.AppID, stage.SecondAppID
@@ -101,7 +101,7 @@ func TestMalformedAppIDIsRefusedWithoutAnyCall(t *testing.T) {
 }
 
 // A deployment with one mini-program serves every request for it.
-func TestOneMiniProgramNeedsNoName(t *testing.T) {
+func TestSingleMiniProgramNeedsNoAppID(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	for name, tt := range map[string]struct{ referer, field, want string }{
@@ -126,7 +126,7 @@ func TestOneMiniProgramNeedsNoName(t *testing.T) {
 	}
 }
 
-func TestRefusedCodeSaysThatThePageIsAnotherMiniPrograms(t *testing.T) {
+func TestCodeRejectedMentionsAForeignReferer(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	const note = "the Referer names another mini-program"
@@ -186,7 +186,7 @@ func TestUnknownAppIDIsUnavailableIfTheSecretCannotBeReread(t *testing.T) {
 }
 
 // One that is broken changes nothing for the others.
-func TestBrokenMiniProgramDisturbsNoOther(t *testing.T) {
+func TestBrokenMiniProgramAffectsNoOther(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, several)
 	for range 3 {
@@ -225,7 +225,7 @@ func TestBrokenMiniProgramDisturbsNoOther(t *testing.T) {
 	r.WantPhone("the first beside it", r.Tap(userOf(stage.AppID)))
 }
 
-func TestLineHasTheAppIDOnceItIsKnown(t *testing.T) {
+func TestLogLineHasTheAppIDOnceItIsKnown(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, several)
 	for _, tt := range []struct{ name, referer, field, want string }{
@@ -244,7 +244,7 @@ func TestLineHasTheAppIDOnceItIsKnown(t *testing.T) {
 
 // A secret that comes to hold another mini-program serves that one. Requests that
 // began before fail with the credentials that they had.
-func TestMiniProgramThatIsReplaced(t *testing.T) {
+func TestSecretThatNamesAnotherMiniProgram(t *testing.T) {
 	t.Parallel()
 	const moved = "wx5555555555555555"
 	r := rig.Raise(t, nil)
@@ -268,7 +268,7 @@ func TestMiniProgramThatIsReplaced(t *testing.T) {
 }
 
 // The token is fetched at start only if there is one mini-program.
-func TestTokenAtStartWithSeveralMiniPrograms(t *testing.T) {
+func TestTokenIsFetchedAtStartOnlyForASingleMiniProgram(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		several bool
@@ -324,7 +324,7 @@ func TestFiftyMiniProgramsAreNeverMixedUp(t *testing.T) {
 }
 
 // Rotating one mini-program's secret under load fails no request of any.
-func TestRotationOfOneMiniProgramUnderLoad(t *testing.T) {
+func TestRotatingOneMiniProgramFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	const rotated = "canary-of-a-rotated-secret"
 	r := rig.Raise(t, func(c *stage.Config) { c.Several, c.Concurrency = true, 16 })

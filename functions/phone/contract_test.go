@@ -27,7 +27,7 @@ import (
 // These tests hold the function to what its callers may rely on. All of them
 // run the compiled function.
 
-func TestPhoneNumberComesBack(t *testing.T) {
+func TestEveryEncodingOfARequestIsAccepted(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	user := rig.NewUser()
@@ -66,12 +66,12 @@ func TestPhoneNumberComesBack(t *testing.T) {
 			return "code=" + tap.Code + "&encryptedData=" + tap.EncryptedData + "&iv=" + tap.IV
 		}},
 	}
-	for _, test := range tests {
-		got := r.Send("POST", "/phone", test.contentType, test.body(r.Tap(user)))
+	for _, tt := range tests {
+		got := r.Send("POST", "/phone", tt.contentType, tt.body(r.Tap(user)))
 		if got.Status != 200 || got.Body != want {
-			t.Errorf("%s: %d %s", test.name, got.Status, got.Body)
+			t.Errorf("%s: %d %s", tt.name, got.Status, got.Body)
 		}
-		r.WantHeaders(test.name, got)
+		r.WantHeaders(tt.name, got)
 	}
 
 	// JSON that the gateway encoded, and a stage whose name is part of the path.
@@ -133,10 +133,10 @@ func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 	}
 }
 
-func TestPathIsLessTheStage(t *testing.T) {
+func TestStageIsRemovedFromThePath(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		stage, path, failure string
 	}{
 		{"$default", "/phone", "method_not_allowed"},
@@ -148,9 +148,9 @@ func TestPathIsLessTheStage(t *testing.T) {
 		{"phone", "/phone", "method_not_allowed"}, // behind a custom domain
 		{"pro", "/prod/phone", "not_found"},
 	} {
-		got := r.Invoke(fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"stage":%q,"http":{"method":"GET"}}}`, test.path, test.stage))
-		if got.Error != test.failure {
-			t.Errorf("stage %s, path %s: %s, want %s", test.stage, test.path, got.Error, test.failure)
+		got := r.Invoke(fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"stage":%q,"http":{"method":"GET"}}}`, tt.path, tt.stage))
+		if got.Error != tt.failure {
+			t.Errorf("stage %s, path %s: %s, want %s", tt.stage, tt.path, got.Error, tt.failure)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func TestWatermarkMaxAge(t *testing.T) {
 	}
 }
 
-func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
+func TestUnreachableWeChatIsUnavailable(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -207,7 +207,7 @@ func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
 	}
 }
 
-func TestBusyWeChatIsAskedAgain(t *testing.T) {
+func TestBusyWeChatIsRetried(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	user := rig.NewUser()
@@ -237,7 +237,7 @@ func TestCodeWorksOnce(t *testing.T) {
 	r.WantFailure("a code of nobody's", r.Post(tap), "code_rejected", 400, "login")
 }
 
-func TestAnswerComesBeforeTheInvocationsDeadline(t *testing.T) {
+func TestAnswerComesBeforeTheDeadlineOfTheInvocation(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Timeout = 1200 * time.Millisecond })
 	tap := r.TapScripted(rig.NewUser(), hostile.Silence)
@@ -256,9 +256,9 @@ func TestAnswerComesBeforeTheInvocationsDeadline(t *testing.T) {
 	}
 }
 
-func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
+func TestInvalidVariableEndsTheProcessAndIsNamed(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ name, value string }{
+	for _, tt := range []struct{ name, value string }{
 		{"WECHAT_SECRET_ID", ""},
 		{"WECHAT_API_BASE_URL", "api.weixin.qq.com"},
 		{"WECHAT_API_BASE_URL", "ftp://api.weixin.qq.com"},
@@ -281,12 +281,12 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 		{"AWS_CA_BUNDLE", "/etc/hostname"},
 		{"AWS_PROFILE", "canary"},
 	} {
-		code, text := rig.RunToExit(t, test.name+"="+test.value)
+		code, text := rig.RunToExit(t, tt.name+"="+tt.value)
 		if code != 1 {
-			t.Errorf("%s=%s: exited with %d, want 1", test.name, test.value, code)
+			t.Errorf("%s=%s: exited with %d, want 1", tt.name, tt.value, code)
 		}
-		if strings.Contains(text, "\n") || !strings.Contains(text, test.name) || strings.Contains(text, "canary") {
-			t.Errorf("%s=%s: wrote %q", test.name, test.value, text)
+		if strings.Contains(text, "\n") || !strings.Contains(text, tt.name) || strings.Contains(text, "canary") {
+			t.Errorf("%s=%s: wrote %q", tt.name, tt.value, text)
 		}
 	}
 }
@@ -308,7 +308,7 @@ func TestSecretIsReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
 	}
 }
 
-func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
+func TestStartReadsTheSecretWhileItConnects(t *testing.T) {
 	t.Parallel()
 	const pause = 800 * time.Millisecond
 	slowly := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -333,7 +333,7 @@ func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
 	}
 }
 
-func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
+func TestFirstRequestRetriesAStartThatTimedOut(t *testing.T) {
 	t.Parallel()
 	secrets := &secretstest.Server{}
 	secrets.Put("name", stage.Secret(stage.AppID, stage.AppSecret))
@@ -345,7 +345,7 @@ func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
 	r.WantPhone("the first request", r.NewTap())
 }
 
-func TestFunctionStartsWithoutItsSecretAndHeals(t *testing.T) {
+func TestFunctionStartsWithoutItsSecretAndRecovers(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Secret = "malformed" })
 	good := stage.Secret(stage.AppID, stage.AppSecret)
@@ -355,7 +355,7 @@ func TestFunctionStartsWithoutItsSecretAndHeals(t *testing.T) {
 	}
 }
 
-func TestRequestWaitsTwoSecondsForSecretsManagerAtMost(t *testing.T) {
+func TestRequestWaitsAtMostTwoSecondsForSecretsManager(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Secret = "malformed" })
 	r.Secrets.Fail(hostile.Silence)
@@ -395,7 +395,7 @@ func TestRotatedSecretNeedsNoDeployment(t *testing.T) {
 	}
 }
 
-func TestExchangeEndsInTimeThoughTheReReadHangs(t *testing.T) {
+func TestHangingRereadDoesNotExceedTheTimeout(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=400ms"))
 	r.WeChat.SetSecret("canary of a rotated secret")
@@ -466,7 +466,7 @@ func TestOneLinePerRequest(t *testing.T) {
 
 // The runtime library logs when the Runtime API goes away, as an emulator does,
 // with its address and not as JSON.
-func TestEndOfTheRuntimeAPIIsOneLine(t *testing.T) {
+func TestEndOfTheRuntimeAPILogsOneLine(t *testing.T) {
 	t.Parallel()
 	code, text := rig.RunToExit(t, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
@@ -480,7 +480,7 @@ func TestEndOfTheRuntimeAPIIsOneLine(t *testing.T) {
 
 func TestStandardLogIsOneFixedLine(t *testing.T) {
 	var out bytes.Buffer
-	w := withheld{slog.New(slog.NewJSONHandler(&out, nil))}
+	w := libraryLog{slog.New(slog.NewJSONHandler(&out, nil))}
 	log.New(w, "", 0).Printf("Unsolicited response on idle channel starting with %q", "canary")
 	if text := out.String(); strings.Contains(text, "canary") || strings.Contains(text, "Unsolicited") ||
 		!strings.Contains(text, `"level":"ERROR"`) || !strings.Contains(text, "withheld") || strings.Count(text, "\n") != 1 {
@@ -489,7 +489,7 @@ func TestStandardLogIsOneFixedLine(t *testing.T) {
 }
 
 // Calls to WeChat do not go through a proxy, and nobody would guess that.
-func TestProxyIsToldAtStart(t *testing.T) {
+func TestProxyVariableCausesAWarningAtStart(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		_, text := rig.RunToExit(t, name+"=http://127.0.0.1:1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",

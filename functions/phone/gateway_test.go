@@ -55,7 +55,7 @@ func invoke(t *testing.T, r *rig.Rig, e object, body string) rig.Answer {
 	return r.Invoke(string(text))
 }
 
-func TestPathIsTheRoutes(t *testing.T) {
+func TestPathComesFromTheRoute(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	proxy := func(value string) object { return object{"proxy": value} }
@@ -108,7 +108,7 @@ func TestPathIsTheRoutes(t *testing.T) {
 
 // A REST API sends null for headers and for a body that are absent, and encodes
 // what its binary types say.
-func TestRESTAPIMayLeaveThingsOut(t *testing.T) {
+func TestRESTAPISendsNullAndBase64(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	bare := restAPI("/phone", "/phone", "prod", nil)
@@ -142,7 +142,7 @@ func TestRESTAPIMayLeaveThingsOut(t *testing.T) {
 
 // The deployed gateway has one route, so others never reach the function. An API
 // that passes everything on, and a function URL, get the function's own answers.
-func TestStagesGatewayHasTrueRoutes(t *testing.T) {
+func TestGatewayForwardsOnlyItsRoute(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Route = "POST /phone" })
 	if got := r.Send("POST", "/phone", "", hostile.JSON(r.NewTap())); got.Status != 200 {
@@ -160,7 +160,7 @@ func TestStagesGatewayHasTrueRoutes(t *testing.T) {
 }
 
 // The header finds the log line, for successes too.
-func TestRequestIDIsInEveryAnswerAndItsLine(t *testing.T) {
+func TestRequestIDIsInEveryAnswerAndItsLogLine(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	for name, tt := range map[string]struct {

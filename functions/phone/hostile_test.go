@@ -199,7 +199,7 @@ func testCertificates(t *testing.T) {
 	if err := os.WriteFile(roots, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		name   string
 		edit   func(*x509.Certificate)
 		self   bool
@@ -213,13 +213,13 @@ func testCertificates(t *testing.T) {
 		{"self-signed", nil, true, nil, false},
 		{"a server that offers HTTP/2", nil, false, []string{"h2", "http/1.1"}, true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			signer, signerKey := authority, authorityKey
-			if test.self {
+			if tt.self {
 				signer, signerKey = nil, nil
 			}
-			leaf, key := certificate(t, test.edit, signer, signerKey)
+			leaf, key := certificate(t, tt.edit, signer, signerKey)
 			var handler atomic.Pointer[wechattest.Server]
 			var proto atomic.Int32
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -228,7 +228,7 @@ func testCertificates(t *testing.T) {
 			}))
 			server.Config.ErrorLog = discarded
 			server.EnableHTTP2 = true
-			server.TLS = &tls.Config{NextProtos: test.protos, Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}}
+			server.TLS = &tls.Config{NextProtos: tt.protos, Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}}
 			server.StartTLS()
 			defer server.Close()
 			r := rig.Raise(t, func(c *stage.Config) {
@@ -236,14 +236,14 @@ func testCertificates(t *testing.T) {
 			})
 			handler.Store(r.WeChat)
 			tap := r.NewTap()
-			if test.trust {
-				r.WantPhone(test.name, tap)
+			if tt.trust {
+				r.WantPhone(tt.name, tap)
 				if proto.Load() != 1 {
 					t.Errorf("spoke HTTP/%d", proto.Load())
 				}
 				return
 			}
-			r.WantFailure(test.name, r.Post(tap), "unavailable", 503, "retry")
+			r.WantFailure(tt.name, r.Post(tap), "unavailable", 503, "retry")
 			if r.WeChat.Seen(tap.Code) != 0 {
 				t.Error("the code was sent to a server of nobody's")
 			}

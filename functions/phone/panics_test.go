@@ -89,7 +89,7 @@ func (panickingTokens) Drop(wechat.AccessToken) { panic(panicText) }
 
 func testPanics(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		where, at              string
 		sealed, phone, noLogin string // the action for each kind of tap, or "" for a success
 	}{
@@ -99,26 +99,26 @@ func testPanics(t *testing.T) {
 		{"once WeChat is asked", ".panicking", "login", "tap", "tap"},
 	} {
 		r := rig.Raise(t, func(c *stage.Config) {
-			c.Bootstrap, c.Env = os.Args[0], []string{panicVariable + "=" + test.where}
+			c.Bootstrap, c.Env = os.Args[0], []string{panicVariable + "=" + tt.where}
 		})
 		pid := r.Function.PID()
 		for range 2 {
 			user := rig.NewUser()
 			for action, got := range map[*string]rig.Answer{
-				&test.sealed:  r.Post(r.Tap(user)),
-				&test.phone:   r.PostPhone(r.TapBoth(user)),
-				&test.noLogin: r.PostPhone(r.TapPhone(user)),
+				&tt.sealed:  r.Post(r.Tap(user)),
+				&tt.phone:   r.PostPhone(r.TapBoth(user)),
+				&tt.noLogin: r.PostPhone(r.TapPhone(user)),
 			} {
 				if *action == "" {
-					r.Want(test.where, got, hostile.Want{})
+					r.Want(tt.where, got, hostile.Want{})
 					continue
 				}
-				r.WantFailure(test.where, got, "internal", 500, *action)
-				wantPanic(t, r, test.where, got, test.at)
+				r.WantFailure(tt.where, got, "internal", 500, *action)
+				wantPanic(t, r, tt.where, got, tt.at)
 			}
 		}
 		if r.Function.PID() != pid {
-			t.Errorf("%s: the process ended", test.where)
+			t.Errorf("%s: the process ended", tt.where)
 		}
 	}
 }
@@ -142,7 +142,7 @@ func wantPanic(t *testing.T, r *rig.Rig, name string, got rig.Answer, at string)
 }
 
 // Otherwise a failure while the function verifies data is unavailable.
-func TestPanicIsInternalWhereverItHappens(t *testing.T) {
+func TestPanicDuringVerificationIsInternal(t *testing.T) {
 	panicked := func() (err error) {
 		defer panics.Recover(&err)
 		panic(panicText)

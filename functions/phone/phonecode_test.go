@@ -31,7 +31,7 @@ func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 	user.UnionID = "u-" + user.OpenID
 	const form = "application/x-www-form-urlencoded"
 	phone := fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","e164":"+86%s"`, user.Phone, user.PurePhone, user.PurePhone)
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		name, contentType string
 		body              func() string
 		want              string
@@ -49,11 +49,11 @@ func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 			return `{"phoneCode":"` + code + `"}`
 		}, phone + "}"},
 	} {
-		got := r.Send("POST", "/phone", test.contentType, test.body())
-		if got.Status != 200 || got.Body != test.want {
-			t.Errorf("%s: %d %s", test.name, got.Status, got.Body)
+		got := r.Send("POST", "/phone", tt.contentType, tt.body())
+		if got.Status != 200 || got.Body != tt.want {
+			t.Errorf("%s: %d %s", tt.name, got.Status, got.Body)
 		}
-		r.WantHeaders(test.name, got)
+		r.WantHeaders(tt.name, got)
 	}
 	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
 		t.Errorf("%d fetches of the token", calls)
@@ -62,7 +62,7 @@ func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 
 // The owner has paid for a number, so it is answered even if its fields do not
 // fit together, and e164 only if it is certain.
-func TestNumberThatWasPaidForIsAnswered(t *testing.T) {
+func TestPaidNumberIsAlwaysReturned(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	for _, tt := range []struct{ name, sent, want string }{
@@ -219,10 +219,10 @@ func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 }
 
 // Once WeChat has accepted the login code, nothing is to be sent again.
-func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
+func TestActionIsNotRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env(verifying))
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		errcode         int
 		failure         string
 		status          int
@@ -238,27 +238,27 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 		{48001, "misconfigured", 500, "none", "none", "the function is not set up correctly: its log says what is wrong"},
 		{50001, "upstream_error", 502, "tap", "tap", "WeChat's answer was lost or is not understood; the phone code may be used up"},
 	} {
-		name := fmt.Sprint("errcode ", test.errcode)
+		name := fmt.Sprint("errcode ", tt.errcode)
 		alone, both := r.TapPhone(rig.NewUser()), r.TapBoth(rig.NewUser())
 		for _, tap := range []wechattest.PhoneTap{alone, both} {
-			r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(test.errcode, "canary"))
+			r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(tt.errcode, "canary"))
 		}
-		r.WantFailure(name, r.PostPhone(alone), test.failure, test.status, test.alone)
+		r.WantFailure(name, r.PostPhone(alone), tt.failure, tt.status, tt.alone)
 		got := r.PostPhone(both)
-		r.WantFailure(name, got, test.failure, test.status, test.loggedIn)
-		if got.Message != test.message {
+		r.WantFailure(name, got, tt.failure, tt.status, tt.loggedIn)
+		if got.Message != tt.message {
 			t.Errorf("%s: %s", name, got.Message)
 		}
-		if seen := r.WeChat.Seen(both.PhoneCode); seen != 1 && test.errcode != -1 || seen > 3 {
+		if seen := r.WeChat.Seen(both.PhoneCode); seen != 1 && tt.errcode != -1 || seen > 3 {
 			t.Errorf("%s: WeChat saw the phone code %d times", name, seen)
 		}
 
 		// The same of the question whether the data is WeChat's.
 		sealed := r.NewTap()
-		r.WeChat.Script(wechattest.Hash(sealed.EncryptedData), wechattest.Refuse(test.errcode, "canary"))
+		r.WeChat.Script(wechattest.Hash(sealed.EncryptedData), wechattest.Refuse(tt.errcode, "canary"))
 		got = r.Post(sealed)
-		if test.errcode == 45009 || test.errcode == 48001 { // the same for every user
-			r.WantFailure(name, got, test.failure, test.status, test.loggedIn)
+		if tt.errcode == 45009 || tt.errcode == 48001 { // the same for every user
+			r.WantFailure(name, got, tt.failure, tt.status, tt.loggedIn)
 			continue
 		}
 		r.WantFailure(name, got, "unavailable", 503, "login")
@@ -272,7 +272,7 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 
 	// A lost connection and silence, before the token and after the login.
 	r = rig.Raise(t, rig.Env("WECHAT_TIMEOUT=1s"))
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		serve   http.HandlerFunc
 		failure string
 		status  int
@@ -282,23 +282,23 @@ func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 		{hostile.Bytes(func(net.Conn) {}), "upstream_error", 502, "WeChat's answer was lost or is not understood; the phone code may be used up"},
 	} {
 		for _, tap := range []wechattest.PhoneTap{r.TapPhone(rig.NewUser()), r.TapBoth(rig.NewUser())} {
-			r.WeChat.Script(tap.PhoneCode, test.serve)
+			r.WeChat.Script(tap.PhoneCode, tt.serve)
 			got := r.PostPhone(tap)
-			r.WantFailure(test.failure, got, test.failure, test.status, "tap")
-			if seen := r.WeChat.Seen(tap.PhoneCode); seen != 1 || got.Message != test.message {
-				t.Errorf("%s: WeChat saw the phone code %d times: %s", test.failure, seen, got.Message)
+			r.WantFailure(tt.failure, got, tt.failure, tt.status, "tap")
+			if seen := r.WeChat.Seen(tap.PhoneCode); seen != 1 || got.Message != tt.message {
+				t.Errorf("%s: WeChat saw the phone code %d times: %s", tt.failure, seen, got.Message)
 			}
 		}
 		tap := r.TapBoth(rig.NewUser())
-		r.WeChat.Script(tap.Code, test.serve)
-		r.WantFailure("the login's "+test.failure, r.PostPhone(tap), test.failure, test.status, "login")
+		r.WeChat.Script(tap.Code, tt.serve)
+		r.WantFailure("the login's "+tt.failure, r.PostPhone(tap), tt.failure, tt.status, "login")
 		if seen := r.WeChat.Seen(tap.PhoneCode); seen != 0 {
-			t.Errorf("the login's %s: WeChat saw the phone code %d times", test.failure, seen)
+			t.Errorf("the login's %s: WeChat saw the phone code %d times", tt.failure, seen)
 		}
 	}
 }
 
-func TestRejectedTokenIsReplacedAndTheCallRepeatedOnce(t *testing.T) {
+func TestRejectedTokenIsReplacedAndTheCallRetriedOnce(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env(verifying))
 	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
@@ -345,7 +345,7 @@ func TestRejectedTokenIsReplacedAndTheCallRepeatedOnce(t *testing.T) {
 // Once the login code is spent, it matters no more why there is no other token.
 func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		errcode int
 		byCode  hostile.Want // where there was a phone code
 		message string
@@ -357,16 +357,16 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 		{40226, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for an unknown reason"},
 		{50001, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for an unknown reason"},
 	} {
-		name := fmt.Sprint("errcode ", test.errcode)
+		name := fmt.Sprint("errcode ", tt.errcode)
 		for _, shape := range []string{"phone code", "sealed data"} {
 			r := rig.Raise(t, rig.Env(verifying))
 			phone, sealed := r.TapBoth(rig.NewUser()), r.NewTap()
 			r.WeChat.EndToken()
-			r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(test.errcode, "canary"))
+			r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(tt.errcode, "canary"))
 			if shape == "phone code" {
 				got := r.PostPhone(phone)
-				r.Want(name, got, test.byCode)
-				if got.Message != test.message {
+				r.Want(name, got, tt.byCode)
+				if got.Message != tt.message {
 					t.Errorf("%s: %s", name, got.Message)
 				}
 				continue
@@ -376,7 +376,7 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 			if got.Message != "WeChat or AWS is busy or cannot be reached; the login code has been used" {
 				t.Errorf("%s: %s", name, got.Message)
 			}
-			if line := r.Logs.Request(t, got); line.ErrCode != test.errcode || !strings.Contains(line.Reason, "stable_token") {
+			if line := r.Logs.Request(t, got); line.ErrCode != tt.errcode || !strings.Contains(line.Reason, "stable_token") {
 				t.Errorf("%s: logged as %+v", name, line)
 			}
 		}
@@ -394,7 +394,7 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 // The mini-program may be refused with the second token only, and the secret may
 // not be readable then: what the caller is told is still WeChat's answer, since
 // nobody knows whether the phone code is spent.
-func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
+func TestFailedRereadDoesNotMakeASpentPhoneCodeRetryable(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	tap := r.TapPhone(rig.NewUser())
@@ -411,7 +411,7 @@ func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
 
 // The token that was had before the codes is the one that is used, though its
 // last two minutes begin in between.
-func TestTokenIsNotFetchedAgainBehindTheLogin(t *testing.T) {
+func TestTokenIsNotFetchedAgainAfterTheLogin(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	r.WeChat.SetTokenLife(122*time.Second, time.Second)
@@ -464,7 +464,7 @@ func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 	r.WantFailure("a re-read that fails", r.PostPhone(r.TapBoth(rig.NewUser())), "unavailable", 503, "retry")
 }
 
-func TestOneTimeoutBoundsAllThatWeChatIsAsked(t *testing.T) {
+func TestOneTimeoutBoundsAllCallsOfWeChat(t *testing.T) {
 	t.Parallel()
 	w := rig.NewWeChat(t, "http")
 	r := w.Raise(t, "WECHAT_TIMEOUT=900ms")
@@ -524,7 +524,7 @@ func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 	}
 }
 
-func TestTokenIsFetchedAtStartWhereEveryRequestNeedsIt(t *testing.T) {
+func TestTokenIsFetchedAtStartIfEveryRequestNeedsIt(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
 		w := rig.NewWeChat(t, scheme)
@@ -544,7 +544,7 @@ func TestTokenIsFetchedAtStartWhereEveryRequestNeedsIt(t *testing.T) {
 
 // Neither a refusal at start nor silence is held against the first request, and
 // the function starts in time.
-func TestTokenThatIsNotHadAtStartIsAWarning(t *testing.T) {
+func TestFailedTokenFetchAtStartIsAWarning(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]http.HandlerFunc{"a refusal": wechattest.Refuse(50001, "canary"), "silence": hostile.Silence} {
 		server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)

@@ -117,8 +117,8 @@ func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
 
 // What a server does to a connection opened ahead, before any request. The first
 // request must go over another, once, and get its own answer.
-func TestConnectionOpenedAheadIsDropped(t *testing.T) {
-	for name, test := range map[string]struct {
+func TestBrokenConnectionOpenedAheadIsDropped(t *testing.T) {
+	for name, tt := range map[string]struct {
 		before func(c *tls.Conn, beneath *tap)
 		state  state // of the connection afterwards
 	}{
@@ -148,12 +148,12 @@ func TestConnectionOpenedAheadIsDropped(t *testing.T) {
 						answerAll(c, n, next)
 						return
 					}
-					test.before(c, beneath)
+					tt.before(c, beneath)
 					next() // so that the request is counted, if it comes
 					beneath.flush(len(beneath.held))
 				})
 				connect(t, c)
-				waitUntil(t, c, test.state)
+				waitUntil(t, c, tt.state)
 				wantOwn(t, c, "first")
 				if times, conns := s.count("first"); times != 1 || conns != 2 {
 					t.Errorf("sent %d times over %d connections in all, want once over 2", times, conns)
@@ -168,7 +168,7 @@ type expiredConn struct{ net.Conn }
 
 func (expiredConn) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
-func TestConnectionOpenedAheadIsDroppedIfTimeRunsOut(t *testing.T) {
+func TestConnectionOpenedAheadIsDroppedIfTicketsTakeTooLong(t *testing.T) {
 	s, c := newTLSServer(t, tls.VersionTLS13, func(c *tls.Conn, _ *tap, n int, next func() string) {
 		if n == 0 {
 			_, _ = io.WriteString(c, reply("nobody's"))
@@ -198,7 +198,7 @@ func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 			beneath.flush(min(end+n, len(beneath.held)))
 		}
 	}
-	for name, test := range map[string]struct {
+	for name, tt := range map[string]struct {
 		first string // request, and so the answer
 		after func(c *tls.Conn, beneath *tap, answer string)
 	}{
@@ -226,11 +226,11 @@ func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 						answerAll(c, n, next)
 						return
 					}
-					test.after(c, beneath, reply(next()))
+					tt.after(c, beneath, reply(next()))
 					next() // so that the request is counted, if it comes
 					beneath.flush(len(beneath.held))
 				})
-				wantOwn(t, c, test.first)
+				wantOwn(t, c, tt.first)
 				wantOwn(t, c, "second")
 				if times, conns := s.count("second"); times != 1 || conns != 2 {
 					t.Errorf("sent %d times over %d connections in all, want once over 2", times, conns)

@@ -81,7 +81,7 @@ func made(t *testing.T, api API, c *Client, timeout time.Duration) (string, *Err
 }
 
 func TestCallsAreExactlyWhatWeChatDocuments(t *testing.T) {
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		name   string
 		call   func(*Client) error
 		answer string
@@ -98,15 +98,15 @@ func TestCallsAreExactlyWhatWeChatDocuments(t *testing.T) {
 		{"checkencryptedmsg", func(c *Client) error { return c.CheckEncryptedMsg(t.Context(), accessToken, sealed) }, `{"vaild":true}`,
 			"/wxa/business/checkencryptedmsg?access_token=canary-token%26%3D", `{"encrypted_msg_hash":"` + hashOf + `"}`},
 	} {
-		text, host := sentBy(t, test.answer, func(c *Client) {
-			if err := test.call(c); err != nil {
-				t.Errorf("%s: %v", test.name, err)
+		text, host := sentBy(t, tt.answer, func(c *Client) {
+			if err := tt.call(c); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
 			}
 		})
-		want := "POST /proxy" + test.target + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: wechat-phone\r\n" +
-			fmt.Sprintf("Content-Length: %d\r\nAccept: application/json\r\nContent-Type: application/json\r\n\r\n%s", len(test.body), test.body)
+		want := "POST /proxy" + tt.target + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: wechat-phone\r\n" +
+			fmt.Sprintf("Content-Length: %d\r\nAccept: application/json\r\nContent-Type: application/json\r\n\r\n%s", len(tt.body), tt.body)
 		if text != want {
-			t.Errorf("%s: sent\n%q\nwant\n%q", test.name, text, want)
+			t.Errorf("%s: sent\n%q\nwant\n%q", tt.name, text, want)
 		}
 	}
 }
@@ -165,38 +165,38 @@ var callTests = []struct {
 	{SealedDataAPI, "a refusal", `{"errcode":40097,"vaild":true}`, "", Error{Kind: Refused, ErrCode: 40097}},
 }
 
-func TestAnswersToCallsAreToldApart(t *testing.T) {
+func TestOtherAnswersAreClassified(t *testing.T) {
 	var answer string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) }))
 	defer s.Close()
 	c := newClient(t, s.URL)
-	for _, test := range callTests {
-		answer = test.answer
-		got, failure := made(t, test.api, c, 5*time.Second)
-		if test.error == (Error{}) {
-			if failure != nil || got != test.want {
-				t.Errorf("%s, %s: %q, %v, want %q", test.api, test.name, got, failure, test.want)
+	for _, tt := range callTests {
+		answer = tt.answer
+		got, failure := made(t, tt.api, c, 5*time.Second)
+		if tt.error == (Error{}) {
+			if failure != nil || got != tt.want {
+				t.Errorf("%s, %s: %q, %v, want %q", tt.api, tt.name, got, failure, tt.want)
 			}
 			continue
 		}
-		test.error.API = test.api
-		if failure == nil || *failure != test.error {
-			t.Errorf("%s, %s: %v, want %v", test.api, test.name, failure, &test.error)
+		tt.error.API = tt.api
+		if failure == nil || *failure != tt.error {
+			t.Errorf("%s, %s: %v, want %v", tt.api, tt.name, failure, &tt.error)
 			continue
 		}
-		if Disowns(failure) != strings.HasPrefix(test.name, "unknown") {
-			t.Errorf("%s, %s: disowns: %v", test.api, test.name, Disowns(failure))
+		if Disowns(failure) != strings.HasPrefix(tt.name, "unknown") {
+			t.Errorf("%s, %s: disowns: %v", tt.api, tt.name, Disowns(failure))
 		}
 		for _, kept := range []string{"canary", "1358"} {
 			if strings.Contains(got, kept) {
-				t.Errorf("%s, %s: a failure came with %s", test.api, test.name, got)
+				t.Errorf("%s, %s: a failure came with %s", tt.api, tt.name, got)
 			}
 		}
 	}
 }
 
 // A body is whole at each try, and comes with its length.
-func TestBusyCallIsTriedAgainTwiceWithItsBody(t *testing.T) {
+func TestBusyCallIsRetriedWithItsWholeBody(t *testing.T) {
 	good := map[API]string{TokenAPI: goodToken, PhoneAPI: goodPhone, SealedDataAPI: `{"vaild":true}`}
 	for api := range calls {
 		var bodies []string
@@ -221,7 +221,7 @@ func TestBusyCallIsTriedAgainTwiceWithItsBody(t *testing.T) {
 
 func TestPhoneCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 	const code = "canary-phone-code"
-	for name, test := range map[string]struct {
+	for name, tt := range map[string]struct {
 		serve func(net.Conn)
 		want  Kind
 	}{
@@ -234,7 +234,7 @@ func TestPhoneCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 			w := newWire(t, func(c net.Conn, _ int, next func() string) {
 				for sent := next(); sent != ""; sent = next() {
 					if sent == code {
-						test.serve(c)
+						tt.serve(c)
 						return
 					}
 					_, _ = io.WriteString(c, reply(goodAnswer))
@@ -246,8 +246,8 @@ func TestPhoneCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 					t.Fatal(failure)
 				}
 			}
-			if _, failure := made(t, PhoneAPI, c, 300*time.Millisecond); failure == nil || failure.Kind != test.want {
-				t.Errorf("%s, %s: %v, want %s", name, first, failure, test.want)
+			if _, failure := made(t, PhoneAPI, c, 300*time.Millisecond); failure == nil || failure.Kind != tt.want {
+				t.Errorf("%s, %s: %v, want %s", name, first, failure, tt.want)
 			}
 			if times, _ := w.count(code); times != 1 {
 				t.Errorf("%s, %s: the code was sent %d times", name, first, times)
@@ -307,8 +307,8 @@ func TestConnectionIsKeptOnlyAfterASuccess(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfCredentialsAndOfTokensAreToldApart(t *testing.T) {
-	for _, test := range []struct {
+func TestRejectionsOfCredentialsAndTokensAreDistinguished(t *testing.T) {
+	for _, tt := range []struct {
 		api                API
 		errcode            int
 		credentials, token bool
@@ -318,8 +318,8 @@ func TestRefusalsOfCredentialsAndOfTokensAreToldApart(t *testing.T) {
 		{PhoneAPI, 40001, false, true}, {PhoneAPI, 40014, false, true}, {PhoneAPI, 42001, false, true}, {PhoneAPI, 40029, false, false},
 		{SealedDataAPI, 42001, false, true}, {SealedDataAPI, 1, false, false},
 	} {
-		err := fmt.Errorf("wrapped: %w", &Error{API: test.api, Kind: Refused, ErrCode: test.errcode})
-		if RejectsCredentials(err) != test.credentials || RejectsToken(err) != test.token {
+		err := fmt.Errorf("wrapped: %w", &Error{API: tt.api, Kind: Refused, ErrCode: tt.errcode})
+		if RejectsCredentials(err) != tt.credentials || RejectsToken(err) != tt.token {
 			t.Errorf("%v: rejects credentials %v, a token %v", err, RejectsCredentials(err), RejectsToken(err))
 		}
 	}

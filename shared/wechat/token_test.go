@@ -46,7 +46,7 @@ func newTokens(t *testing.T, s *teller) (tokens *Tokens, passed *atomic.Int64) {
 	return NewTokens(newClient(t, server.URL), func() time.Time { return begin.Add(time.Duration(passed.Load())) }), passed
 }
 
-func TestTokenIsKeptUntilTwoMinutesBeforeItsEnd(t *testing.T) {
+func TestTokenIsCachedUntilTwoMinutesBeforeItExpires(t *testing.T) {
 	s := &teller{life: 7200}
 	tokens, passed := newTokens(t, s)
 	for _, step := range []struct {
@@ -63,7 +63,7 @@ func TestTokenIsKeptUntilTwoMinutesBeforeItsEnd(t *testing.T) {
 
 // The life begins before the question, and not when the answer is read: the
 // process may be frozen between the two.
-func TestTokenThatWasFrozenInIsNotKeptForLonger(t *testing.T) {
+func TestTokenLifeBeginsBeforeTheRequest(t *testing.T) {
 	s := &teller{life: 7200}
 	tokens, passed := newTokens(t, s)
 	s.meet = func(n int32, _, _ string) bool {
@@ -79,7 +79,7 @@ func TestTokenThatWasFrozenInIsNotKeptForLonger(t *testing.T) {
 	}
 }
 
-func TestTokenIsFetchedOnceHoweverManyWaitForIt(t *testing.T) {
+func TestConcurrentCallersShareOneTokenFetch(t *testing.T) {
 	arrived, release := make(chan bool, 100), make(chan bool)
 	s := &teller{life: 7200, meet: func(int32, string, string) bool { arrived <- true; <-release; return true }}
 	tokens, _ := newTokens(t, s)
@@ -133,7 +133,7 @@ func TestOnlyTheRejectedTokenIsDropped(t *testing.T) {
 	}
 }
 
-func TestTokenIsOfItsMiniProgram(t *testing.T) {
+func TestTokenIsCachedPerMiniProgram(t *testing.T) {
 	s := &teller{life: 7200}
 	tokens, _ := newTokens(t, s)
 	rotated := Credentials{app.AppID, AppSecret{redacted.New("another")}}

@@ -192,7 +192,7 @@ var answerTests = []struct {
 	{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1), Error{API: LoginAPI, Kind: Malformed, Reason: "too large"}},
 }
 
-func TestAnswersAreToldApart(t *testing.T) {
+func TestLoginAnswersAreClassified(t *testing.T) {
 	var answer string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -200,15 +200,15 @@ func TestAnswersAreToldApart(t *testing.T) {
 	}))
 	defer s.Close()
 	c := newClient(t, s.URL)
-	for _, test := range answerTests {
-		answer = test.answer
+	for _, tt := range answerTests {
+		answer = tt.answer
 		session, failure := exchange(t, c, "canary-code", 5*time.Second)
-		if test.want == (Error{}) {
+		if tt.want == (Error{}) {
 			if failure != nil || session.OpenID != "o1" || len(session.Key.Reveal()) != 16 {
-				t.Errorf("%s: %v", test.name, failure)
+				t.Errorf("%s: %v", tt.name, failure)
 			}
-		} else if failure == nil || *failure != test.want {
-			t.Errorf("%s: %v, want %v", test.name, failure, &test.want)
+		} else if failure == nil || *failure != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, failure, &tt.want)
 		}
 	}
 	answer = `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1","unionid":"u1"}`
@@ -217,7 +217,7 @@ func TestAnswersAreToldApart(t *testing.T) {
 	}
 }
 
-func TestStatusesOtherThan200AreMalformedAndRedirectsNotFollowed(t *testing.T) {
+func TestStatusOtherThan200IsMalformedAndRedirectsAreNotFollowed(t *testing.T) {
 	elsewhere := newWire(t, func(c net.Conn, _ int, next func() string) { next() })
 	status := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -238,7 +238,7 @@ func TestStatusesOtherThan200AreMalformedAndRedirectsNotFollowed(t *testing.T) {
 	}
 }
 
-func TestBusyIsTriedAgainTwice(t *testing.T) {
+func TestBusyIsRetriedTwice(t *testing.T) {
 	for busy, wantTries := range map[int]int{0: 1, 1: 2, 2: 3, 9: 3} {
 		tries := 0
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -290,7 +290,7 @@ func TestCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 
 }
 
-func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
+func TestFailureBeforeWritingIsUnreachableAndRetried(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +344,7 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 	}
 }
 
-func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
+func TestBrokenAndEndlessAnswersAreBounded(t *testing.T) {
 	drip := func(c net.Conn, each string) {
 		for {
 			if _, err := io.WriteString(c, each); err != nil {
@@ -387,20 +387,20 @@ func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
 		{"interim answers without end", func(c net.Conn) { drip(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n") }, Lost},
 		{"another protocol", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n") }, Malformed},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWire(t, func(c net.Conn, n int, next func() string) {
 				if code := next(); code == "bad" {
-					test.serve(c)
+					tt.serve(c)
 				} else if code == "good" {
 					_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"+reply(goodAnswer))
 				}
 			})
 			c := newClient(t, w.url)
 			_, failure := exchange(t, c, "bad", 300*time.Millisecond)
-			if failure == nil || failure.Kind != test.want {
-				t.Errorf("%v, want %s", failure, test.want)
+			if failure == nil || failure.Kind != tt.want {
+				t.Errorf("%v, want %s", failure, tt.want)
 			}
 			if times, _ := w.count("bad"); times != 1 {
 				t.Errorf("the code was sent %d times", times)
@@ -459,7 +459,7 @@ func TestBaseURLMayHaveNoPath(t *testing.T) {
 	}
 }
 
-func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
+func TestBaseURLHasOnlySchemeHostAndPath(t *testing.T) {
 	for _, url := range []string{
 		"", "api.weixin.qq.com", "ftp://api.weixin.qq.com", "https://", "https://:443", "//host", "https://user:canary@host",
 		"https://host?canary=1", "https://host#canary", "https://host:port", "https://host:0", "https://host:65536", "http://[::1", "https://ho st", "https://ho%0d%0ast", "https://höst", "http://[fe80::1%25en0]", `https://ho"st`,
@@ -486,16 +486,16 @@ func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
 // Whatever WeChat answers is a whole session or a documented error, which holds
 // nothing of the answer.
 func FuzzAnswer(f *testing.F) {
-	for _, test := range answerTests {
-		f.Add([]byte(test.answer))
+	for _, tt := range answerTests {
+		f.Add([]byte(tt.answer))
 	}
 	for _, answer := range hostile.Answers(hostile.User(1), "http://127.0.0.1:1") {
 		w := httptest.NewRecorder()
 		answer.Serve(w, httptest.NewRequest("GET", "/", nil)) // those at the level of bytes write nothing here
 		f.Add(w.Body.Bytes())
 	}
-	for _, test := range callTests {
-		f.Add([]byte(test.answer))
+	for _, tt := range callTests {
+		f.Add([]byte(tt.answer))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if session, failure := decoded(body, sessionAnswer.session); failure != nil {
