@@ -189,7 +189,7 @@ func checkExample(t *testing.T, api template, e example, got rig.Answer) {
 	}
 }
 
-func TestOpenAPISaysWhichCodesAreTaken(t *testing.T) {
+func TestOpenAPISaysWhichCodesAreAccepted(t *testing.T) {
 	t.Parallel()
 	code := readOpenAPI(t).section(t, "components", "schemas", "Code")
 	pattern := regexp.MustCompile(code["pattern"].(string))

@@ -26,7 +26,7 @@ func rows(text, form string) map[string][]string {
 	return all
 }
 
-func TestReadmesHaveTheErrorsOfTheCode(t *testing.T) {
+func TestReadmesListEveryError(t *testing.T) {
 	for _, name := range readmes {
 		text := readFile(t, name)
 		errors := rows(text, "[a-z_]+")
@@ -88,7 +88,7 @@ var runners = map[string]string{
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 
-func TestReadmesCommandsExistAndAreRun(t *testing.T) {
+func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
 	ci := readFile(t, ".ci/run")
 	used := map[string][]string{}
 	for _, name := range append([]string{

@@ -9,13 +9,14 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// appRequest is what a request says about its mini-program.
+// appRequest has the appids that a request names.
 type appRequest struct {
-	field   string // the appid of the body; may be empty
-	referer string // the appid of the page; may be empty
+	field   string // from the body; may be empty
+	referer string // from the Referer; may be empty
 }
 
-// readApp checks the appid field. Every error is a [*failure.Error].
+// readApp checks the appid field and reads the Referer. Every error is a
+// [*failure.Error].
 func readApp(e event, f fields) (appRequest, error) {
 	if f.AppID.present && !appsecret.IsAppID(f.AppID.text) {
 		return appRequest{}, failure.Invalid("appid must be wx and 16 lower-case hexadecimal digits")
@@ -23,7 +24,7 @@ func readApp(e event, f fields) (appRequest, error) {
 	return appRequest{f.AppID.text, refererApp(e.header("referer"))}, nil
 }
 
-// refererApp returns the appid in a page's Referer. wx.request always sends it, as
+// refererApp returns the appid in a page's Referer, or "". wx.request always sends
 // https://servicewechat.com/{appid}/{version}/page-frame.html, and pages cannot
 // change it. Two headers that the gateway has joined do not count.
 //
@@ -38,9 +39,9 @@ func refererApp(referer string) string {
 }
 
 // chooseApp returns the credentials of the mini-program that a request is for. If
-// the secret holds one, that one; if it holds several, the field decides, and
-// without a field the Referer. If the appid is unknown, the secret is reread
-// first, because somebody may have added a mini-program.
+// the secret holds one mini-program, every request is for that one. If it holds
+// several, the appid field decides, or else the Referer. For an unknown appid it
+// first rereads the secret, because somebody may have added a mini-program.
 func (h *handler) chooseApp(ctx context.Context, r appRequest, rec *record) (wechat.Credentials, error) {
 	apps, err := h.secrets.Get(ctx)
 	if err != nil {

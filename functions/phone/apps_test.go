@@ -16,23 +16,24 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// These tests hold the function to what its callers may rely on if several
-// mini-programs share it.
+// These tests cover deployments that serve several mini-programs.
 
-func several(c *stage.Config) { c.Several = true }
+func severalApps(c *stage.Config) { c.Several = true }
 
-// page is a page's Referer.
-func page(appID string) string { return "https://servicewechat.com/" + appID + "/12/page-frame.html" }
+// refererOf returns the Referer of the mini-program's pages.
+func refererOf(appID string) string {
+	return "https://servicewechat.com/" + appID + "/12/page-frame.html"
+}
 
-// userOf makes up a user of a mini-program.
+// userOf returns a made-up user of a mini-program.
 func userOf(appID string) wechattest.User {
 	user := rig.NewUser()
 	user.AppID = appID
 	return user
 }
 
-// postFrom posts tap as a page does whose Referer is referer, and names the
-// mini-program in the appid field if appID is not empty.
+// postFrom posts tap with a Referer and an appid field. It leaves out either if it
+// is empty.
 func postFrom(t *testing.T, r *rig.Rig, tap wechattest.Tap, referer, appID string) rig.Answer {
 	t.Helper()
 	tap.AppID = appID
@@ -43,71 +44,75 @@ func postFrom(t *testing.T, r *rig.Rig, tap wechattest.Tap, referer, appID strin
 	return invoke(t, r, e, hostile.JSON(tap))
 }
 
-func TestFieldDecidesAndThenTheReferer(t *testing.T) {
+func TestAppIDFieldTakesPrecedenceOverTheReferer(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, several)
+	r := rig.Raise(t, severalApps)
 	const first, second = stage.AppID, stage.SecondAppID
 	for _, tt := range []struct {
 		name, user, referer, field string
-		want                       string // an error
+		want                       string // the error, or "" for a success
 	}{
 		{"the field", second, "", second, ""},
-		{"the Referer", second, page(second), "", ""},
-		{"both", second, page(second), second, ""},
-		{"the field over the Referer", second, page(first), second, ""},
-		{"the first by its Referer", first, page(first), "", ""},
-		{"an unknown Referer beside the field", first, page("wx4444444444444444"), first, ""},
-		{"another mini-program's code", first, page(second), "", "code_rejected"},
+		{"the Referer", second, refererOf(second), "", ""},
+		{"both", second, refererOf(second), second, ""},
+		{"the field over the Referer", second, refererOf(first), second, ""},
+		{"the first by its Referer", first, refererOf(first), "", ""},
+		{"an unknown Referer beside the field", first, refererOf("wx4444444444444444"), first, ""},
+		{"another mini-program's code", first, refererOf(second), "", "code_rejected"},
 
 		{"neither", first, "", "", "invalid_request"},
-		{"an unknown field", first, page(first), "wx4444444444444444", "invalid_request"},
-		{"an unknown Referer", first, page("wx4444444444444444"), "", "invalid_request"},
-		{"two Referers", first, page(first) + "," + page(first), "", "invalid_request"},
-		{"another host", first, "https://servicewechat.com.example/" + first + "/1/page-frame.html", "", "invalid_request"},
-		{"no TLS", first, strings.Replace(page(first), "https", "http", 1), "", "invalid_request"},
+		{"an unknown field", first, refererOf(first), "wx4444444444444444", "invalid_request"},
+		{"an unknown Referer", first, refererOf("wx4444444444444444"), "", "invalid_request"},
+		{"two Referers", first, refererOf(first) + "," + refererOf(first), "", "invalid_request"},
+		{"another host", first, "https://servicewechat.com.example/" + first + "/1/page-frame.html", "",
+			"invalid_request"},
+		{"no TLS", first, strings.Replace(refererOf(first), "https", "http", 1), "", "invalid_request"},
 		{"nothing after the appid", first, "https://servicewechat.com/" + first, "", "invalid_request"},
-		{"an appid of another form", first, page("wx000000000000000A"), "", "invalid_request"},
-		{"a longer appid", first, page(first + "0"), "", "invalid_request"},
+		{"a malformed appid", first, refererOf("wx000000000000000A"), "", "invalid_request"},
+		{"a longer appid", first, refererOf(first + "0"), "", "invalid_request"},
 	} {
 		tap := r.Tap(userOf(tt.user))
 		got := postFrom(t, r, tap, tt.referer, tt.field)
 		if got.Error != tt.want || tt.want == "" && got.Phone == "" {
 			t.Errorf("%s: got %d %s, want %q", tt.name, got.Status, got.Body, tt.want)
 		}
-		if seen := r.WeChat.Seen(tap.Code); tt.want == "invalid_request" && seen != 0 {
-			t.Errorf("%s: WeChat saw the code %d times, want 0", tt.name, seen)
+		if tt.want == "invalid_request" {
+			wantSeen(t, r, tt.name, tap.Code, 0)
 		}
 	}
 }
 
 func TestMalformedAppIDIsRefusedWithoutAnyCall(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, several)
+	r := rig.Raise(t, severalApps)
 	before := r.Secrets.Calls()
-	for _, value := range []string{`""`, `null`, `1`, `"wx1"`, `"wx000000000000000A"`, `" wx0000000000000000"`, `["wx0000000000000000"]`} {
+	with := func(tap wechattest.Tap, fields string) string {
+		return strings.Replace(hostile.JSON(tap), "{", "{"+fields+",", 1)
+	}
+	for _, value := range []string{
+		`""`, `null`, `1`, `"wx1"`, `"wx000000000000000A"`, `" wx0000000000000000"`, `["wx0000000000000000"]`,
+	} {
 		tap := r.NewTap()
-		body := strings.Replace(hostile.JSON(tap), "{", `{"appid":`+value+",", 1)
-		got := r.Send("POST", "/phone", "application/json", body)
+		got := r.Send("POST", "/phone", "application/json", with(tap, `"appid":`+value))
 		r.WantFailure(value, got, "invalid_request", 400, "fix")
-		if !strings.HasPrefix(got.Message, "appid ") || r.WeChat.Seen(tap.Code) != 0 {
-			t.Errorf("appid %s: got %q, want a message about appid and no call", value, got.Message)
+		if !strings.HasPrefix(got.Message, "appid ") {
+			t.Errorf("appid %s: got the message %q, want one about appid", value, got.Message)
 		}
+		wantSeen(t, r, value, tap.Code, 0)
 	}
-	twice := strings.Replace(hostile.JSON(r.NewTap()), "{", `{"appid":"wx0000000000000000","appid":"wx0000000000000000",`, 1)
+	twice := with(r.NewTap(), `"appid":"wx0000000000000000","appid":"wx0000000000000000"`)
 	r.WantFailure("twice", r.Send("POST", "/phone", "", twice), "invalid_request", 400, "fix")
-	if calls := r.Secrets.Calls(); calls != before {
-		t.Errorf("%d more readings of the secret, want none", calls-before)
-	}
+	wantReads(t, r, "malformed appids", before)
 }
 
-// A deployment with one mini-program serves every request for it.
-func TestOneMiniProgramNeedsNoName(t *testing.T) {
+// If the secret holds one mini-program, every request is for that one.
+func TestSingleMiniProgramNeedsNoAppID(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	for name, tt := range map[string]struct{ referer, field, want string }{
 		"no name":           {"", "", ""},
-		"its name":          {page(stage.AppID), stage.AppID, ""},
-		"another Referer":   {page("wx4444444444444444"), "", ""},
+		"its name":          {refererOf(stage.AppID), stage.AppID, ""},
+		"another Referer":   {refererOf("wx4444444444444444"), "", ""},
 		"another appid":     {"", "wx4444444444444444", "invalid_request"},
 		"a strange Referer": {"https://example.com/", "", ""},
 	} {
@@ -116,173 +121,155 @@ func TestOneMiniProgramNeedsNoName(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %q", name, got.Status, got.Body, tt.want)
 		}
 	}
-	// Once for the other appid and the other Referer together.
-	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings of the secret, want one at start and one for an unknown appid", calls)
-	}
+	wantReads(t, r, "start, and one for the unknown appid and Referer together", 2)
 	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
-	if got := postFrom(t, r, r.NewTap(), page("wx4444444444444444"), ""); got.Status != 200 {
-		t.Errorf("another Referer without Secrets Manager: got %d %s, want 200", got.Status, got.Body)
-	}
+	got := postFrom(t, r, r.NewTap(), refererOf("wx4444444444444444"), "")
+	wantStatus(t, "another Referer while Secrets Manager fails", got, 200)
 }
 
-func TestRefusedCodeSaysThatThePageIsAnotherMiniPrograms(t *testing.T) {
+func TestCodeRejectedMentionsAForeignReferer(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	const note = "the Referer names another mini-program"
-	for referer, want := range map[string]bool{page("wx4444444444444444"): true, page(stage.AppID): false, "": false} {
+	for referer, want := range map[string]bool{
+		refererOf("wx4444444444444444"): true, refererOf(stage.AppID): false, "": false,
+	} {
 		tap := r.NewTap()
 		tap.Code = "never-given"
 		got := postFrom(t, r, tap, referer, "")
 		r.WantFailure(referer, got, "code_rejected", 400, "login")
-		if strings.Contains(got.Message, note) != want || strings.Contains(got.Message, "wx4444") {
-			t.Errorf("from %q: got the message %q, want the note %v, and no appid", referer, got.Message, want)
+		if noted := strings.Contains(got.Message, note); noted != want || strings.Contains(got.Message, "wx4444") {
+			t.Errorf("Referer %q: got the message %q, want one without an appid, and with the note: %v",
+				referer, got.Message, want)
 		}
 	}
 }
 
-// The secret is reread at most once in 30 s, however many unknown appids come.
+// The function rereads the secret at most once in 30 s, however many unknown appids
+// it receives.
 func TestAddedMiniProgramWorksInARunningProcess(t *testing.T) {
 	t.Parallel()
 	const added = "wx5555555555555555"
 	r := rig.Raise(t, nil)
 	r.WeChat.AddApp(added, stage.AppSecret)
-	r.Secrets.Put(stage.SecretName, stage.Secrets(map[string]string{stage.AppID: stage.AppSecret, added: stage.AppSecret}))
-	if got := postFrom(t, r, r.Tap(userOf(added)), page(added), ""); got.Status != 200 {
-		t.Errorf("the added mini-program's page: got %d %s, want 200", got.Status, got.Body)
-	}
+	r.Secrets.Put(stage.SecretName, stage.Secrets(map[string]string{
+		stage.AppID: stage.AppSecret, added: stage.AppSecret,
+	}))
+	wantStatus(t, "the added mini-program's Referer", postFrom(t, r, r.Tap(userOf(added)), refererOf(added), ""), 200)
 	for range 5 {
 		got := postFrom(t, r, r.NewTap(), "", "wx4444444444444444")
 		r.WantFailure("an unknown appid", got, "invalid_request", 400, "fix")
 	}
-	if got := postFrom(t, r, r.Tap(userOf(added)), "", added); got.Status != 200 {
-		t.Errorf("the added mini-program's appid: got %d %s, want 200", got.Status, got.Body)
-	}
-	if got := postFrom(t, r, r.NewTap(), "", stage.AppID); got.Status != 200 {
-		t.Errorf("the first mini-program: got %d %s, want 200", got.Status, got.Body)
-	}
-	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings of the secret, want one at start and one more", calls)
-	}
+	wantStatus(t, "the added mini-program's appid", postFrom(t, r, r.Tap(userOf(added)), "", added), 200)
+	wantStatus(t, "the first mini-program", postFrom(t, r, r.NewTap(), "", stage.AppID), 200)
+	wantReads(t, r, "start, and one for all unknown appids", 2)
 }
 
 func TestUnknownAppIDIsUnavailableIfTheSecretCannotBeReread(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, several)
+	r := rig.Raise(t, severalApps)
 	r.Secrets.Fail(secretstest.Fault(400, "AccessDeniedException", ""))
 	for name, tt := range map[string]struct{ referer, field string }{
-		"the field": {"", "wx4444444444444444"}, "the Referer": {page("wx4444444444444444"), ""},
+		"the field": {"", "wx4444444444444444"}, "the Referer": {refererOf("wx4444444444444444"), ""},
 	} {
 		tap := r.NewTap()
 		r.WantFailure(name, postFrom(t, r, tap, tt.referer, tt.field), "unavailable", 503, "retry")
-		if seen := r.WeChat.Seen(tap.Code); seen != 0 {
-			t.Errorf("%s: WeChat saw the code %d times, want 0", name, seen)
-		}
+		wantSeen(t, r, name, tap.Code, 0)
 	}
-	if got := postFrom(t, r, r.NewTap(), page(stage.AppID), ""); got.Status != 200 {
-		t.Errorf("a known mini-program: got %d %s, want 200", got.Status, got.Body)
-	}
+	wantStatus(t, "a known mini-program", postFrom(t, r, r.NewTap(), refererOf(stage.AppID), ""), 200)
 	r.WantFailure("none named", postFrom(t, r, r.NewTap(), "", ""), "invalid_request", 400, "fix")
 }
 
-// One that is broken changes nothing for the others.
-func TestBrokenMiniProgramDisturbsNoOther(t *testing.T) {
+const rotatedSecret = "canary-of-a-rotated-secret"
+
+func TestBrokenMiniProgramAffectsNoOther(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, several)
+	r := rig.Raise(t, severalApps)
 	for range 3 {
 		tap := r.TapBoth(userOf(stage.BrokenAppID))
-		r.WantFailure("the broken one", r.PostPhone(tap), "misconfigured", 500, "none")
+		r.WantFailure("the broken mini-program, phone code", r.PostPhone(tap), "misconfigured", 500, "none")
 		sealed := r.Tap(userOf(stage.BrokenAppID))
-		r.WantFailure("the broken one", r.Post(sealed), "misconfigured", 500, "none")
-		r.WantPhoneByCode("the second", r.TapBoth(userOf(stage.SecondAppID)))
-		r.WantPhone("the first", r.Tap(userOf(stage.AppID)))
+		r.WantFailure("the broken mini-program, sealed data", r.Post(sealed), "misconfigured", 500, "none")
+		r.WantPhoneByCode("the second mini-program", r.TapBoth(userOf(stage.SecondAppID)))
+		r.WantPhone("the first mini-program", r.Tap(userOf(stage.AppID)))
 	}
-	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings of the secret, want one at start and one for the broken one", calls)
-	}
-	// The re-read for the broken one does not delay another's rotation.
-	const rotated = "canary-of-a-rotated-secret"
-	r.WeChat.SetAppSecret(stage.SecondAppID, rotated)
-	r.Secrets.Put(stage.SecretName, stage.Secrets(map[string]string{
-		stage.AppID: stage.AppSecret, stage.SecondAppID: rotated, stage.BrokenAppID: stage.AppSecret,
-	}))
-	r.WantPhone("the second after a rotation", r.Tap(userOf(stage.SecondAppID)))
-	if calls := r.Secrets.Calls(); calls != 3 {
-		t.Errorf("%d readings of the secret, want 3", calls)
-	}
+	wantReads(t, r, "start, and one for the broken mini-program", 2)
 
-	// An empty secret among several.
+	// The re-read for the broken mini-program does not delay another's rotation.
+	r.WeChat.SetAppSecret(stage.SecondAppID, rotatedSecret)
 	r.Secrets.Put(stage.SecretName, stage.Secrets(map[string]string{
-		stage.AppID: stage.AppSecret, stage.SecondAppID: rotated, "wx5555555555555555": "",
+		stage.AppID: stage.AppSecret, stage.SecondAppID: rotatedSecret, stage.BrokenAppID: stage.AppSecret,
 	}))
-	r.WeChat.AddApp("wx5555555555555555", stage.AppSecret)
-	empty := r.Tap(userOf("wx5555555555555555"))
-	got := r.Post(empty)
-	r.WantFailure("an empty secret", got, "misconfigured", 500, "none")
-	if line := r.Logs.Request(t, got); line.AppID != "wx5555555555555555" || line.ErrCode != 0 || r.WeChat.Seen(empty.Code) != 0 {
-		t.Errorf("an empty secret: logged as %+v, want its appid and no call", line)
-	}
-	r.WantPhone("the first beside it", r.Tap(userOf(stage.AppID)))
+	r.WantPhone("the second mini-program after a rotation", r.Tap(userOf(stage.SecondAppID)))
+	wantReads(t, r, "after the rotation", 3)
 }
 
-func TestLineHasTheAppIDOnceItIsKnown(t *testing.T) {
+func TestEmptySecretAffectsNoOtherMiniProgram(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, several)
+	const empty = "wx5555555555555555"
+	r := rig.Raise(t, severalApps)
+	r.Secrets.Put(stage.SecretName, stage.Secrets(map[string]string{stage.AppID: stage.AppSecret, empty: ""}))
+	r.WeChat.AddApp(empty, stage.AppSecret)
+	tap := r.Tap(userOf(empty))
+	got := r.Post(tap)
+	r.WantFailure("the empty secret", got, "misconfigured", 500, "none")
+	if line := r.Logs.Request(t, got); line.AppID != empty || line.ErrCode != 0 {
+		t.Errorf("the empty secret: got the log line %+v, want its appid and no errcode", line)
+	}
+	wantSeen(t, r, "the empty secret", tap.Code, 0)
+	r.WantPhone("the first mini-program", r.Tap(userOf(stage.AppID)))
+}
+
+func TestLogLineHasTheAppIDOnceItIsKnown(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, severalApps)
 	for _, tt := range []struct{ name, referer, field, want string }{
 		{"the field", "", stage.SecondAppID, stage.SecondAppID},
-		{"the Referer", page(stage.SecondAppID), "", stage.SecondAppID},
-		{"an unknown one", "", "wx4444444444444444", ""},
+		{"the Referer", refererOf(stage.SecondAppID), "", stage.SecondAppID},
+		{"an unknown appid", "", "wx4444444444444444", ""},
 		{"none", "", "", ""},
 	} {
 		got := postFrom(t, r, r.Tap(userOf(stage.SecondAppID)), tt.referer, tt.field)
 		id := got.Header.Get("x-request-id")
 		if line := r.Logs.Request(t, rig.Answer{RequestID: id}); line.AppID != tt.want {
-			t.Errorf("%s: the line has appid %q, want %q", tt.name, line.AppID, tt.want)
+			t.Errorf("%s: got appid %q in the log line, want %q", tt.name, line.AppID, tt.want)
 		}
 	}
 }
 
-// A secret that comes to hold another mini-program serves that one. Requests that
-// began before fail with the credentials that they had.
-func TestMiniProgramThatIsReplaced(t *testing.T) {
+// If the secret's only mini-program is replaced, the function serves the new one.
+// A request that began before fails with the credentials that it began with.
+func TestSecretThatNamesAnotherMiniProgram(t *testing.T) {
 	t.Parallel()
 	const moved = "wx5555555555555555"
 	r := rig.Raise(t, nil)
 	r.WeChat.AddApp(moved, stage.AppSecret)
 	r.Secrets.Put(stage.SecretName, stage.Secret(moved, stage.AppSecret))
-	if got := postFrom(t, r, r.Tap(userOf(moved)), page(moved), ""); got.Status != 200 {
-		t.Errorf("the new one by its Referer: got %d %s, want 200", got.Status, got.Body)
-	}
-	if got := postFrom(t, r, r.Tap(userOf(moved)), "", ""); got.Status != 200 {
-		t.Errorf("the new one without a name: got %d %s, want 200", got.Status, got.Body)
-	}
+	got := postFrom(t, r, r.Tap(userOf(moved)), refererOf(moved), "")
+	wantStatus(t, "the new mini-program by its Referer", got, 200)
+	wantStatus(t, "the new mini-program, not named", postFrom(t, r, r.Tap(userOf(moved)), "", ""), 200)
 
 	r = rig.Raise(t, nil)
 	r.Secrets.Put(stage.SecretName, stage.Secret(moved, stage.AppSecret))
-	r.WeChat.SetSecret("reset") // so that the old credentials are refused
+	r.WeChat.SetSecret("reset") // so that WeChat rejects the old credentials
 	tap := r.NewTap()
-	r.WantFailure("the old one, which is gone", r.Post(tap), "misconfigured", 500, "none")
-	if seen := r.WeChat.Seen(tap.Code); seen != 1 {
-		t.Errorf("WeChat saw the code %d times, want once with the credentials that the request began with", seen)
-	}
+	r.WantFailure("the replaced mini-program", r.Post(tap), "misconfigured", 500, "none")
+	wantSeen(t, r, "the replaced mini-program", tap.Code, 1)
 }
 
-// The token is fetched at start only if there is one mini-program.
-func TestTokenAtStartWithSeveralMiniPrograms(t *testing.T) {
+func TestTokenIsFetchedAtStartOnlyForASingleMiniProgram(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		several bool
 		want    int
 	}{"one": {false, 1}, "several": {true, 0}} {
-		r := rig.Raise(t, func(c *stage.Config) { c.Several, c.Env = tt.several, []string{verifying} })
-		if calls := r.WeChat.Seen(wechattest.TokenPath); calls != tt.want {
-			t.Errorf("%s: %d fetches of a token at start, want %d", name, calls, tt.want)
-		}
+		r := rig.Raise(t, func(c *stage.Config) { c.Several, c.Env = tt.several, []string{verifyOn} })
+		wantFetches(t, r, name+", at start", tt.want)
 	}
 }
 
-// Fifty mini-programs, 64 requests at once. Every answer of WeChat is marked with
-// its mini-program, so that a mix-up shows.
+// Fifty mini-programs share the function, and 64 requests run at once. Every answer
+// of WeChat's is marked with its mini-program, so a mix-up shows.
 func TestFiftyMiniProgramsAreNeverMixedUp(t *testing.T) {
 	t.Parallel()
 	const apps, atOnce, each = 50, 64, 20
@@ -315,52 +302,32 @@ func TestFiftyMiniProgramsAreNeverMixedUp(t *testing.T) {
 	all.Wait()
 	for appID := range secrets {
 		if calls := r.WeChat.Seen(wechattest.TokenKey(appID)); calls > 1 {
-			t.Errorf("%s: %d fetches of its token, want at most 1", appID, calls)
+			t.Errorf("%s: got %d fetches of its token, want at most 1", appID, calls)
 		}
 	}
-	if calls := r.Secrets.Calls(); calls != 1 {
-		t.Errorf("%d readings of the secret, want 1", calls)
-	}
+	wantReads(t, r, "50 mini-programs", 1)
 }
 
-// Rotating one mini-program's secret under load fails no request of any.
-func TestRotationOfOneMiniProgramUnderLoad(t *testing.T) {
+func TestRotatingOneMiniProgramFailsNoRequest(t *testing.T) {
 	t.Parallel()
-	const rotated = "canary-of-a-rotated-secret"
 	r := rig.Raise(t, func(c *stage.Config) { c.Several, c.Concurrency = true, 16 })
-	var all sync.WaitGroup
-	var done atomic.Int32
-	stop := make(chan bool)
-	for i := range 16 {
-		all.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					r.WantPhone("a request during a rotation", r.Tap(userOf([]string{stage.AppID, stage.SecondAppID}[i%2])))
-					done.Add(1)
-				}
-			}
-		})
-	}
-	rig.WaitFor(t, "there is load", func() bool { return done.Load() > 200 })
-	r.Secrets.Put(stage.SecretName, stage.Secrets(map[string]string{stage.AppID: stage.AppSecret, stage.SecondAppID: rotated}))
-	r.WeChat.SetAppSecret(stage.SecondAppID, rotated)
-	before := done.Load()
-	rig.WaitFor(t, "there was more load", func() bool { return done.Load() > before+500 })
-	close(stop)
-	all.Wait()
-	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings of the secret, want 2", calls)
-	}
+	rotateUnderLoad(t, r, func(i int) wechattest.Tap {
+		return r.Tap(userOf([]string{stage.AppID, stage.SecondAppID}[i%2]))
+	}, func() {
+		r.Secrets.Put(stage.SecretName, stage.Secrets(map[string]string{
+			stage.AppID: stage.AppSecret, stage.SecondAppID: rotatedSecret,
+		}))
+		r.WeChat.SetAppSecret(stage.SecondAppID, rotatedSecret)
+	})
 }
 
-// One that hangs, one that is out of quota and one whose secret is wrong leave the
-// answers of the others as they are.
+// A mini-program that hangs and one whose secret is wrong neither fail nor delay
+// the requests of a good one.
 func TestHangingMiniProgramDelaysNoOther(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, func(c *stage.Config) { c.Several, c.Concurrency, c.Env = true, 8, []string{"WECHAT_TIMEOUT=1s"} })
+	r := rig.Raise(t, func(c *stage.Config) {
+		c.Several, c.Concurrency, c.Env = true, 8, []string{"WECHAT_TIMEOUT=1s"}
+	})
 	r.WeChat.Script(wechattest.TokenKey(stage.SecondAppID), hostile.Silence)
 	var all sync.WaitGroup
 	var slow atomic.Int32
@@ -369,13 +336,14 @@ func TestHangingMiniProgramDelaysNoOther(t *testing.T) {
 			for range 3 {
 				switch i % 4 {
 				case 0:
-					r.WantFailure("the hanging one", r.PostPhone(r.TapPhone(userOf(stage.SecondAppID))), "unavailable", 503, "retry")
+					tap := r.TapPhone(userOf(stage.SecondAppID))
+					r.WantFailure("the hanging mini-program", r.PostPhone(tap), "unavailable", 503, "retry")
 				case 1:
 					tap := r.Tap(userOf(stage.BrokenAppID))
-					r.WantFailure("the broken one", r.Post(tap), "misconfigured", 500, "none")
+					r.WantFailure("the broken mini-program", r.Post(tap), "misconfigured", 500, "none")
 				default:
 					began := time.Now()
-					r.WantPhoneByCode("a good one", r.TapBoth(userOf(stage.AppID)))
+					r.WantPhoneByCode("the good mini-program", r.TapBoth(userOf(stage.AppID)))
 					if time.Since(began) > 900*time.Millisecond {
 						slow.Add(1)
 					}
@@ -385,7 +353,7 @@ func TestHangingMiniProgramDelaysNoOther(t *testing.T) {
 	}
 	all.Wait()
 	if n := slow.Load(); n != 0 {
-		t.Errorf("%d requests of a good mini-program waited for another's", n)
+		t.Errorf("got %d slow requests of the good mini-program, want none", n)
 	}
 	tap := r.TapPhone(userOf(stage.AppID))
 	r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(45009, "reach max api daily quota limit"))

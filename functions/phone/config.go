@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 )
 
-// settings are what the environment says.
+// settings are the function's settings, from the environment variables beside them.
 type settings struct {
 	secretID        string        // WECHAT_SECRET_ID
 	apiBaseURL      string        // WECHAT_API_BASE_URL
@@ -20,13 +20,13 @@ type settings struct {
 	requireLogin    bool          // REQUIRE_LOGIN_CODE
 }
 
-// variableError names a variable that is wrong. It does not repeat the value.
+// variableError names an invalid variable. It does not repeat the value.
 type variableError struct{ name, problem string }
 
 func (e *variableError) Error() string { return e.name + " " + e.problem }
 
-// readConfig reads the environment. An empty variable counts as none. Every
-// error is a *variableError.
+// readConfig reads the environment. An empty variable counts as not set. Every
+// error is a [*variableError].
 func readConfig(getenv func(string) string) (settings, error) {
 	c := settings{
 		secretID:        getenv("WECHAT_SECRET_ID"),

@@ -23,12 +23,12 @@ func TestDefaults(t *testing.T) {
 			return map[string]string{"WECHAT_SECRET_ID": "id", "VERIFY_ENCRYPTED_DATA": value}[name]
 		})
 		if err != nil || got.verify != verify {
-			t.Errorf("VERIFY_ENCRYPTED_DATA=%s: got %v, %v, want %v", value, got.verify, err, verify)
+			t.Errorf("VERIFY_ENCRYPTED_DATA=%s: got verify %v, %v, want %v", value, got.verify, err, verify)
 		}
 	}
 }
 
-// The tests of docs/checks hold template.yaml to the READMEs.
+// The tests of docs/checks compare template.yaml with the READMEs.
 func TestReadmesHaveTheVariablesAndDefaultsOfTheCode(t *testing.T) {
 	row := regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| .* \\| (?:`(.*)`|[^`|]*) \\|$")
 	for _, name := range []string{"README.md", "README.zh-CN.md"} {
@@ -46,14 +46,14 @@ func TestReadmesHaveTheVariablesAndDefaultsOfTheCode(t *testing.T) {
 		read := map[string]bool{}
 		got, err := readConfig(func(name string) string { read[name] = true; return defaults[name] })
 		if err != nil {
-			t.Errorf("%s: the defaults are refused: %v", name, err)
+			t.Errorf("%s: got %v for the documented defaults, want no error", name, err)
 		}
 		want, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": "id"}[name] })
 		if err != nil || got != want {
-			t.Errorf("%s: the defaults are %+v, want the code's %+v (%v)", name, got, want, err)
+			t.Errorf("%s: got the defaults %+v, want the code's %+v (%v)", name, got, want, err)
 		}
 		if wanted := slices.Sorted(maps.Keys(read)); !slices.Equal(documented, wanted) {
-			t.Errorf("%s: the variables are %v, want %v", name, documented, wanted)
+			t.Errorf("%s: got the variables %v, want %v", name, documented, wanted)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json/v2"
 	"fmt"
 	"log"
 	"log/slog"
@@ -24,87 +23,95 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// These tests hold the function to what its callers may rely on. All of them
-// run the compiled function.
+// These tests cover what callers may rely on. They run the compiled function.
 
-func TestPhoneNumberComesBack(t *testing.T) {
-	t.Parallel()
-	r := rig.Raise(t, nil)
-	user := rig.NewUser()
-	want := fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","e164":"+86%s","openid":%q}`, user.Phone, user.PurePhone, user.PurePhone, user.OpenID)
-	spaced := func(tap wechattest.Tap) wechattest.Tap {
-		tap.EncryptedData = strings.ReplaceAll(tap.EncryptedData, "+", " ")
-		tap.IV = strings.ReplaceAll(tap.IV, "+", " ")
-		return tap
-	}
-	bare := func(tap wechattest.Tap) wechattest.Tap {
-		tap.EncryptedData = strings.TrimRight(tap.EncryptedData, "=")
-		tap.IV = strings.TrimRight(tap.IV, "=")
-		return tap
-	}
-	asJSON := func(tap wechattest.Tap) string { return hostile.JSON(tap) }
-	asForm := func(tap wechattest.Tap) string { return hostile.Form(tap) }
-	const form = "application/x-www-form-urlencoded"
-	tests := []struct {
-		name, contentType string
-		body              func(wechattest.Tap) string
-	}{
-		{"JSON", "application/json", asJSON},
-		{"JSON with a charset", "application/json; charset=utf-8", asJSON},
-		{"JSON by another spelling", "Application/JSON ;charset=UTF-8", asJSON},
-		{"JSON without a content type", "", asJSON},
-		{"JSON with white space", "application/json", func(tap wechattest.Tap) string { return "\r\n\t " + hostile.JSON(tap) + " \n" }},
-		{"JSON with unknown fields", "application/json", func(tap wechattest.Tap) string {
-			return strings.Replace(hostile.JSON(tap), "{", `{"cloudID":null,"Code":7,"errMsg":{"a":[1]},`, 1)
-		}},
-		{"JSON with spaces for pluses", "application/json", func(tap wechattest.Tap) string { return hostile.JSON(spaced(tap)) }},
-		{"JSON without padding", "application/json", func(tap wechattest.Tap) string { return hostile.JSON(bare(tap)) }},
-		{"a form", form, asForm},
-		{"a form with a charset", form + "; charset=utf-8", asForm},
-		{"a form with unknown fields", form, func(tap wechattest.Tap) string { return "a=1&" + hostile.Form(tap) + "&b=" }},
-		{"a form with raw pluses", form, func(tap wechattest.Tap) string {
-			return "code=" + tap.Code + "&encryptedData=" + tap.EncryptedData + "&iv=" + tap.IV
-		}},
-	}
-	for _, test := range tests {
-		got := r.Send("POST", "/phone", test.contentType, test.body(r.Tap(user)))
-		if got.Status != 200 || got.Body != want {
-			t.Errorf("%s: %d %s", test.name, got.Status, got.Body)
-		}
-		r.WantHeaders(test.name, got)
-	}
-
-	// JSON that the gateway encoded, and a stage whose name is part of the path.
-	for _, path := range []string{"", "prod"} {
-		event := map[string]any{
-			"version": "2.0", "rawPath": "/phone", "body": base64.StdEncoding.EncodeToString([]byte(hostile.JSON(r.Tap(user)))), "isBase64Encoded": true,
-			"requestContext": map[string]any{"stage": "$default", "http": map[string]string{"method": "POST"}},
-		}
-		if path != "" {
-			event["rawPath"] = "/" + path + "/phone"
-			event["requestContext"].(map[string]any)["stage"] = path
-		}
-		text, _ := json.Marshal(event)
-		if got := r.Invoke(string(text)); got.Status != 200 || got.Body != want {
-			t.Errorf("stage %q: %d %s", path, got.Status, got.Body)
-		}
+// wantBody checks that got is a success with exactly this body.
+func wantBody(t *testing.T, name string, got rig.Answer, want string) {
+	t.Helper()
+	if got.Status != 200 || got.Body != want {
+		t.Errorf("%s: got %d %s, want 200 %s", name, got.Status, got.Body, want)
 	}
 }
 
-// The gateway lower-cases the names of headers. sam local start-api does not.
+// phoneFields returns the beginning of an answer with user's number, without the
+// closing brace.
+func phoneFields(user wechattest.User) string {
+	return fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","e164":"+86%s"`,
+		user.Phone, user.PurePhone, user.PurePhone)
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+func asJSON(tap wechattest.Tap) string { return hostile.JSON(tap) }
+
+func asForm(tap wechattest.Tap) string { return hostile.Form(tap) }
+
+// editBase64 returns a function that edits a tap's base64 and returns it as JSON.
+func editBase64(edit func(string) string) func(wechattest.Tap) string {
+	return func(tap wechattest.Tap) string {
+		tap.EncryptedData, tap.IV = edit(tap.EncryptedData), edit(tap.IV)
+		return hostile.JSON(tap)
+	}
+}
+
+var encodingTests = []struct {
+	name, contentType string
+	body              func(wechattest.Tap) string
+}{
+	{"JSON", "application/json", asJSON},
+	{"JSON with a charset", "application/json; charset=utf-8", asJSON},
+	{"JSON in another spelling", "Application/JSON ;charset=UTF-8", asJSON},
+	{"JSON without a content type", "", asJSON},
+	{"JSON with white space", "application/json", func(tap wechattest.Tap) string {
+		return "\r\n\t " + hostile.JSON(tap) + " \n"
+	}},
+	{"JSON with unknown fields", "application/json", func(tap wechattest.Tap) string {
+		return strings.Replace(hostile.JSON(tap), "{", `{"cloudID":null,"Code":7,"errMsg":{"a":[1]},`, 1)
+	}},
+	{"JSON with spaces for pluses", "application/json", editBase64(func(text string) string {
+		return strings.ReplaceAll(text, "+", " ")
+	})},
+	{"JSON without padding", "application/json", editBase64(func(text string) string {
+		return strings.TrimRight(text, "=")
+	})},
+	{"a form", formType, asForm},
+	{"a form with a charset", formType + "; charset=utf-8", asForm},
+	{"a form with unknown fields", formType, func(tap wechattest.Tap) string {
+		return "a=1&" + hostile.Form(tap) + "&b="
+	}},
+	{"a form with raw pluses", formType, func(tap wechattest.Tap) string {
+		return "code=" + tap.Code + "&encryptedData=" + tap.EncryptedData + "&iv=" + tap.IV
+	}},
+}
+
+func TestEveryEncodingOfARequestIsAccepted(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, nil)
+	user := rig.NewUser()
+	want := phoneFields(user) + fmt.Sprintf(`,"openid":%q}`, user.OpenID)
+	for _, tt := range encodingTests {
+		got := r.Send("POST", "/phone", tt.contentType, tt.body(r.Tap(user)))
+		wantBody(t, tt.name, got, want)
+		r.WantHeaders(tt.name, got)
+	}
+	for _, e := range []object{
+		httpAPI("", "/phone", "$default", nil), httpAPI("", "/prod/phone", "prod", nil),
+	} {
+		delete(e, "headers") // and so it has no content type
+		e["body"] = base64.StdEncoding.EncodeToString([]byte(hostile.JSON(r.Tap(user))))
+		e["isBase64Encoded"] = true
+		wantBody(t, fmt.Sprint("base64 to ", e["rawPath"]), invokeEvent(t, r, e), want)
+	}
+}
+
+// The gateway lower-cases header names. sam local start-api does not.
 func TestContentTypeIsFoundInAnySpelling(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	for _, name := range []string{"content-type", "Content-Type", "CONTENT-TYPE"} {
-		event, err := json.Marshal(map[string]any{
-			"version": "2.0", "rawPath": "/phone", "body": hostile.Form(r.NewTap()),
-			"headers":        map[string]string{"accept": "*/*", name: "application/x-www-form-urlencoded"},
-			"requestContext": map[string]any{"stage": "$default", "http": map[string]string{"method": "POST"}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Want(name, r.Invoke(string(event)), hostile.Want{})
+		e := httpAPI("", "/phone", "$default", nil)
+		e["headers"] = object{"accept": "*/*", name: formType}
+		r.Want(name, invoke(t, r, e, hostile.Form(r.NewTap())), hostile.Want{})
 	}
 }
 
@@ -119,24 +126,23 @@ func TestPhoneNumberIsWhatWeChatSealed(t *testing.T) {
 		`"phoneNumber":"13500009999","purePhoneNumber":"13500009999","countryCode":86,"more":[{}]`: "+8613500009999",
 		`"phoneNumber":"+852 9000-0001","purePhoneNumber":"9000-0001","countryCode":"852"`:         "+85290000001",
 	} {
-		tap := wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`, phone, time.Now().Unix(), stage.AppID))
+		tap := wechattest.Seal(user.SessionKey, fmt.Appendf(nil, `{%s,"watermark":{"timestamp":%d,"appid":%q}}`,
+			phone, time.Now().Unix(), stage.AppID))
 		tap.Code = r.WeChat.Login(user)
 		got := r.Send("POST", "/phone", "application/json", hostile.JSON(tap))
 		fields := strings.Split(phone, `,"more"`)[0]
 		for number, text := range map[string]string{`:852`: `:"852"`, `:86`: `:"86"`} {
 			fields = strings.Replace(fields, number, text, 1)
 		}
-		want := fmt.Sprintf(`{%s,"e164":%q,"openid":%q,"unionid":%q}`, fields, e164, user.OpenID, user.UnionID)
-		if got.Status != 200 || got.Body != want {
-			t.Errorf("%s: %d %s, want %s", phone, got.Status, got.Body, want)
-		}
+		wantBody(t, phone, got, fmt.Sprintf(`{%s,"e164":%q,"openid":%q,"unionid":%q}`,
+			fields, e164, user.OpenID, user.UnionID))
 	}
 }
 
-func TestPathIsLessTheStage(t *testing.T) {
+func TestStageIsRemovedFromThePath(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		stage, path, failure string
 	}{
 		{"$default", "/phone", "method_not_allowed"},
@@ -148,9 +154,10 @@ func TestPathIsLessTheStage(t *testing.T) {
 		{"phone", "/phone", "method_not_allowed"}, // behind a custom domain
 		{"pro", "/prod/phone", "not_found"},
 	} {
-		got := r.Invoke(fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"stage":%q,"http":{"method":"GET"}}}`, test.path, test.stage))
-		if got.Error != test.failure {
-			t.Errorf("stage %s, path %s: %s, want %s", test.stage, test.path, got.Error, test.failure)
+		const event = `{"version":"2.0","rawPath":%q,"requestContext":{"stage":%q,"http":{"method":"GET"}}}`
+		got := r.Invoke(fmt.Sprintf(event, tt.path, tt.stage))
+		if got.Error != tt.failure {
+			t.Errorf("stage %s, path %s: got %s, want %s", tt.stage, tt.path, got.Error, tt.failure)
 		}
 	}
 }
@@ -160,16 +167,23 @@ func TestWatermarkMaxAge(t *testing.T) {
 	for setting, accepted := range map[string]bool{"0": true, "0s": true, "720h": true, "5s": false} {
 		r := rig.Raise(t, rig.Env("WATERMARK_MAX_AGE="+setting))
 		user := rig.NewUser()
-		tap := wechattest.Seal(user.SessionKey, fmt.Appendf(nil,
-			`{"phoneNumber":"13500001111","purePhoneNumber":"13500001111","countryCode":"86","watermark":{"timestamp":%d,"appid":%q}}`,
-			time.Now().Add(-24*time.Hour).Unix(), stage.AppID))
+		user.Phone, user.PurePhone = "13500001111", "13500001111"
+		tap := sealAt(user, time.Now().Add(-24*time.Hour))
 		if got := r.Send("POST", "/phone", "", hostile.JSON(r.Grant(user, tap))); (got.Status == 200) != accepted {
-			t.Errorf("data of yesterday at WATERMARK_MAX_AGE=%s: %d", setting, got.Status)
+			t.Errorf("WATERMARK_MAX_AGE=%s: got %d for data of yesterday, want success: %v", setting, got.Status, accepted)
 		}
 	}
 }
 
-func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
+// sealAt seals user's number with a watermark of that time. WeChat's stand-in does
+// not know the data.
+func sealAt(user wechattest.User, sealed time.Time) wechattest.Tap {
+	return wechattest.Seal(user.SessionKey, fmt.Appendf(nil,
+		`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","watermark":{"timestamp":%d,"appid":%q}}`,
+		user.Phone, user.Phone, sealed.Unix(), stage.AppID))
+}
+
+func TestFunctionRecoversOnceWeChatIsReachable(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -179,7 +193,7 @@ func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
 	_ = l.Close()
 	r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL = "http://" + address })
 	tap := r.NewTap()
-	r.WantFailure("nobody there", r.Post(tap), "unavailable", 503, "retry")
+	r.WantFailure("nothing listens", r.Post(tap), "unavailable", 503, "retry")
 
 	if l, err = net.Listen("tcp", address); err != nil {
 		t.Fatal(err)
@@ -187,13 +201,13 @@ func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
 	server := &http.Server{Handler: r.WeChat}
 	defer func() { _ = server.Close() }()
 	go func() { _ = server.Serve(l) }()
-	if got := r.Post(tap); got.Status != 200 {
-		t.Errorf("the same request sent again: %d %s", got.Status, got.Body)
-	}
+	wantStatus(t, "the same request sent again", r.Post(tap), 200)
+}
 
-	// A name that does not resolve, a handshake without end, a certificate of nobody's.
+func TestUnreachableWeChatIsUnavailable(t *testing.T) {
+	t.Parallel()
 	secured := httptest.NewUnstartedServer(http.NotFoundHandler())
-	secured.Config.ErrorLog = discarded
+	secured.Config.ErrorLog = discardLog
 	secured.StartTLS()
 	defer secured.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -201,13 +215,17 @@ func TestUnreachableWeChatIsUnavailableAndHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	for _, url := range []string{"https://wechat.invalid", "https://" + silent.Addr().String(), secured.URL} {
+	for name, url := range map[string]string{
+		"a name that does not resolve":  "https://wechat.invalid",
+		"a handshake that never ends":   "https://" + silent.Addr().String(),
+		"a certificate of no authority": secured.URL,
+	} {
 		r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = url, []string{"WECHAT_TIMEOUT=300ms"} })
-		r.WantFailure(url, r.Post(r.NewTap()), "unavailable", 503, "retry")
+		r.WantFailure(name, r.Post(r.NewTap()), "unavailable", 503, "retry")
 	}
 }
 
-func TestBusyWeChatIsAskedAgain(t *testing.T) {
+func TestBusyWeChatIsRetried(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	user := rig.NewUser()
@@ -221,7 +239,7 @@ func TestBusyWeChatIsAskedAgain(t *testing.T) {
 		wechattest.Accept(user)(w, q)
 	})
 	if got := r.Post(tap); got.Status != 200 || times.Load() != 3 {
-		t.Errorf("busy twice: %d after %d requests", got.Status, times.Load())
+		t.Errorf("busy twice: got %d after %d requests, want 200 after 3", got.Status, times.Load())
 	}
 }
 
@@ -229,36 +247,32 @@ func TestCodeWorksOnce(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	tap := r.NewTap()
-	if got := r.Post(tap); got.Status != 200 {
-		t.Errorf("the first time: %d", got.Status)
-	}
+	wantStatus(t, "the first time", r.Post(tap), 200)
 	r.WantFailure("the second time", r.Post(tap), "code_rejected", 400, "login")
 	tap.Code = "never-given"
-	r.WantFailure("a code of nobody's", r.Post(tap), "code_rejected", 400, "login")
+	r.WantFailure("an invented code", r.Post(tap), "code_rejected", 400, "login")
 }
 
-func TestAnswerComesBeforeTheInvocationsDeadline(t *testing.T) {
+func TestAnswerComesBeforeTheDeadlineOfTheInvocation(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Timeout = 1200 * time.Millisecond })
 	tap := r.TapScripted(rig.NewUser(), hostile.Silence)
 	began := time.Now()
 	r.WantFailure("silence", r.Post(tap), "upstream_timeout", 504, "login")
 	if took := time.Since(began); took < 650*time.Millisecond || took > 1100*time.Millisecond {
-		t.Errorf("answered after %v of 1.2 s, want 0.7 s", took)
+		t.Errorf("got an answer after %v of 1.2 s, want about 0.7 s", took)
 	}
 
-	// Less than the margin is left: no request may go out.
+	// Less time is left than the margin, so nothing may be sent.
 	r = rig.Raise(t, func(c *stage.Config) { c.Timeout = 450 * time.Millisecond })
 	tap = r.NewTap()
 	r.WantFailure("no time", r.Post(tap), "unavailable", 503, "retry")
-	if r.WeChat.Seen(tap.Code) != 0 {
-		t.Error("with no time left, the code was sent")
-	}
+	wantSeen(t, r, "no time left", tap.Code, 0)
 }
 
-func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
+func TestInvalidVariableEndsTheProcessAndIsNamed(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ name, value string }{
+	for _, tt := range []struct{ name, value string }{
 		{"WECHAT_SECRET_ID", ""},
 		{"WECHAT_API_BASE_URL", "api.weixin.qq.com"},
 		{"WECHAT_API_BASE_URL", "ftp://api.weixin.qq.com"},
@@ -281,12 +295,12 @@ func TestWrongConfigurationEndsTheProcessWithALineThatNamesIt(t *testing.T) {
 		{"AWS_CA_BUNDLE", "/etc/hostname"},
 		{"AWS_PROFILE", "canary"},
 	} {
-		code, text := rig.RunToExit(t, test.name+"="+test.value)
+		code, text := rig.RunToExit(t, tt.name+"="+tt.value)
 		if code != 1 {
-			t.Errorf("%s=%s: exited with %d, want 1", test.name, test.value, code)
+			t.Errorf("%s=%s: got exit code %d, want 1", tt.name, tt.value, code)
 		}
-		if strings.Contains(text, "\n") || !strings.Contains(text, test.name) || strings.Contains(text, "canary") {
-			t.Errorf("%s=%s: wrote %q", test.name, test.value, text)
+		if strings.Contains(text, "\n") || !strings.Contains(text, tt.name) || strings.Contains(text, "canary") {
+			t.Errorf("%s=%s: got %q, want one line with the name but not the value", tt.name, tt.value, text)
 		}
 	}
 }
@@ -296,27 +310,29 @@ func TestSecretIsReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		w := rig.NewWeChat(t, scheme)
 		r := w.Raise(t)
-		if calls, opened := r.Secrets.Calls(), w.Opened.Load(); calls != 1 || opened != 1 {
-			t.Errorf("%s, at the first next: %d readings of the secret, %d connections", scheme, calls, opened)
+		check := func(name string) {
+			t.Helper()
+			wantReads(t, r, scheme+", "+name, 1)
+			if opened := w.Opened.Load(); opened != 1 {
+				t.Errorf("%s, %s: got %d connections, want 1", scheme, name, opened)
+			}
 		}
+		check("after the start")
 		for range 3 {
 			r.WantPhone(scheme, r.NewTap())
 		}
-		if calls, opened := r.Secrets.Calls(), w.Opened.Load(); calls != 1 || opened != 1 {
-			t.Errorf("%s, after 3 requests: %d readings of the secret, %d connections", scheme, calls, opened)
-		}
+		check("after 3 requests")
 	}
 }
 
-func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
+func TestStartReadsTheSecretWhileItConnects(t *testing.T) {
 	t.Parallel()
 	const pause = 800 * time.Millisecond
-	slowly := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		time.Sleep(pause)
 		return nil, nil
 	}}
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.TLS = slowly
 	server.StartTLS()
 	defer server.Close()
 	secrets := &secretstest.Server{}
@@ -326,14 +342,16 @@ func TestSecretAndConnectionAreHadSideBySide(t *testing.T) {
 	began := time.Now()
 	rig.Raise(t, func(c *stage.Config) {
 		c.WeChatURL = server.URL
-		c.Env = []string{rig.Trust(t, server), "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + manager.URL, "WECHAT_SECRET_ID=name"}
+		c.Env = []string{
+			rig.Trust(t, server), "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + manager.URL, "WECHAT_SECRET_ID=name",
+		}
 	})
 	if took := time.Since(began); took < pause || took > 2*pause-50*time.Millisecond {
-		t.Errorf("two things of %v each took %v", pause, took)
+		t.Errorf("the start took %v, want more than %v and clearly less than %v", took, pause, 2*pause)
 	}
 }
 
-func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
+func TestFirstRequestRetriesAStartThatTimedOut(t *testing.T) {
 	t.Parallel()
 	secrets := &secretstest.Server{}
 	secrets.Put("name", stage.Secret(stage.AppID, stage.AppSecret))
@@ -345,57 +363,47 @@ func TestStartThatTimesOutIsNotRemembered(t *testing.T) {
 	r.WantPhone("the first request", r.NewTap())
 }
 
-func TestFunctionStartsWithoutItsSecretAndHeals(t *testing.T) {
+func TestFunctionStartsWithoutItsSecretAndRecovers(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Secret = "malformed" })
-	good := stage.Secret(stage.AppID, stage.AppSecret)
-	r.Secrets.Put(stage.SecretName, good)
-	if got := r.Post(r.NewTap()); got.Status != 200 {
-		t.Errorf("the first request after the secret was mended: %d %s", got.Status, got.Body)
-	}
+	r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, stage.AppSecret))
+	wantStatus(t, "the first request after the secret was fixed", r.Post(r.NewTap()), 200)
 }
 
-func TestRequestWaitsTwoSecondsForSecretsManagerAtMost(t *testing.T) {
+func TestRequestWaitsAtMostTwoSecondsForSecretsManager(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Secret = "malformed" })
 	r.Secrets.Fail(hostile.Silence)
 	began := time.Now()
 	r.WantFailure("silence", r.Post(r.NewTap()), "unavailable", 503, "retry")
 	if took := time.Since(began); took < 1900*time.Millisecond || took > 3*time.Second {
-		t.Errorf("answered after %v", took)
+		t.Errorf("got an answer after %v, want it after about 2 s", took)
 	}
 }
 
 func TestRotatedSecretNeedsNoDeployment(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
-	const second = "canary-of-a-rotated-secret"
-	r.WeChat.SetSecret(second)
-	r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, second))
-	tap := r.NewTap()
-	if got := r.Post(tap); got.Status != 200 || r.WeChat.Seen(tap.Code) != 2 || r.Secrets.Calls() != 2 {
-		t.Errorf("the first request after the rotation: %d, WeChat saw the code %d times, %d readings", got.Status, r.WeChat.Seen(tap.Code), r.Secrets.Calls())
-	}
-	tap = r.NewTap()
-	if got := r.Post(tap); got.Status != 200 || r.WeChat.Seen(tap.Code) != 1 || r.Secrets.Calls() != 2 {
-		t.Errorf("the second: %d, WeChat saw the code %d times, %d readings", got.Status, r.WeChat.Seen(tap.Code), r.Secrets.Calls())
+	r.WeChat.SetSecret(rotatedSecret)
+	r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, rotatedSecret))
+	for i, name := range []string{"the first request after the rotation", "the second request after the rotation"} {
+		tap := r.NewTap()
+		wantStatus(t, name, r.Post(tap), 200)
+		wantSeen(t, r, name, tap.Code, 2-i)
+		wantReads(t, r, name, 2)
 	}
 
-	// Rotated again within 30 s: no third reading.
+	// WeChat rejects the secret again within 30 s.
 	r.WeChat.SetSecret("00000000000000000000000000000000")
 	for range 5 {
-		tap = r.NewTap()
+		tap := r.NewTap()
 		r.WantFailure("a wrong secret", r.Post(tap), "misconfigured", 500, "none")
-		if seen := r.WeChat.Seen(tap.Code); seen != 1 {
-			t.Errorf("WeChat saw the code %d times", seen)
-		}
+		wantSeen(t, r, "a wrong secret", tap.Code, 1)
 	}
-	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings", calls)
-	}
+	wantReads(t, r, "within 30 s", 2)
 }
 
-func TestExchangeEndsInTimeThoughTheReReadHangs(t *testing.T) {
+func TestHangingRereadDoesNotExceedTheTimeout(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=400ms"))
 	r.WeChat.SetSecret("canary of a rotated secret")
@@ -403,7 +411,7 @@ func TestExchangeEndsInTimeThoughTheReReadHangs(t *testing.T) {
 	began := time.Now()
 	r.WantFailure("a re-read that hangs", r.Post(r.NewTap()), "unavailable", 503, "retry")
 	if took := time.Since(began); took > 1500*time.Millisecond {
-		t.Errorf("answered after %v", took)
+		t.Errorf("got an answer after %v, want at most 1.5 s", took)
 	}
 }
 
@@ -414,13 +422,9 @@ func TestUnchangedSecretIsNotTriedTwice(t *testing.T) {
 	for range 3 {
 		tap := r.NewTap()
 		r.WantFailure("a wrong secret", r.Post(tap), "misconfigured", 500, "none")
-		if seen := r.WeChat.Seen(tap.Code); seen != 1 {
-			t.Errorf("WeChat saw the code %d times", seen)
-		}
+		wantSeen(t, r, "a wrong secret", tap.Code, 1)
 	}
-	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings, want the load and one more", calls)
-	}
+	wantReads(t, r, "a wrong secret", 2)
 
 	r = rig.Raise(t, nil)
 	r.WeChat.SetSecret("00000000000000000000000000000000")
@@ -431,71 +435,79 @@ func TestUnchangedSecretIsNotTriedTwice(t *testing.T) {
 func TestOneLinePerRequest(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
-	ok := r.Post(r.NewTap())
-	refused := r.Post(r.TapScripted(rig.NewUser(), wechattest.Answer(`{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`)))
-	if ok.Status != 200 || refused.Status != 400 {
-		t.Fatal(ok.Body, refused.Body)
-	}
+	wantStatus(t, "a success", r.Post(r.NewTap()), 200)
+	refused := r.Post(r.TapScripted(rig.NewUser(), wechattest.Answer(
+		`{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`)))
+	wantStatus(t, "a refusal", refused, 400)
 	var lines []rig.Line
 	rig.WaitFor(t, "there are two lines", func() bool {
 		lines = r.Logs.Requests()
 		return len(lines) == 2
 	})
 	if written := strings.Count(r.Logs.Text(), "\n") + 1; written != 2 {
-		t.Errorf("wrote %d lines: %s", written, r.Logs.Text())
+		t.Errorf("got %d lines, want 2: %s", written, r.Logs.Text())
 	}
 	for i, line := range lines {
-		if line.Level != "INFO" || line.WeChatMs == nil || line.OwnMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.OwnMs <= 0 {
-			t.Fatalf("line %d: %+v", i, line)
-		}
-		if rest := *line.TotalMs - *line.WeChatMs - *line.OwnMs; math.Abs(rest) > 0.0015 { // each is cut to microseconds
-			t.Errorf("line %d: %v ms in WeChat and %v of our own, %v in all", i, *line.WeChatMs, *line.OwnMs, *line.TotalMs)
-		}
-		if line.First == nil || *line.First != (i == 0) || !rig.IsRequestID(line.RequestID) {
-			t.Errorf("line %d: %+v", i, line)
+		wantTimes(t, line)
+		if line.Level != "INFO" || line.First == nil || *line.First != (i == 0) || !rig.IsRequestID(line.RequestID) {
+			t.Errorf("got line %d %+v, want level INFO, first %v and a request id", i, line, i == 0)
 		}
 	}
 	if lines[0].Outcome != "ok" || lines[0].Status != 200 || lines[0].ErrCode != 0 {
-		t.Errorf("a success: %+v", lines[0])
+		t.Errorf("a success: got %+v, want ok, 200 and no errcode", lines[0])
 	}
 	if lines[1].Outcome != "code_rejected" || lines[1].Status != 400 || lines[1].ErrCode != 40029 ||
 		lines[1].RID != "635d0e49-1d10d2a8-0c6c7c7d" || lines[1].RequestID != refused.RequestID {
-		t.Errorf("a refusal: %+v", lines[1])
+		t.Errorf("a refusal: got %+v, want code_rejected, 400, 40029, WeChat's rid and the answer's request id", lines[1])
 	}
 }
 
-// The runtime library logs when the Runtime API goes away, as an emulator does,
-// with its address and not as JSON.
-func TestEndOfTheRuntimeAPIIsOneLine(t *testing.T) {
+// wantTimes checks that a log line's times are there and add up.
+func wantTimes(t *testing.T, line rig.Line) {
+	t.Helper()
+	if line.WeChatMs == nil || line.OwnMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.OwnMs <= 0 {
+		t.Fatalf("got %+v, want times above 0", line)
+	}
+	sum := *line.WeChatMs + *line.OwnMs
+	if math.Abs(*line.TotalMs-sum) > 0.0015 { // each is rounded down to a microsecond
+		t.Errorf("got totalMs %v, want the sum of wechatMs and ownMs, %v", *line.TotalMs, sum)
+	}
+}
+
+// If the Runtime API disappears, as when an emulator ends, the runtime library logs
+// its address, and not as JSON.
+func TestEndOfTheRuntimeAPILogsOneLine(t *testing.T) {
 	t.Parallel()
 	code, text := rig.RunToExit(t, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
 	if code == 0 {
-		t.Error("the function runs without a Runtime API")
+		t.Error("got exit code 0 without a Runtime API, want another")
 	}
-	if !strings.Contains(text, "the Lambda runtime API is gone") || strings.Contains(text, "withheld") || strings.Contains(text, "127.0.0.1") {
+	if !strings.Contains(text, "the Lambda runtime API is gone") ||
+		strings.Contains(text, "withheld") || strings.Contains(text, "127.0.0.1") {
 		t.Errorf("got %s, want a line that says that the runtime API is gone, without its address", text)
 	}
 }
 
 func TestStandardLogIsOneFixedLine(t *testing.T) {
 	var out bytes.Buffer
-	w := withheld{slog.New(slog.NewJSONHandler(&out, nil))}
+	w := libraryLog{slog.New(slog.NewJSONHandler(&out, nil))}
 	log.New(w, "", 0).Printf("Unsolicited response on idle channel starting with %q", "canary")
 	if text := out.String(); strings.Contains(text, "canary") || strings.Contains(text, "Unsolicited") ||
 		!strings.Contains(text, `"level":"ERROR"`) || !strings.Contains(text, "withheld") || strings.Count(text, "\n") != 1 {
-		t.Errorf("wrote %s, want one ERROR line that says a line was withheld", text)
+		t.Errorf("got %s, want one ERROR line that says a line was withheld", text)
 	}
 }
 
-// Calls to WeChat do not go through a proxy, and nobody would guess that.
-func TestProxyIsToldAtStart(t *testing.T) {
+// Calls to WeChat do not use the proxy, which nobody would expect.
+func TestProxyVariableCausesAWarningAtStart(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		_, text := rig.RunToExit(t, name+"=http://127.0.0.1:1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
-		if !strings.Contains(text, "calls to WeChat do not use the proxy") || !strings.Contains(text, `"variable":"`+name+`"`) {
-			t.Errorf("with %s: wrote %s, want a line about it", name, text)
+		if !strings.Contains(text, "calls to WeChat do not use the proxy") ||
+			!strings.Contains(text, `"variable":"`+name+`"`) {
+			t.Errorf("%s: got %s, want a line that names the variable", name, text)
 		}
 	}
 }

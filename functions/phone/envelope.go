@@ -9,12 +9,12 @@ import (
 	"wechat-phone/functions/phone/failure"
 )
 
-// maxBody bounds a request's body. Real ones have about 500 bytes.
+// maxBody limits a request's body. Real bodies have about 500 bytes.
 const maxBody = 16 << 10
 
-// event is what the function reads of a proxy event: of an HTTP API or a function
-// URL (payload format 2.0), of an HTTP API with payload format 1.0, or of a REST
-// API, which has that format without a version.
+// event has the fields of a proxy event that the function uses. The event comes
+// from an HTTP API or a function URL (payload format 2.0), from an HTTP API with
+// payload format 1.0, or from a REST API, which uses that format without a version.
 //
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
@@ -32,7 +32,7 @@ type event struct {
 		HTTP  struct {
 			Method string `json:"method"` // 2.0
 		} `json:"http"`
-		ELB any `json:"elb"` // a load balancer's event looks like a REST API's but for this
+		ELB any `json:"elb"` // only in a load balancer's event, which otherwise looks like a REST API's
 	} `json:"requestContext"`
 	Body            string `json:"body"`
 	IsBase64Encoded bool   `json:"isBase64Encoded"`
@@ -56,9 +56,9 @@ func (e event) method() string {
 	return e.HTTPMethod
 }
 
-// path returns the path of the route that the gateway chose, since the request's
-// own path may begin with a base path. If the route does not fix the path, it is
-// the request's own.
+// path returns the path of the route that the gateway chose, because the request's
+// own path may begin with a base path. If the route does not determine the path, it
+// returns the request's own.
 func (e event) path() string {
 	route, own := e.Resource, e.Path
 	if e.Version == "2.0" {
@@ -92,7 +92,7 @@ func (e event) withoutStage(path string) string {
 	return path
 }
 
-// header returns a header. It finds the name in any spelling: HTTP APIs lower-case
+// header returns a header's value. It ignores the name's case: HTTP APIs lower-case
 // names with payload format 2.0 only, and sam local start-api never does.
 func (e event) header(name string) string {
 	for written, value := range e.Headers {
@@ -128,7 +128,7 @@ type response struct {
 	Body       string  `json:"body"`
 }
 
-// headers are an answer's headers. A struct saves allocating a map for each.
+// headers are an answer's headers. A struct saves a map for each answer.
 type headers struct {
 	ContentType  string `json:"content-type"`
 	CacheControl string `json:"cache-control"`
@@ -146,8 +146,8 @@ func respond(status int, cacheControl, requestID string, body any) response {
 	}, string(encode(body))}
 }
 
-// encode makes JSON of structs of strings. It cannot fail, because it accepts
-// bytes that are not UTF-8.
+// encode returns body, a struct of strings, as JSON. It cannot fail, because it
+// accepts bytes that are not UTF-8.
 func encode(body any) []byte {
 	text, _ := json.Marshal(body, jsontext.AllowInvalidUTF8(true))
 	return text

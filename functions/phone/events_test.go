@@ -9,7 +9,6 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// Every file in events/ does what its name says.
 func TestEventFiles(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Env = []string{"WATERMARK_MAX_AGE=0"} })
@@ -31,7 +30,7 @@ func TestEventFiles(t *testing.T) {
 	}
 	files, err := filepath.Glob("../../events/*.json")
 	if err != nil || len(files) != len(want)+1 {
-		t.Errorf("%d files, want %d events and env.json: %v", len(files), len(want), err)
+		t.Errorf("got %d files in events/, want %d events and env.json: %v", len(files), len(want), err)
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
@@ -42,14 +41,14 @@ func TestEventFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // their codes can be used again and again
+		for range 2 { // their codes do not expire
 			got := r.Invoke(string(event))
 			expected, ok := want[name]
 			if !ok || got.Status != expected.status || got.Error != expected.error {
-				t.Errorf("%s: %d %s, want %+v", name, got.Status, got.Error, expected)
+				t.Errorf("%s: got %d %s, want %+v", name, got.Status, got.Error, expected)
 			}
 			if got.Status == 200 && got.Phone != "13500001234" {
-				t.Errorf("%s: %s", name, got.Body)
+				t.Errorf("%s: got %s, want the number 13500001234", name, got.Body)
 			}
 		}
 	}

@@ -10,21 +10,21 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// exchange makes one request's calls of WeChat. It replaces credentials and
-// access tokens that WeChat rejects, and records how far each code has got.
+// exchange makes one request's calls of WeChat. It replaces credentials and access
+// tokens that WeChat rejects, and records each code's state.
 type exchange struct {
 	secrets secretStore
 	tokens  tokenCache
 	wechat  wechatAPI
 
-	app   wechat.Credentials // the last that WeChat was asked with
-	token wechat.AccessToken // once it is fetched
+	app   wechat.Credentials // those of the last call
+	token wechat.AccessToken // set by fetchToken
 	rec   *record
 }
 
-// fetchToken fetches the access token. Call it before sending a code: a code
-// sent without a token is wasted. The request keeps the token for as long as
-// WeChat accepts it.
+// fetchToken fetches the access token. Call it before sending a code: a login code
+// that is sent before the token is there may be wasted. The request keeps its token
+// until WeChat rejects it.
 func (x *exchange) fetchToken(ctx context.Context) error {
 	return x.withCredentials(ctx, func() (err error) {
 		x.token, err = x.tokens.Get(ctx, x.app)
@@ -64,9 +64,9 @@ func (x *exchange) verify(ctx context.Context, sealed opendata.Sealed) error {
 	return x.withToken(ctx, func() error { return x.wechat.CheckEncryptedMsg(ctx, x.token, sealed) })
 }
 
-// withCredentials makes a call with the app secret. If WeChat rejects the
-// credentials, it makes the call once more with those that the secret holds now. A
-// mini-program that is no longer in the secret keeps the ones that it had.
+// withCredentials makes a call that uses the app secret. If WeChat rejects the
+// credentials, it rereads the secret and, if they have changed, makes the call once
+// more. A mini-program that is no longer in the secret keeps its credentials.
 func (x *exchange) withCredentials(ctx context.Context, call func() error) error {
 	err := x.measure(call)
 	if !wechat.RejectsCredentials(err) {
@@ -83,10 +83,10 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 	return x.measure(call)
 }
 
-// withToken makes a call with the access token. If WeChat rejects the token, it
-// makes the call once more with another. If WeChat rejects the mini-program, it
-// rereads the secret, for the next request only: this one's phone code may be
-// spent.
+// withToken makes a call that uses the access token. If WeChat rejects the token,
+// it makes the call once more with a new one. If WeChat rejects the mini-program,
+// it rereads the secret for the next request only, because this request's phone
+// code may be spent.
 func (x *exchange) withToken(ctx context.Context, call func() error) error {
 	err := x.measure(call)
 	if wechat.RejectsToken(err) {

@@ -16,7 +16,7 @@ const (
 	codeAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 )
 
-// fields are a request's. All names but phoneCode are WeChat's.
+// fields are a request's fields. WeChat uses the same names, except for phoneCode.
 type fields struct {
 	Code          field `json:"code"`
 	EncryptedData field `json:"encryptedData"`
@@ -25,8 +25,8 @@ type fields struct {
 	AppID         field `json:"appid"`
 }
 
-// field tells a field that is empty from one that is absent: which ones are
-// present decides the request's shape.
+// field distinguishes an empty field from an absent one. The request's shape
+// depends on which fields are present.
 type field struct {
 	text    string
 	present bool
@@ -38,7 +38,7 @@ func (f *field) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return json.UnmarshalDecode(d, &f.text)
 }
 
-// readFields decodes the body of a request, JSON or a form. Every error is a
+// readFields decodes a request's body, which is JSON or a form. Every error is a
 // [*failure.Error].
 func readFields(e event) (fields, error) {
 	body, err := e.body()
@@ -88,8 +88,8 @@ func readForm(body []byte) (fields, error) {
 	return fields{get("code"), get("encryptedData"), get("iv"), get("phoneCode"), get("appid")}, nil
 }
 
-// duplicate refuses a name that occurs twice. It repeats the name only if it is
-// one of ours.
+// duplicate returns the error for a name that occurs twice. It repeats the name
+// only if the function knows it.
 func duplicate(name string) error {
 	switch name {
 	case "code", "encryptedData", "iv", "phoneCode", "appid":

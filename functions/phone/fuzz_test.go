@@ -28,76 +28,110 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// known always has credentials, and knows one user by whatever code.
-type known struct {
+// stub always returns the stage's credentials. For every code it returns the same
+// user.
+type stub struct {
 	session wechat.Session
 	phone   opendata.Phone
 }
 
-func (known) Get(context.Context) (appsecret.Apps, error) {
+func (stub) Get(context.Context) (appsecret.Apps, error) {
 	return appsecret.Parse(stage.Secret(stage.AppID, stage.AppSecret))
 }
 
-func (k known) Discover(ctx context.Context) (appsecret.Apps, error) { return k.Get(ctx) }
+func (k stub) Discover(ctx context.Context) (appsecret.Apps, error) { return k.Get(ctx) }
 
-func (known) Usable(_ context.Context, app wechat.Credentials) (wechat.Credentials, error) {
+func (stub) Usable(_ context.Context, app wechat.Credentials) (wechat.Credentials, error) {
 	return app, nil
 }
 
-func (known) Refresh(_ context.Context, app wechat.Credentials) (wechat.Credentials, error) {
+func (stub) Refresh(_ context.Context, app wechat.Credentials) (wechat.Credentials, error) {
 	return app, nil
 }
 
-func (k known) Code2Session(context.Context, wechat.Credentials, string) (wechat.Session, error) {
+func (k stub) Code2Session(context.Context, wechat.Credentials, string) (wechat.Session, error) {
 	return k.session, nil
 }
 
-func (k known) PhoneNumber(context.Context, wechat.AccessToken, string, string) (opendata.Phone, error) {
+func (k stub) PhoneNumber(context.Context, wechat.AccessToken, string, string) (opendata.Phone, error) {
 	return k.phone, nil
 }
 
-func (known) CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error {
+func (stub) CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error {
 	return nil
 }
 
-// knownTokens always has a token.
-type knownTokens struct{}
+// stubTokens always returns a token.
+type stubTokens struct{}
 
-func (knownTokens) Get(_ context.Context, app wechat.Credentials) (wechat.AccessToken, error) {
+func (stubTokens) Get(_ context.Context, app wechat.Credentials) (wechat.AccessToken, error) {
 	return wechat.AccessToken{Value: redacted.New(wechattest.TokenMark), AppID: app.AppID}, nil
 }
 
-func (knownTokens) Drop(wechat.AccessToken) {}
+func (stubTokens) Drop(wechat.AccessToken) {}
 
-// tapOf is a tap of the user that known knows.
+// tapOf returns a tap of stub's user.
 func tapOf(user wechattest.User) wechattest.Tap {
 	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
 	tap.Code = hostile.Code(1)
 	return tap
 }
 
-func newKnown(user wechattest.User) known {
+func newStub(user wechattest.User) stub {
 	key, err := opendata.ParseSessionKey(base64.StdEncoding.EncodeToString(user.SessionKey))
 	if err != nil {
 		panic(err)
 	}
-	return known{
-		wechat.Session{Key: key, OpenID: user.OpenID},
-		opendata.Phone{PhoneNumber: user.Phone, PurePhoneNumber: user.PurePhone, CountryCode: opendata.CountryCode(user.CountryCode)},
-	}
+	return stub{wechat.Session{Key: key, OpenID: user.OpenID}, opendata.Phone{
+		PhoneNumber: user.Phone, PurePhoneNumber: user.PurePhone,
+		CountryCode: opendata.CountryCode(user.CountryCode),
+	}}
 }
 
-// Whatever the event is, the answer is a whole one of the contract, and holds
-// nothing that was sent.
+// Whatever the event is, the function answers with a complete answer that holds
+// nothing of the request.
 func FuzzEvent(f *testing.F) {
 	user := hostile.User(1)
-	tap := tapOf(user)
+	for _, event := range eventSeeds(f, tapOf(user)) {
+		f.Add(event)
+	}
+	ctx := lambdacontext.NewContext(context.Background(), &lambdacontext.LambdaContext{
+		AwsRequestID: "8f50b6a1-0000-4000-8000-000000000000",
+	})
+	f.Fuzz(func(t *testing.T, event []byte) {
+		var line bytes.Buffer
+		h := &handler{
+			secrets: newStub(user), tokens: stubTokens{}, wechat: newStub(user),
+			timeout: time.Second, maxAge: 0, verify: true, now: time.Now,
+			log: slog.New(slog.NewJSONHandler(&line, nil)),
+		}
+		text, err := h.Invoke(ctx, event)
+		if err != nil {
+			t.Fatalf("Invoke returned %v, want no error, which the runtime would log", err)
+		}
+		if checkAnswer(t, text, user) == failure.Internal {
+			t.Errorf("got a panic, want none: %s", line.String())
+		}
+		if leak := hostile.Leak(line.String()); leak != "" || bytes.Count(line.Bytes(), []byte("\n")) != 1 {
+			t.Errorf("got the log %s, want one line without the marked value %q", line.String(), leak)
+		}
+	})
+}
+
+// eventSeeds returns the events of hostile and of events/, and hostile's requests
+// as events.
+func eventSeeds(f *testing.F, tap wechattest.Tap) (events [][]byte) {
+	f.Helper()
 	for _, event := range hostile.Events() {
-		f.Add([]byte(event.JSON))
+		events = append(events, []byte(event.JSON))
 	}
 	requests := hostile.Requests(tap)
-	for _, good := range []any{tap, wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1)}, wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}} {
-		requests = append(requests, hostile.Request{Method: "POST", Path: "/phone", ContentType: "application/json", Body: hostile.JSON(good)})
+	phone := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1)}
+	both := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}
+	for _, good := range []any{tap, phone, both} {
+		requests = append(requests, hostile.Request{
+			Method: "POST", Path: "/phone", ContentType: "application/json", Body: hostile.JSON(good),
+		})
 	}
 	for _, request := range requests {
 		if len(request.Body) > 32<<10 || strings.ContainsAny(request.Path, "电\x00\r\n") {
@@ -106,73 +140,70 @@ func FuzzEvent(f *testing.F) {
 		r := httptest.NewRequest("POST", "/phone", nil)
 		r.Method, r.URL.Path = request.Method, request.Path
 		r.Header.Set("Content-Type", request.ContentType)
-		event, err := json.Marshal(lambdatest.NewEvent(r, []byte(request.Body)))
-		if err == nil {
-			f.Add(event)
+		if event, err := json.Marshal(lambdatest.NewEvent(r, []byte(request.Body))); err == nil {
+			events = append(events, event)
 		}
 	}
 	files, err := filepath.Glob("../../events/*.json")
 	if err != nil || len(files) == 0 {
-		f.Fatalf("no events: %v", err)
+		f.Fatalf("got %d files in events/, want some: %v", len(files), err)
 	}
 	for _, file := range files {
 		event, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(event)
+		events = append(events, event)
 	}
-
-	ctx := lambdacontext.NewContext(context.Background(), &lambdacontext.LambdaContext{AwsRequestID: "8f50b6a1-0000-4000-8000-000000000000"})
-	f.Fuzz(func(t *testing.T, event []byte) {
-		var line bytes.Buffer
-		h := &handler{
-			secrets: newKnown(user), tokens: knownTokens{}, wechat: newKnown(user), timeout: time.Second, maxAge: 0, verify: true, now: time.Now,
-			log: slog.New(slog.NewJSONHandler(&line, nil)),
-		}
-		text, err := h.Invoke(ctx, event)
-		if err != nil {
-			t.Fatalf("an error for the runtime to print: %v", err)
-		}
-		var got response
-		if err := json.Unmarshal(text, &got); err != nil {
-			t.Fatal(err)
-		}
-		if got.Headers.ContentType != "application/json; charset=utf-8" || got.Headers.CacheControl != "no-store" || got.Headers.TypeOptions != "nosniff" {
-			t.Errorf("headers %v", got.Headers)
-		}
-		var body struct {
-			Error       failure.Kind   `json:"error"`
-			Message     string         `json:"message"`
-			Action      failure.Action `json:"action"`
-			RequestID   string         `json:"requestId"`
-			PhoneNumber string         `json:"phoneNumber"`
-			E164        string         `json:"e164"`
-			OpenID      string         `json:"openid"`
-		}
-		if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
-			t.Fatalf("the body is no JSON: %v", err)
-		}
-		if got.StatusCode == 200 {
-			if body.Error != "" || body.PhoneNumber == "" || body.E164 != "+86"+user.Phone || body.OpenID != user.OpenID && body.OpenID != "" {
-				t.Errorf("a success of %s", got.Body)
-			}
-		} else if body.Error.Status() != got.StatusCode || body.Message == "" || body.RequestID == "" ||
-			!slices.Contains(failure.Actions(), body.Action) {
-			t.Errorf("a failure of %d %s", got.StatusCode, got.Body)
-		} else if leak := hostile.Leak(got.Body); leak != "" {
-			t.Errorf("%q leaked into %s", leak, got.Body)
-		}
-		if body.Error == failure.Internal {
-			t.Errorf("a panic: %s", line.String())
-		}
-		if leak := hostile.Leak(line.String()); leak != "" || bytes.Count(line.Bytes(), []byte("\n")) != 1 {
-			t.Errorf("%q leaked into %s", leak, line.String())
-		}
-	})
+	return events
 }
 
-// A request is taken whole or refused with a reason that repeats nothing of it.
+// checkAnswer checks that text is a complete answer, and that a failure holds
+// nothing of the request. It returns the answer's error.
+func checkAnswer(t *testing.T, text []byte, user wechattest.User) failure.Kind {
+	t.Helper()
+	var got response
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatalf("got %v for the answer, want JSON", err)
+	}
+	h := got.Headers
+	h.RequestID, h.RetryAfter, h.Allow = "", "", ""
+	want := headers{
+		ContentType: "application/json; charset=utf-8", CacheControl: "no-store", TypeOptions: "nosniff",
+	}
+	if h != want {
+		t.Errorf("got the headers %+v, want %+v", h, want)
+	}
+	var body struct {
+		Error       failure.Kind   `json:"error"`
+		Message     string         `json:"message"`
+		Action      failure.Action `json:"action"`
+		RequestID   string         `json:"requestId"`
+		PhoneNumber string         `json:"phoneNumber"`
+		E164        string         `json:"e164"`
+		OpenID      string         `json:"openid"`
+	}
+	if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
+		t.Fatalf("got %v for the body, want JSON", err)
+	}
+	if got.StatusCode == 200 {
+		if body.Error != "" || body.PhoneNumber == "" || body.E164 != "+86"+user.Phone ||
+			body.OpenID != user.OpenID && body.OpenID != "" {
+			t.Errorf("got 200 %s, want the user's number", got.Body)
+		}
+		return body.Error
+	}
+	if body.Error.Status() != got.StatusCode || body.Message == "" || body.RequestID == "" ||
+		!slices.Contains(failure.Actions(), body.Action) {
+		t.Errorf("got %d %s, want the four fields of a failure", got.StatusCode, got.Body)
+	} else if leak := hostile.Leak(got.Body); leak != "" {
+		t.Errorf("got %s, want a body without the marked value %q", got.Body, leak)
+	}
+	return body.Error
+}
+
+// A request is either accepted in full or refused with a message that repeats
+// nothing of it.
 func FuzzRequest(f *testing.F) {
 	tap := tapOf(hostile.User(1))
 	phone := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}
@@ -198,19 +229,21 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			wrong, ok := errors.AsType[*failure.Error](err)
 			if !ok || wrong.Kind.Action() != failure.Fix {
-				t.Errorf("an undocumented error: %T", err)
+				t.Errorf("got the error %T, want a *failure.Error whose action is fix", err)
 			} else if leak := hostile.Leak(wrong.Message); leak != "" {
-				t.Errorf("%q leaked into %s", leak, wrong.Message)
+				t.Errorf("got the message %q, want one without the marked value %q", wrong.Message, leak)
 			}
 			return
 		}
 		for _, code := range []string{r.code, r.phoneCode} {
 			if len(body) > maxBody || len(code) > maxCode || strings.Trim(code, codeAlphabet) != "" {
-				t.Errorf("took the code %q", code)
+				t.Errorf("got the code %q accepted, want it refused", code)
 			}
 		}
-		if opened := r.sealed.Hash() != (opendata.Sealed{}).Hash(); opened == (r.phoneCode != "") || opened && r.code == "" {
-			t.Errorf("took %q, %q and sealed data %v, which is no shape", r.code, r.phoneCode, opened)
+		sealed := r.sealed.Hash() != (opendata.Sealed{}).Hash()
+		if sealed == (r.phoneCode != "") || sealed && r.code == "" {
+			t.Errorf("got code %q, phoneCode %q and sealed data: %v, want one of the two shapes",
+				r.code, r.phoneCode, sealed)
 		}
 	})
 }

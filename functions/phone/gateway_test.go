@@ -11,8 +11,8 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// These tests hold the function to the gateways that can stand before it: an
-// HTTP API with either payload format, a REST API, a function URL.
+// These tests cover every gateway that may invoke the function: an HTTP API with
+// either payload format, a REST API and a function URL.
 
 // object is a JSON object.
 type object = map[string]any
@@ -40,14 +40,22 @@ func restAPI(resource, path, stageName string, parameters object) object {
 		"headers":               object{"Content-Type": "application/json", "Host": "example.com"},
 		"multiValueHeaders":     object{"Content-Type": []string{"application/json"}, "Host": []string{"example.com"}},
 		"queryStringParameters": nil, "multiValueQueryStringParameters": nil, "stageVariables": nil,
-		"requestContext": object{"stage": stageName, "resourcePath": resource, "path": "/" + stageName + path, "httpMethod": "POST"},
+		"requestContext": object{
+			"stage": stageName, "resourcePath": resource, "path": "/" + stageName + path, "httpMethod": "POST",
+		},
 	}
 }
 
-// invoke hands e to the function with body.
+// invoke invokes the function with e and body.
 func invoke(t *testing.T, r *rig.Rig, e object, body string) rig.Answer {
 	t.Helper()
 	e["body"], e["isBase64Encoded"] = body, false
+	return invokeEvent(t, r, e)
+}
+
+// invokeEvent invokes the function with e.
+func invokeEvent(t *testing.T, r *rig.Rig, e object) rig.Answer {
+	t.Helper()
 	text, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
@@ -55,16 +63,29 @@ func invoke(t *testing.T, r *rig.Rig, e object, body string) rig.Answer {
 	return r.Invoke(string(text))
 }
 
-func TestPathIsTheRoutes(t *testing.T) {
+func TestPathComesFromTheRoute(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
+	for _, tt := range routeTests() {
+		got := invoke(t, r, tt.event, hostile.JSON(r.NewTap()))
+		if got.Error != tt.want || tt.want == "" && got.Phone == "" {
+			t.Errorf("%s: got %d %s, want %q", tt.name, got.Status, got.Body, tt.want)
+		}
+		r.WantHeaders(tt.name, got)
+	}
+}
+
+// routeTest is an event and the error that it wants, or "" for a success.
+type routeTest struct {
+	name  string
+	event object
+	want  string
+}
+
+func routeTests() []routeTest {
 	proxy := func(value string) object { return object{"proxy": value} }
 	const ok, missing = "", "not_found"
-	for _, tt := range []struct {
-		name  string
-		event object
-		want  string
-	}{
+	return []routeTest{
 		{"an HTTP API", httpAPI("POST /phone", "/phone", "$default", nil), ok},
 		{"under a base path", httpAPI("POST /phone", "/shop/phone", "$default", nil), ok},
 		{"under a base path, with a stage", httpAPI("POST /phone", "/shop/phone", "prod", nil), ok},
@@ -79,7 +100,7 @@ func TestPathIsTheRoutes(t *testing.T) {
 		{"a greedy route with another name", httpAPI("ANY /{rest+}", "/phone", "$default", object{"rest": "phone"}), ok},
 		{"a greedy route without its value", httpAPI("ANY /{proxy+}", "/phone", "$default", nil), missing},
 		{"another variable", httpAPI("POST /{version}/phone", "/v1/phone", "$default", object{"version": "v1"}), missing},
-		{"a variable for it all", httpAPI("POST /{name}", "/phone", "$default", object{"name": "phone"}), ok},
+		{"a variable for the whole path", httpAPI("POST /{name}", "/phone", "$default", object{"name": "phone"}), ok},
 		{"a variable, with a stage", httpAPI("POST /{name}", "/prod/phone", "prod", object{"name": "phone"}), ok},
 		{"the default route", httpAPI("$default", "/phone", "$default", nil), ok},
 		{"the default route, with a stage", httpAPI("$default", "/prod/phone", "prod", nil), ok},
@@ -97,57 +118,35 @@ func TestPathIsTheRoutes(t *testing.T) {
 		{"a REST API, greedy", restAPI("/{proxy+}", "/shop/phone", "prod", proxy("phone")), ok},
 		{"a REST API, another path", restAPI("/other", "/phone", "prod", nil), missing},
 		{"a REST API with a variable", restAPI("/{name}", "/phone", "prod", object{"name": "phone"}), ok},
-	} {
-		got := invoke(t, r, tt.event, hostile.JSON(r.NewTap()))
-		if got.Error != tt.want || tt.want == ok && got.Phone == "" {
-			t.Errorf("%s: got %d %s, want %q", tt.name, got.Status, got.Body, tt.want)
-		}
-		r.WantHeaders(tt.name, got)
 	}
 }
 
-// A REST API sends null for headers and for a body that are absent, and encodes
-// what its binary types say.
-func TestRESTAPIMayLeaveThingsOut(t *testing.T) {
+// A REST API sends null for absent headers and for an absent body. It encodes the
+// body in base64 if its content type is one of the API's binary types.
+func TestRESTAPISendsNullAndBase64(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	bare := restAPI("/phone", "/phone", "prod", nil)
 	bare["headers"], bare["multiValueHeaders"] = nil, nil
-	got := invoke(t, r, bare, hostile.JSON(r.NewTap()))
-	if got.Status != 200 {
-		t.Errorf("headers null: got %d %s, want 200", got.Status, got.Body)
-	}
+	wantStatus(t, "headers null", invoke(t, r, bare, hostile.JSON(r.NewTap())), 200)
 	form := restAPI("/phone", "/phone", "prod", nil)
 	form["headers"] = object{"Content-Type": "application/x-www-form-urlencoded"}
 	form["body"] = base64.StdEncoding.EncodeToString([]byte(hostile.Form(r.NewTap())))
 	form["isBase64Encoded"] = true
-	text, err := json.Marshal(form)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := r.Invoke(string(text)); got.Status != 200 {
-		t.Errorf("a form in base64: got %d %s, want 200", got.Status, got.Body)
-	}
+	wantStatus(t, "a form in base64", invokeEvent(t, r, form), 200)
 	bare["body"] = nil
-	if text, err = json.Marshal(bare); err != nil {
-		t.Fatal(err)
-	}
-	r.WantFailure("body null", r.Invoke(string(text)), "invalid_request", 400, "fix")
+	r.WantFailure("body null", invokeEvent(t, r, bare), "invalid_request", 400, "fix")
 	bare["httpMethod"] = "GET"
-	if text, err = json.Marshal(bare); err != nil {
-		t.Fatal(err)
-	}
-	r.WantFailure("another method", r.Invoke(string(text)), "method_not_allowed", 405, "fix")
+	r.WantFailure("another method", invokeEvent(t, r, bare), "method_not_allowed", 405, "fix")
 }
 
-// The deployed gateway has one route, so others never reach the function. An API
-// that passes everything on, and a function URL, get the function's own answers.
-func TestStagesGatewayHasTrueRoutes(t *testing.T) {
+// The deployed gateway has one route, so requests of other routes never reach the
+// function. An API that forwards everything, and a function URL, get the function's
+// own answers.
+func TestGatewayForwardsOnlyItsRoute(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Route = "POST /phone" })
-	if got := r.Send("POST", "/phone", "", hostile.JSON(r.NewTap())); got.Status != 200 {
-		t.Errorf("POST /phone: got %d %s, want 200", got.Status, got.Body)
-	}
+	wantStatus(t, "POST /phone", r.Send("POST", "/phone", "", hostile.JSON(r.NewTap())), 200)
 	for _, request := range []struct{ method, path string }{{"GET", "/phone"}, {"POST", "/other"}} {
 		got := r.Send(request.method, request.path, "", "{}")
 		if got.Status != 404 || got.Body != `{"message":"Not Found"}` {
@@ -155,12 +154,12 @@ func TestStagesGatewayHasTrueRoutes(t *testing.T) {
 		}
 	}
 	if lines := len(r.Logs.Requests()); lines != 1 {
-		t.Errorf("%d requests reached the function, want 1", lines)
+		t.Errorf("got %d requests at the function, want 1", lines)
 	}
 }
 
-// The header finds the log line, for successes too.
-func TestRequestIDIsInEveryAnswerAndItsLine(t *testing.T) {
+// The header leads to the log line, after a success too.
+func TestRequestIDIsInEveryAnswerAndItsLogLine(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	for name, tt := range map[string]struct {
@@ -174,17 +173,17 @@ func TestRequestIDIsInEveryAnswerAndItsLine(t *testing.T) {
 		got := r.Send(tt.method, tt.path, "", tt.body)
 		id := got.Header.Get("x-request-id")
 		if !rig.IsRequestID(id) {
-			t.Fatalf("%s: got x-request-id %q, want one", name, id)
+			t.Fatalf("%s: got x-request-id %q, want a request id", name, id)
 		}
 		line := r.Logs.Request(t, rig.Answer{RequestID: id})
 		if line.Status != got.Status || line.Route != tt.route {
-			t.Errorf("%s: the line of %s has status %d and route %q, want %d and %q",
-				name, id, line.Status, line.Route, got.Status, tt.route)
+			t.Errorf("%s: got status %d and route %q in the log line, want %d and %q",
+				name, line.Status, line.Route, got.Status, tt.route)
 		}
 	}
 }
 
-// What pages do to base64 on its way is undone.
+// Pages change base64 in these ways before it arrives.
 func TestBase64IsRepaired(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
@@ -200,10 +199,10 @@ func TestBase64IsRepaired(t *testing.T) {
 	}
 	tap := r.NewTap()
 	tap.IV = fmt.Sprintf("%-30s", tap.IV[:20])
-	r.WantFailure("an iv cut short", r.Post(tap), "invalid_request", 400, "fix")
+	r.WantFailure("a truncated iv", r.Post(tap), "invalid_request", 400, "fix")
 }
 
-// encodeURIComponent does what JavaScript's function does to base64.
+// encodeURIComponent encodes base64 as JavaScript's function does.
 func encodeURIComponent(text string) string {
 	encoded := ""
 	for _, c := range text {

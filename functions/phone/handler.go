@@ -23,9 +23,9 @@ type handler struct {
 	secrets secretStore
 	tokens  tokenCache
 	wechat  wechatAPI
-	timeout time.Duration // of an exchange with WeChat
+	timeout time.Duration // for all calls of WeChat together
 	maxAge  time.Duration // of a watermark; 0 for any
-	verify  bool          // ask WeChat whether it sealed what was opened
+	verify  bool          // ask WeChat whether it sealed the data
 
 	requireLogin bool // refuse a phone code without a login code
 
@@ -35,7 +35,7 @@ type handler struct {
 	warm atomic.Bool // the process has served a request
 }
 
-// secretStore gives the mini-programs' credentials. See [appsecret.Store].
+// secretStore returns the mini-programs' credentials. See [appsecret.Store].
 type secretStore interface {
 	Get(context.Context) (appsecret.Apps, error)
 	Discover(context.Context) (appsecret.Apps, error)
@@ -43,35 +43,35 @@ type secretStore interface {
 	Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error)
 }
 
-// tokenCache gives each mini-program's access token. See [wechat.Tokens].
+// tokenCache returns each mini-program's access token. See [wechat.Tokens].
 type tokenCache interface {
 	Get(context.Context, wechat.Credentials) (wechat.AccessToken, error)
 	Drop(rejected wechat.AccessToken)
 }
 
-// wechatAPI is what the function asks of WeChat. See [wechat.Client].
+// wechatAPI has the function's calls of WeChat. See [wechat.Client].
 type wechatAPI interface {
 	Code2Session(ctx context.Context, app wechat.Credentials, code string) (wechat.Session, error)
 	PhoneNumber(ctx context.Context, token wechat.AccessToken, code, openID string) (opendata.Phone, error)
 	CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error
 }
 
-// record is what a request leaves for its answer and its log line.
+// record collects what the answer and the log line say about a request.
 type record struct {
 	route    route
 	progress failure.Progress
 
-	appID       string // once it is settled; one of the secret's
+	appID       string // empty until it is known to be one of the secret's
 	foreignPage bool   // the Referer names another mini-program
 
 	wechatTime time.Duration
-	errcode    int    // of the last call of WeChat
-	rid        string // of the same
+	errcode    int    // from the last call of WeChat
+	rid        string // from the last call of WeChat
 }
 
-// Invoke implements lambda.Handler. With bytes for both, the runtime neither
-// decodes nor encodes by reflection, and sends an answer of known length (as
-// application/octet-stream, which Lambda ignores). It never returns an error: the
+// Invoke implements [lambda.Handler]. It takes and returns bytes, so the runtime
+// needs no reflection and knows the answer's length. (The runtime then sends
+// application/octet-stream, which Lambda ignores.) It never returns an error: the
 // runtime would log the error's text and answer with it.
 func (h *handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	return encode(h.respondTo(ctx, event)), nil

@@ -1,6 +1,6 @@
 // Command phone is the Lambda function. A WeChat mini-program posts what its
-// getPhoneNumber button gave, a phone code or sealed data with a login code, and
-// gets a verified phone number.
+// getPhoneNumber button gave, either a phone code or sealed data with a login code.
+// It gets a verified phone number.
 package main
 
 import (
@@ -21,8 +21,9 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// startTimeout bounds connecting to WeChat before the first request, as appsecret
-// bounds reading the secret. Lambda allows 10 s for both.
+// startTimeout limits connecting to WeChat before the first request. appsecret and
+// wechat have the same limit for the secret and the access token. Lambda allows
+// 10 s for the whole start.
 const startTimeout = 2 * time.Second
 
 func main() {
@@ -39,14 +40,14 @@ func main() {
 // write through it.
 func newLogger() *slog.Logger {
 	logger := lambdacontext.NewLogger()
-	log.SetOutput(withheld{logger})
+	log.SetOutput(libraryLog{logger})
 	return logger
 }
 
-// start wires the function together and does what the first user would otherwise
-// wait for: it reads the secret and opens the connection to WeChat, side by side,
-// and then fetches the access token if every request needs it. If one of these
-// fails the function starts all the same, and the first request tries again.
+// start builds the handler and does what the first user would otherwise wait for.
+// It reads the secret while it opens the connection to WeChat. Then it fetches the
+// access token if every request needs it. If one of these fails, the function still
+// starts, and the first request tries again.
 func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	c, err := readConfig(getenv)
 	if err != nil {
@@ -68,7 +69,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	if err != nil {
 		return nil, sdkError(err, getenv)
 	}
-	sdk.Logger = nil // the SDK's own lines would be no JSON
+	sdk.Logger = nil // the SDK's own lines are not JSON
 
 	var connecting sync.WaitGroup
 	connecting.Go(func() {
@@ -81,9 +82,9 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	if err != nil {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}
-	connecting.Wait() // so that the connection serves the token too
+	connecting.Wait() // so that fetching the token uses the same connection
 	tokens := wechat.NewTokens(client, time.Now)
-	// With several mini-programs most processes would fetch tokens that they never use.
+	// With several mini-programs, most processes would fetch tokens that they never use.
 	if app, only := apps.Only(); c.verify && only {
 		if err := tokens.Load(app); err != nil {
 			logger.Warn("the access token was not fetched at start", "reason", err)
@@ -96,16 +97,16 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	}, nil
 }
 
-// withheld replaces the lines that the standard library and the Lambda runtime
-// library log: they may hold data, and are not JSON.
-type withheld struct{ *slog.Logger }
+// libraryLog replaces the lines that the standard library and the Lambda runtime
+// library log. They may hold data, and are not JSON.
+type libraryLog struct{ *slog.Logger }
 
 // Write logs a fixed line instead of p.
-func (w withheld) Write(p []byte) (int, error) {
+func (l libraryLog) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte("/runtime/invocation/next")) { // as when an emulator ends
-		w.Warn("the Lambda runtime API is gone, so the process ends")
+		l.Warn("the Lambda runtime API is gone, so the process ends")
 	} else {
-		w.Error("a library logged a line, which is withheld because it may hold data")
+		l.Error("a library logged a line, which is withheld because it may hold data")
 	}
 	return len(p), nil
 }

@@ -19,8 +19,8 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// panicVariable makes this test binary the function with a dependency that
-// panics. Its value says where.
+// panicVariable turns this test binary into the function, with a dependency that
+// panics. Its value says which one.
 const panicVariable = "TEST_PANIC"
 
 func TestMain(m *testing.M) {
@@ -30,21 +30,21 @@ func TestMain(m *testing.M) {
 	rig.Main(m)
 }
 
-// runPanicking runs in the real runtime, since no input is known that makes the
-// function itself panic.
+// runPanicking runs the function in the real runtime, with a dependency that
+// panics: no known input makes the function itself panic.
 func runPanicking(where string) {
 	h, err := start(os.Getenv, newLogger())
 	if err != nil {
 		panic(err)
 	}
 	switch where {
-	case "before WeChat is asked":
+	case "reading the secret":
 		h.secrets = panicking{}
-	case "for the token":
+	case "getting the token":
 		h.tokens = panickingTokens{}
-	case "where many wait for the token":
+	case "in a shared fetch":
 		h.tokens = wechat.NewTokens(nil, time.Now)
-	case "once WeChat is asked":
+	case "calling WeChat":
 		h.wechat = panicking{}
 	}
 	lambda.Start(h)
@@ -89,42 +89,42 @@ func (panickingTokens) Drop(wechat.AccessToken) { panic(panicText) }
 
 func testPanics(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		where, at              string
 		sealed, phone, noLogin string // the action for each kind of tap, or "" for a success
 	}{
-		{"before WeChat is asked", ".panicking", "retry", "retry", "retry"},
-		{"for the token", ".panicking", "", "retry", "retry"},
-		{"where many wait for the token", "/wechat.", "", "retry", "retry"},
-		{"once WeChat is asked", ".panicking", "login", "tap", "tap"},
+		{"reading the secret", ".panicking", "retry", "retry", "retry"},
+		{"getting the token", ".panicking", "", "retry", "retry"},
+		{"in a shared fetch", "/wechat.", "", "retry", "retry"},
+		{"calling WeChat", ".panicking", "login", "tap", "tap"},
 	} {
 		r := rig.Raise(t, func(c *stage.Config) {
-			c.Bootstrap, c.Env = os.Args[0], []string{panicVariable + "=" + test.where}
+			c.Bootstrap, c.Env = os.Args[0], []string{panicVariable + "=" + tt.where}
 		})
 		pid := r.Function.PID()
 		for range 2 {
 			user := rig.NewUser()
 			for action, got := range map[*string]rig.Answer{
-				&test.sealed:  r.Post(r.Tap(user)),
-				&test.phone:   r.PostPhone(r.TapBoth(user)),
-				&test.noLogin: r.PostPhone(r.TapPhone(user)),
+				&tt.sealed:  r.Post(r.Tap(user)),
+				&tt.phone:   r.PostPhone(r.TapBoth(user)),
+				&tt.noLogin: r.PostPhone(r.TapPhone(user)),
 			} {
 				if *action == "" {
-					r.Want(test.where, got, hostile.Want{})
+					r.Want(tt.where, got, hostile.Want{})
 					continue
 				}
-				r.WantFailure(test.where, got, "internal", 500, *action)
-				wantPanic(t, r, test.where, got, test.at)
+				r.WantFailure(tt.where, got, "internal", 500, *action)
+				wantPanic(t, r, tt.where, got, tt.at)
 			}
 		}
-		if r.Function.PID() != pid {
-			t.Errorf("%s: the process ended", test.where)
+		if got := r.Function.PID(); got != pid {
+			t.Errorf("%s: got process %d, want still %d", tt.where, got, pid)
 		}
 	}
 }
 
-// wantPanic checks the message after a panic, and the log line. docs/checks
-// cannot provoke a panic, and so relies on both.
+// wantPanic checks the message and the log line after a panic. docs/checks cannot
+// provoke a panic, so it relies on this check.
 func wantPanic(t *testing.T, r *rig.Rig, name string, got rig.Answer, at string) {
 	t.Helper()
 	message := failure.Failure{Kind: failure.Internal}.Message(failure.Progress{})
@@ -133,7 +133,7 @@ func wantPanic(t *testing.T, r *rig.Rig, name string, got rig.Answer, at string)
 	}
 	line := r.Logs.Request(t, got)
 	if !strings.HasPrefix(line.Reason, "panic at wechat-phone/") || !strings.Contains(line.Reason, at) {
-		t.Errorf("%s: got the reason %q, want one that says where", name, line.Reason)
+		t.Errorf("%s: got the reason %q, want one that names the place", name, line.Reason)
 	}
 	if line.Message != "request" || line.Outcome != "internal" || line.Status != 500 ||
 		line.WeChatMs == nil || line.OwnMs == nil || line.TotalMs == nil || line.First == nil {
@@ -141,8 +141,8 @@ func wantPanic(t *testing.T, r *rig.Rig, name string, got rig.Answer, at string)
 	}
 }
 
-// Otherwise a failure while the function verifies data is unavailable.
-func TestPanicIsInternalWhereverItHappens(t *testing.T) {
+// Any other failure of the call that verifies data is unavailable.
+func TestPanicDuringVerificationIsInternal(t *testing.T) {
 	panicked := func() (err error) {
 		defer panics.Recover(&err)
 		panic(panicText)
@@ -150,6 +150,6 @@ func TestPanicIsInternalWhereverItHappens(t *testing.T) {
 	f := failure.Of(&failure.NoVerdict{Err: panicked})
 	action := f.Action(failure.Progress{LoginCode: failure.Accepted})
 	if f.Kind != failure.Internal || action != failure.Login || !strings.Contains(f.Reason, "TestPanicIsInternal") {
-		t.Errorf("got %+v, %s, want internal with the panic's place and login", f, action)
+		t.Errorf("got %+v and the action %s, want internal with the panic's place and login", f, action)
 	}
 }

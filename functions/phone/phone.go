@@ -8,17 +8,17 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// phoneRequest is the body of POST /phone, well formed, in one of two shapes: a
-// login code and sealed data, or a phone code with or without a login code.
+// phoneRequest is a well-formed request of POST /phone. It has one of two shapes:
+// a login code and sealed data, or a phone code with or without a login code.
 type phoneRequest struct {
 	app       appRequest
 	code      string          // may be empty if there is a phoneCode
-	sealed    opendata.Sealed // if phoneCode is empty
+	sealed    opendata.Sealed // set if there is no phoneCode
 	phoneCode string
 }
 
-// readPhoneRequest checks everything that can be checked before anybody is
-// asked. If requireLogin is true, a phone code alone is refused. Every error is a
+// readPhoneRequest checks everything that it can check without asking WeChat or
+// AWS. If requireLogin is true, it refuses a phone code alone. Every error is a
 // [*failure.Error].
 func readPhoneRequest(e event, requireLogin bool) (phoneRequest, error) {
 	f, err := readFields(e)
@@ -53,7 +53,7 @@ func readPhoneRequest(e event, requireLogin bool) (phoneRequest, error) {
 	return r, checkCode("phoneCode", r.phoneCode)
 }
 
-// progress returns where a request begins: it has sent none of its codes.
+// progress returns the states of the request's codes before any was sent.
 func (r phoneRequest) progress() (p failure.Progress) {
 	if r.code != "" {
 		p.LoginCode = failure.Unsent
@@ -72,7 +72,8 @@ type phoneAnswer struct {
 	UnionID string         `json:"unionid,omitempty"`
 }
 
-// servePhone exchanges what the button gave for a verified phone number.
+// servePhone answers POST /phone: it exchanges the request's codes and data for a
+// verified phone number.
 func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, error) {
 	r, err := readPhoneRequest(e, h.requireLogin)
 	if err != nil {
@@ -109,8 +110,9 @@ func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, er
 	return phoneAnswer{phone, phone.E164(), session.OpenID, session.UnionID}, nil
 }
 
-// open opens sealed data. If the function verifies, WeChat must confirm that it
-// sealed the data; no other failure says anything about the data.
+// open opens sealed data. With VERIFY_ENCRYPTED_DATA, WeChat must also confirm that
+// it sealed the data. Only WeChat's no makes the data undecryptable. Any other
+// failure of that call is a [*failure.NoVerdict].
 func (h *handler) open(
 	ctx context.Context, x *exchange, sealed opendata.Sealed, key opendata.SessionKey,
 ) (opendata.Phone, error) {

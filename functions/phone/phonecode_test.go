@@ -16,53 +16,65 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// These tests hold the function to what its callers may rely on where WeChat
-// wants an access token: phone codes, and data that WeChat verifies.
+// These tests cover what callers may rely on if WeChat needs an access token: phone
+// codes, and data that WeChat verifies.
 
-const verifying = "VERIFY_ENCRYPTED_DATA=on"
+const verifyOn = "VERIFY_ENCRYPTED_DATA=on"
 
 const phoneCodeRefused = "WeChat refused the phone code: it is expired, used, of another mini-program or user, " +
 	"or not from the button (the code of wx.login() belongs into code)"
+
+// Messages that several tests expect.
+const (
+	misconfiguredMessage = "the function is not set up correctly: its log says what is wrong"
+	busyLoggedIn         = "WeChat or AWS is busy or cannot be reached; the login code has been used"
+	noTokenMessage       = "WeChat gives no access token, for an unknown reason"
+	tokenLimitMessage    = "WeChat's per-minute limit for access tokens is reached"
+	phoneAnswerLost      = "WeChat's answer was lost or is not understood; the phone code may be used up"
+)
+
+func wantMessage(t *testing.T, name string, got rig.Answer, want string) {
+	t.Helper()
+	if got.Message != want {
+		t.Errorf("%s: got the message %q, want %q", name, got.Message, want)
+	}
+}
 
 func TestPhoneCodeGivesThePhoneNumber(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	user := rig.NewUser()
 	user.UnionID = "u-" + user.OpenID
-	const form = "application/x-www-form-urlencoded"
-	phone := fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","e164":"+86%s"`, user.Phone, user.PurePhone, user.PurePhone)
-	for _, test := range []struct {
+	alone := phoneFields(user) + "}"
+	loggedIn := phoneFields(user) + fmt.Sprintf(`,"openid":%q,"unionid":%q}`, user.OpenID, user.UnionID)
+	for _, tt := range []struct {
 		name, contentType string
 		body              func() string
 		want              string
 	}{
-		{"alone", "application/json", func() string { return hostile.JSON(r.TapPhone(user)) }, phone + "}"},
-		{"alone, in a form", form, func() string { return hostile.Form(r.TapPhone(user)) }, phone + "}"},
+		{"alone", "application/json", func() string { return hostile.JSON(r.TapPhone(user)) }, alone},
+		{"alone, in a form", formType, func() string { return hostile.Form(r.TapPhone(user)) }, alone},
 		{"with unknown fields", "", func() string {
 			return strings.Replace(hostile.JSON(r.TapPhone(user)), "{", `{"errMsg":"ok","PhoneCode":null,"cloudID":1,`, 1)
-		}, phone + "}"},
-		{"with code", "", func() string { return hostile.JSON(r.TapBoth(user)) }, phone + fmt.Sprintf(`,"openid":%q,"unionid":%q}`, user.OpenID, user.UnionID)},
-		{"with code, in a form", form, func() string { return hostile.Form(r.TapBoth(user)) }, phone + fmt.Sprintf(`,"openid":%q,"unionid":%q}`, user.OpenID, user.UnionID)},
+		}, alone},
+		{"with code", "", func() string { return hostile.JSON(r.TapBoth(user)) }, loggedIn},
+		{"with code, in a form", formType, func() string { return hostile.Form(r.TapBoth(user)) }, loggedIn},
 		{"of 256 characters", "", func() string {
 			code := strings.Repeat("_", 200) + strings.Repeat("-", 56)
 			r.WeChat.GrantPhone(code, user)
 			return `{"phoneCode":"` + code + `"}`
-		}, phone + "}"},
+		}, alone},
 	} {
-		got := r.Send("POST", "/phone", test.contentType, test.body())
-		if got.Status != 200 || got.Body != test.want {
-			t.Errorf("%s: %d %s", test.name, got.Status, got.Body)
-		}
-		r.WantHeaders(test.name, got)
+		got := r.Send("POST", "/phone", tt.contentType, tt.body())
+		wantBody(t, tt.name, got, tt.want)
+		r.WantHeaders(tt.name, got)
 	}
-	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
-		t.Errorf("%d fetches of the token", calls)
-	}
+	wantFetches(t, r, "all requests", 1)
 }
 
-// The owner has paid for a number, so it is answered even if its fields do not
-// fit together, and e164 only if it is certain.
-func TestNumberThatWasPaidForIsAnswered(t *testing.T) {
+// The mini-program's owner has paid for the number. So the function returns it even
+// if its fields are inconsistent, but e164 only if it is certain.
+func TestPaidNumberIsAlwaysReturned(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	for _, tt := range []struct{ name, sent, want string }{
@@ -96,37 +108,35 @@ func TestNumberThatWasPaidForIsAnswered(t *testing.T) {
 	} {
 		tap := r.TapPhone(rig.NewUser())
 		r.WeChat.Script(tap.PhoneCode, wechattest.Answer(fmt.Sprintf(
-			`{"errcode":0,"errmsg":"ok","phone_info":{%s,"watermark":{"timestamp":1700000000,"appid":%q}}}`, tt.sent, stage.AppID)))
+			`{"errcode":0,"errmsg":"ok","phone_info":{%s,"watermark":{"timestamp":1700000000,"appid":%q}}}`,
+			tt.sent, stage.AppID)))
 		got := r.Send("POST", "/phone", "application/json", hostile.JSON(tap))
-		if want := "{" + tt.want + "}"; got.Status != 200 || got.Body != want {
-			t.Errorf("%s: got %d %s, want %s", tt.name, got.Status, got.Body, want)
-		}
+		wantBody(t, tt.name, got, "{"+tt.want+"}")
 	}
 }
 
-// Made-up phone codes would use up the quota of getuserphonenumber.
+// Without REQUIRE_LOGIN_CODE, invented phone codes use up the mini-program's quota of
+// getuserphonenumber.
 func TestRequiredLoginCode(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env("REQUIRE_LOGIN_CODE=on"))
 	alone := r.TapPhone(rig.NewUser())
 	got := r.PostPhone(alone)
 	r.WantFailure("a phone code alone", got, "invalid_request", 400, "fix")
-	if !strings.HasPrefix(got.Message, "code is missing") || r.WeChat.Seen(alone.PhoneCode) != 0 {
-		t.Errorf("got the message %q, and WeChat saw the phone code %d times; want code named and none",
-			got.Message, r.WeChat.Seen(alone.PhoneCode))
+	if !strings.HasPrefix(got.Message, "code is missing") {
+		t.Errorf("a phone code alone: got the message %q, want one that names code", got.Message)
 	}
+	wantSeen(t, r, "a phone code alone", alone.PhoneCode, 0)
 	invented := r.TapPhone(rig.NewUser())
 	invented.Code = "never-given"
-	r.WantFailure("a false login code", r.PostPhone(invented), "code_rejected", 400, "login")
-	if seen := r.WeChat.Seen(invented.PhoneCode); seen != 0 {
-		t.Errorf("with a false login code, WeChat saw the phone code %d times, want 0", seen)
-	}
+	r.WantFailure("an invented login code", r.PostPhone(invented), "code_rejected", 400, "login")
+	wantSeen(t, r, "an invented login code", invented.PhoneCode, 0)
 	r.WantPhoneByCode("both codes", r.TapBoth(rig.NewUser()))
 	r.WantPhone("sealed data", r.NewTap())
 }
 
-// A stranger can send another mini-program's phone code as often as they like:
-// that must not use up the re-read of the secret that a rotation needs.
+// A stranger can send another mini-program's phone code as often as they like. That
+// must not use up the re-read of the secret that a rotation needs.
 func TestForeignPhoneCodeCausesNoReread(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
@@ -135,255 +145,247 @@ func TestForeignPhoneCodeCausesNoReread(t *testing.T) {
 		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(40013, "invalid appid"))
 		r.WantFailure("another mini-program's", r.PostPhone(tap), "code_rejected", 400, "tap")
 	}
-	if calls := r.Secrets.Calls(); calls != 1 {
-		t.Errorf("%d readings of the secret, want only the one at start", calls)
-	}
+	wantReads(t, r, "only at start", 1)
 }
 
 func TestPhoneCodeWorksOnceAndForItsUser(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
-	refused := func(name string, tap wechattest.PhoneTap) {
+	reject := func(name string, tap wechattest.PhoneTap) {
 		t.Helper()
 		got := r.PostPhone(tap)
 		r.WantFailure(name, got, "code_rejected", 400, "tap")
-		if got.Message != phoneCodeRefused {
-			t.Errorf("%s: %s", name, got.Message)
-		}
+		wantMessage(t, name, got, phoneCodeRefused)
 	}
 	tap := r.TapPhone(rig.NewUser())
 	r.WantPhoneByCode("the first time", tap)
-	refused("the second time", tap)
-	refused("a code of nobody's", wechattest.PhoneTap{PhoneCode: "never-given"})
-	refused("a login code", wechattest.PhoneTap{PhoneCode: r.Login(rig.NewUser())})
-	refused("another user's", wechattest.PhoneTap{PhoneCode: r.TapPhone(rig.NewUser()).PhoneCode, Code: r.Login(rig.NewUser())})
+	reject("the second time", tap)
+	reject("an invented code", wechattest.PhoneTap{PhoneCode: "never-given"})
+	reject("a login code", wechattest.PhoneTap{PhoneCode: r.Login(rig.NewUser())})
+	foreign := r.TapPhone(rig.NewUser())
+	foreign.Code = r.Login(rig.NewUser())
+	reject("another user's", foreign)
 
-	// A login code that is refused leaves the phone code as it was.
+	// A rejected login code leaves the phone code unused.
 	tap = r.TapPhone(rig.NewUser())
 	tap.Code = "never-given"
 	got := r.PostPhone(tap)
-	r.WantFailure("a login code of nobody's", got, "code_rejected", 400, "login")
+	r.WantFailure("an invented login code", got, "code_rejected", 400, "login")
 	if !strings.Contains(got.Message, "login code") {
-		t.Errorf("a login code of nobody's: %s", got.Message)
+		t.Errorf("an invented login code: got the message %q, want one about the login code", got.Message)
 	}
-	if seen := r.WeChat.Seen(tap.PhoneCode); seen != 0 {
-		t.Errorf("WeChat saw the phone code %d times", seen)
-	}
+	wantSeen(t, r, "an invented login code", tap.PhoneCode, 0)
 	tap.Code = ""
 	r.WantPhoneByCode("the phone code alone", tap)
 }
 
-// Whatever keeps the token away keeps the codes unspent.
 func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []struct {
+	unavailable := hostile.Want{Error: "unavailable", Status: 503, Action: "retry"}
+	for _, tt := range []struct {
 		name    string
 		serve   http.HandlerFunc
-		message string
+		want    hostile.Want
+		message string // how it ends
 	}{
-		{"a broken answer", wechattest.Answer("canary"), "; no code has been used"},
-		{"a refusal of a kind of its own", wechattest.Refuse(50001, "canary"), "WeChat gives no access token, for an unknown reason"},
-		{"no more of them", wechattest.Refuse(45011, "canary"), "WeChat's per-minute limit for access tokens is reached"},
-		{"silence", hostile.Silence, "; no code has been used"},
+		{"a broken answer", wechattest.Answer("canary"), unavailable, "; no code has been used"},
+		{"an unknown refusal", wechattest.Refuse(50001, "canary"),
+			hostile.Want{Error: "upstream_error", Status: 502, Action: "login"}, noTokenMessage},
+		{"a limit", wechattest.Refuse(45011, "canary"),
+			hostile.Want{Error: "rate_limited", Status: 429, Action: "wait"}, tokenLimitMessage},
+		{"silence", hostile.Silence, unavailable, "; no code has been used"},
 	} {
-		// Without a secret at start there is no token from it.
-		r := rig.Raise(t, func(c *stage.Config) { c.Env, c.Secret = []string{verifying, "WECHAT_TIMEOUT=1s"}, "canary" })
+		// Without a secret, the function fetches no token at start.
+		r := rig.Raise(t, func(c *stage.Config) {
+			c.Env, c.Secret = []string{verifyOn, "WECHAT_TIMEOUT=1s"}, "canary"
+		})
 		restoreSecret(r)
-		r.WeChat.Script(wechattest.TokenPath, fault.serve)
+		r.WeChat.Script(wechattest.TokenPath, tt.serve)
 		phone, sealed := r.TapBoth(rig.NewUser()), r.NewTap()
-		got, old := r.PostPhone(phone), r.Post(sealed)
-		want := map[string]hostile.Want{
-			"a refusal of a kind of its own": {Error: "upstream_error", Status: 502, Action: "login"},
-			"no more of them":                {Error: "rate_limited", Status: 429, Action: "wait"},
-		}[fault.name]
-		if want == (hostile.Want{}) {
-			want = hostile.Want{Error: "unavailable", Status: 503, Action: "retry"}
+		byPhone, bySealed := r.PostPhone(phone), r.Post(sealed)
+		r.Want(tt.name+", phone code", byPhone, tt.want)
+		r.Want(tt.name+", sealed data", bySealed, tt.want)
+		if !strings.HasSuffix(byPhone.Message, tt.message) {
+			t.Errorf("%s, phone code: got the message %q, want one that ends in %q", tt.name, byPhone.Message, tt.message)
 		}
-		r.Want(fault.name, got, want)
-		r.Want(fault.name, old, want)
-		if !strings.HasSuffix(got.Message, fault.message) {
-			t.Errorf("%s: %s", fault.name, got.Message)
-		}
-		if want.Error == "unavailable" && old.Message != "WeChat or AWS is busy or cannot be reached; the login code has not been used" {
-			t.Errorf("%s: %s", fault.name, old.Message)
+		if tt.want == unavailable {
+			const message = "WeChat or AWS is busy or cannot be reached; the login code has not been used"
+			wantMessage(t, tt.name+", sealed data", bySealed, message)
 		}
 		for _, code := range []string{phone.PhoneCode, phone.Code, sealed.Code} {
-			if seen := r.WeChat.Seen(code); seen != 0 {
-				t.Errorf("%s: WeChat saw a code %d times", fault.name, seen)
-			}
+			wantSeen(t, r, tt.name, code, 0)
 		}
-		if line := r.Logs.Request(t, got); !strings.Contains(line.Reason, "stable_token") {
-			t.Errorf("%s: the log does not say which API it was: %s", fault.name, line.Reason)
+		if line := r.Logs.Request(t, byPhone); !strings.Contains(line.Reason, "stable_token") {
+			t.Errorf("%s: got the reason %q, want one that names stable_token", tt.name, line.Reason)
 		}
 	}
 }
 
-// Once WeChat has accepted the login code, nothing is to be sent again.
-func TestNobodyIsToldToRetryOnceTheLoginCodeIsSpent(t *testing.T) {
+// After WeChat has accepted the login code, the same request must not be sent
+// again.
+func TestActionIsNotRetryOnceTheLoginCodeIsSpent(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, rig.Env(verifying))
-	for _, test := range []struct {
+	r := rig.Raise(t, rig.Env(verifyOn))
+	for _, tt := range []struct {
 		errcode         int
 		failure         string
 		status          int
-		alone, loggedIn string // actions
-		message         string // once logged in
+		alone, loggedIn string // the actions without and after a login
+		message         string // after a login
 	}{
-		{-1, "unavailable", 503, "retry", "tap", "WeChat or AWS is busy or cannot be reached; the login code has been used"},
+		{-1, "unavailable", 503, "retry", "tap", busyLoggedIn},
 		{45011, "rate_limited", 429, "wait", "tap", "WeChat's per-minute limit for phone numbers is reached"},
 		{40226, "user_blocked", 403, "none", "none", "WeChat blocks this user as high-risk"},
 		{40013, "code_rejected", 400, "tap", "tap", phoneCodeRefused},
-		{40125, "misconfigured", 500, "none", "none", "the function is not set up correctly: its log says what is wrong"},
+		{40125, "misconfigured", 500, "none", "none", misconfiguredMessage},
 		{45009, "quota_exhausted", 503, "none", "none", "the mini-program's daily WeChat quota is used up"},
-		{48001, "misconfigured", 500, "none", "none", "the function is not set up correctly: its log says what is wrong"},
-		{50001, "upstream_error", 502, "tap", "tap", "WeChat's answer was lost or is not understood; the phone code may be used up"},
+		{48001, "misconfigured", 500, "none", "none", misconfiguredMessage},
+		{50001, "upstream_error", 502, "tap", "tap", phoneAnswerLost},
 	} {
-		name := fmt.Sprint("errcode ", test.errcode)
+		name := fmt.Sprint("errcode ", tt.errcode)
 		alone, both := r.TapPhone(rig.NewUser()), r.TapBoth(rig.NewUser())
 		for _, tap := range []wechattest.PhoneTap{alone, both} {
-			r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(test.errcode, "canary"))
+			r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(tt.errcode, "canary"))
 		}
-		r.WantFailure(name, r.PostPhone(alone), test.failure, test.status, test.alone)
+		r.WantFailure(name, r.PostPhone(alone), tt.failure, tt.status, tt.alone)
 		got := r.PostPhone(both)
-		r.WantFailure(name, got, test.failure, test.status, test.loggedIn)
-		if got.Message != test.message {
-			t.Errorf("%s: %s", name, got.Message)
-		}
-		if seen := r.WeChat.Seen(both.PhoneCode); seen != 1 && test.errcode != -1 || seen > 3 {
-			t.Errorf("%s: WeChat saw the phone code %d times", name, seen)
+		r.WantFailure(name, got, tt.failure, tt.status, tt.loggedIn)
+		wantMessage(t, name, got, tt.message)
+		if seen := r.WeChat.Seen(both.PhoneCode); seen != 1 && tt.errcode != -1 || seen > 3 {
+			t.Errorf("%s: got %d requests with the phone code at WeChat, want 1, or at most 3 if busy", name, seen)
 		}
 
-		// The same of the question whether the data is WeChat's.
+		// checkencryptedmsg comes after a login, too.
 		sealed := r.NewTap()
-		r.WeChat.Script(wechattest.Hash(sealed.EncryptedData), wechattest.Refuse(test.errcode, "canary"))
+		r.WeChat.Script(wechattest.Hash(sealed.EncryptedData), wechattest.Refuse(tt.errcode, "canary"))
 		got = r.Post(sealed)
-		if test.errcode == 45009 || test.errcode == 48001 { // the same for every user
-			r.WantFailure(name, got, test.failure, test.status, test.loggedIn)
+		if tt.errcode == 45009 || tt.errcode == 48001 { // the same for every user
+			r.WantFailure(name, got, tt.failure, tt.status, tt.loggedIn)
 			continue
 		}
 		r.WantFailure(name, got, "unavailable", 503, "login")
-		if got.Message != "WeChat or AWS is busy or cannot be reached; the login code has been used" {
-			t.Errorf("%s: %s", name, got.Message)
-		}
+		wantMessage(t, name, got, busyLoggedIn)
 	}
-	if calls := r.Secrets.Calls(); calls != 2 {
-		t.Errorf("%d readings of the secret, want one at start and one for the sealed data's 40013 and 40125", calls)
-	}
+	wantReads(t, r, "start, and one for the sealed data's 40013 and 40125", 2)
+}
 
-	// A lost connection and silence, before the token and after the login.
-	r = rig.Raise(t, rig.Env("WECHAT_TIMEOUT=1s"))
-	for _, test := range []struct {
+func TestLostAnswerMeansThatTheCodeMayBeSpent(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=1s"))
+	for _, tt := range []struct {
 		serve   http.HandlerFunc
 		failure string
 		status  int
 		message string
 	}{
 		{hostile.Silence, "upstream_timeout", 504, "WeChat did not answer in time; the phone code may be used up"},
-		{hostile.Bytes(func(net.Conn) {}), "upstream_error", 502, "WeChat's answer was lost or is not understood; the phone code may be used up"},
+		{hostile.Bytes(func(net.Conn) {}), "upstream_error", 502, phoneAnswerLost},
 	} {
 		for _, tap := range []wechattest.PhoneTap{r.TapPhone(rig.NewUser()), r.TapBoth(rig.NewUser())} {
-			r.WeChat.Script(tap.PhoneCode, test.serve)
+			r.WeChat.Script(tap.PhoneCode, tt.serve)
 			got := r.PostPhone(tap)
-			r.WantFailure(test.failure, got, test.failure, test.status, "tap")
-			if seen := r.WeChat.Seen(tap.PhoneCode); seen != 1 || got.Message != test.message {
-				t.Errorf("%s: WeChat saw the phone code %d times: %s", test.failure, seen, got.Message)
-			}
+			r.WantFailure(tt.failure, got, tt.failure, tt.status, "tap")
+			wantMessage(t, tt.failure, got, tt.message)
+			wantSeen(t, r, tt.failure, tap.PhoneCode, 1)
 		}
 		tap := r.TapBoth(rig.NewUser())
-		r.WeChat.Script(tap.Code, test.serve)
-		r.WantFailure("the login's "+test.failure, r.PostPhone(tap), test.failure, test.status, "login")
-		if seen := r.WeChat.Seen(tap.PhoneCode); seen != 0 {
-			t.Errorf("the login's %s: WeChat saw the phone code %d times", test.failure, seen)
-		}
+		r.WeChat.Script(tap.Code, tt.serve)
+		r.WantFailure("the login's "+tt.failure, r.PostPhone(tap), tt.failure, tt.status, "login")
+		wantSeen(t, r, "the login's "+tt.failure, tap.PhoneCode, 0)
 	}
 }
 
-func TestRejectedTokenIsReplacedAndTheCallRepeatedOnce(t *testing.T) {
+func TestRejectedTokenIsReplacedAndTheCallRetriedOnce(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, rig.Env(verifying))
-	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
-		t.Errorf("%d fetches of the token at start", calls)
-	}
+	r := rig.Raise(t, rig.Env(verifyOn))
+	wantFetches(t, r, "at start", 1)
 	r.WeChat.EndToken()
 	tap := r.TapBoth(rig.NewUser())
 	got := r.PostPhone(tap)
-	r.Want("a phone code after the token's end", got, hostile.Want{})
-	if seen, calls := r.WeChat.Seen(tap.PhoneCode), r.WeChat.Seen(wechattest.TokenPath); seen != 2 || calls != 2 || r.WeChat.Seen(tap.Code) != 1 {
-		t.Errorf("WeChat saw the phone code %d times, and %d fetches of the token", seen, calls)
-	}
-	rig.WaitFor(t, "there is a line", func() bool { return len(r.Logs.Requests()) == 1 })
+	r.Want("a phone code", got, hostile.Want{})
+	wantSeen(t, r, "the phone code", tap.PhoneCode, 2)
+	wantSeen(t, r, "the login code", tap.Code, 1)
+	wantFetches(t, r, "a phone code", 2)
+	rig.WaitFor(t, "there is a log line", func() bool { return len(r.Logs.Requests()) == 1 })
 	if line := r.Logs.Requests()[0]; line.Outcome != "ok" || line.ErrCode != 0 {
-		t.Errorf("the line of the success tells of the rejection: %+v", line)
+		t.Errorf("got the log line %+v, want ok and no errcode", line)
 	}
 	r.WeChat.EndToken()
 	sealed := r.NewTap()
-	r.WantPhone("sealed data after the token's end", sealed)
-	if seen, calls := r.WeChat.Seen(wechattest.Hash(sealed.EncryptedData)), r.WeChat.Seen(wechattest.TokenPath); seen != 2 || calls != 3 {
-		t.Errorf("WeChat was asked %d times, and %d fetches of the token", seen, calls)
-	}
-
-	// One that is rejected whatever it is.
-	for i, errcode := range []int{40001, 40014, 42001} {
-		tap := r.TapPhone(rig.NewUser())
-		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(errcode, "canary"))
-		r.WantFailure("rejected twice", r.PostPhone(tap), "upstream_error", 502, "tap")
-		if seen, calls := r.WeChat.Seen(tap.PhoneCode), r.WeChat.Seen(wechattest.TokenPath); seen != 2 || calls != 4+i {
-			t.Errorf("errcode %d: WeChat saw the phone code %d times, and %d fetches of the token", errcode, seen, calls)
-		}
-	}
-
-	// One whose replacement is not to be had: the phone code is as it was.
-	r.WeChat.EndToken()
-	r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(-1, "canary"))
-	tap = r.TapPhone(rig.NewUser())
-	r.WantFailure("no other token", r.PostPhone(tap), "unavailable", 503, "retry")
-	r.WeChat.Script(wechattest.TokenPath, nil)
-	time.Sleep(1050 * time.Millisecond)
-	r.WantPhoneByCode("the same again", tap)
+	r.WantPhone("sealed data", sealed)
+	wantSeen(t, r, "the sealed data", wechattest.Hash(sealed.EncryptedData), 2)
+	wantFetches(t, r, "sealed data", 3)
 }
 
-// Once the login code is spent, it matters no more why there is no other token.
+func TestTokenThatIsRejectedAgainIsNotReplacedAgain(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, rig.Env(verifyOn))
+	for i, errcode := range []int{40001, 40014, 42001} {
+		name := fmt.Sprint("errcode ", errcode)
+		tap := r.TapPhone(rig.NewUser())
+		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(errcode, "canary"))
+		r.WantFailure(name, r.PostPhone(tap), "upstream_error", 502, "tap")
+		wantSeen(t, r, name, tap.PhoneCode, 2)
+		wantFetches(t, r, name, 2+i)
+	}
+}
+
+// WeChat rejects a token before it looks at the phone code, so that code is unused.
+func TestPhoneCodeIsUnusedIfTheTokenCannotBeReplaced(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, rig.Env(verifyOn))
+	r.WeChat.EndToken()
+	r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(-1, "canary"))
+	tap := r.TapPhone(rig.NewUser())
+	r.WantFailure("no new token", r.PostPhone(tap), "unavailable", 503, "retry")
+	r.WeChat.Script(wechattest.TokenPath, nil)
+	time.Sleep(1050 * time.Millisecond) // while the failure is remembered
+	r.WantPhoneByCode("the same request again", tap)
+}
+
+// If the login code is spent, the action does not depend on why there is no new
+// token.
 func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
+	for _, tt := range []struct {
 		errcode int
-		byCode  hostile.Want // where there was a phone code
+		byCode  hostile.Want // with a phone code
 		message string
 	}{
-		{-1, hostile.Want{Error: "unavailable", Status: 503, Action: "tap"}, "WeChat or AWS is busy or cannot be reached; the login code has been used"},
-		{45011, hostile.Want{Error: "rate_limited", Status: 429, Action: "tap"}, "WeChat's per-minute limit for access tokens is reached"},
-		{40164, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up correctly: its log says what is wrong"},
-		{40125, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, "the function is not set up correctly: its log says what is wrong"},
-		{40226, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for an unknown reason"},
-		{50001, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, "WeChat gives no access token, for an unknown reason"},
+		{-1, hostile.Want{Error: "unavailable", Status: 503, Action: "tap"}, busyLoggedIn},
+		{45011, hostile.Want{Error: "rate_limited", Status: 429, Action: "tap"}, tokenLimitMessage},
+		{40164, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, misconfiguredMessage},
+		{40125, hostile.Want{Error: "misconfigured", Status: 500, Action: "none"}, misconfiguredMessage},
+		{40226, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, noTokenMessage},
+		{50001, hostile.Want{Error: "upstream_error", Status: 502, Action: "tap"}, noTokenMessage},
 	} {
-		name := fmt.Sprint("errcode ", test.errcode)
-		for _, shape := range []string{"phone code", "sealed data"} {
-			r := rig.Raise(t, rig.Env(verifying))
-			phone, sealed := r.TapBoth(rig.NewUser()), r.NewTap()
+		raise := func() *rig.Rig {
+			r := rig.Raise(t, rig.Env(verifyOn))
 			r.WeChat.EndToken()
-			r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(test.errcode, "canary"))
-			if shape == "phone code" {
-				got := r.PostPhone(phone)
-				r.Want(name, got, test.byCode)
-				if got.Message != test.message {
-					t.Errorf("%s: %s", name, got.Message)
-				}
-				continue
-			}
-			got := r.Post(sealed)
-			r.Want(name, got, hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
-			if got.Message != "WeChat or AWS is busy or cannot be reached; the login code has been used" {
-				t.Errorf("%s: %s", name, got.Message)
-			}
-			if line := r.Logs.Request(t, got); line.ErrCode != test.errcode || !strings.Contains(line.Reason, "stable_token") {
-				t.Errorf("%s: logged as %+v", name, line)
-			}
+			r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(tt.errcode, "canary"))
+			return r
+		}
+		name := fmt.Sprint("errcode ", tt.errcode, ", phone code")
+		r := raise()
+		got := r.PostPhone(r.TapBoth(rig.NewUser()))
+		r.Want(name, got, tt.byCode)
+		wantMessage(t, name, got, tt.message)
+
+		name = fmt.Sprint("errcode ", tt.errcode, ", sealed data")
+		r = raise()
+		got = r.Post(r.NewTap())
+		r.Want(name, got, hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
+		wantMessage(t, name, got, busyLoggedIn)
+		line := r.Logs.Request(t, got)
+		if line.ErrCode != tt.errcode || !strings.Contains(line.Reason, "stable_token") {
+			t.Errorf("%s: got the log line %+v, want %d of stable_token", name, line, tt.errcode)
 		}
 	}
+}
 
-	// Nor does it where it is the secret that cannot be read again.
-	r := rig.Raise(t, rig.Env(verifying))
+func TestFailedRereadLeavesTheLoginCodeSpent(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, rig.Env(verifyOn))
 	tap := r.NewTap()
 	r.WeChat.EndToken()
 	r.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(40125, "canary"))
@@ -391,10 +393,10 @@ func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) 
 	r.Want("no access to the secret", r.Post(tap), hostile.Want{Error: "unavailable", Status: 503, Action: "login"})
 }
 
-// The mini-program may be refused with the second token only, and the secret may
-// not be readable then: what the caller is told is still WeChat's answer, since
-// nobody knows whether the phone code is spent.
-func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
+// WeChat may reject the mini-program only with the second token. If the re-read of
+// the secret then fails, the failure is still WeChat's, because the phone code may
+// be spent.
+func TestFailedRereadDoesNotMakeASpentPhoneCodeRetryable(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	tap := r.TapPhone(rig.NewUser())
@@ -403,15 +405,16 @@ func TestRefusedMiniProgramIsNotToldToRetry(t *testing.T) {
 		wechattest.Refuse(42001, "canary")(w, q)
 	})
 	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
-	r.WantFailure("refused with the second token", r.PostPhone(tap), "misconfigured", 500, "none")
-	if readings, seen := r.Secrets.Calls(), r.WeChat.Seen(tap.PhoneCode); readings < 2 || seen != 2 {
-		t.Errorf("%d readings of the secret, and WeChat saw the phone code %d times", readings, seen)
+	r.WantFailure("rejected with the second token", r.PostPhone(tap), "misconfigured", 500, "none")
+	wantSeen(t, r, "rejected with the second token", tap.PhoneCode, 2)
+	if reads := r.Secrets.Calls(); reads < 2 {
+		t.Errorf("got %d reads of the secret, want at least 2", reads)
 	}
 }
 
-// The token that was had before the codes is the one that is used, though its
+// A request uses the token that it got before it sent its codes, even if the token's
 // last two minutes begin in between.
-func TestTokenIsNotFetchedAgainBehindTheLogin(t *testing.T) {
+func TestTokenIsNotFetchedAgainAfterTheLogin(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	r.WeChat.SetTokenLife(122*time.Second, time.Second)
@@ -420,51 +423,50 @@ func TestTokenIsNotFetchedAgainBehindTheLogin(t *testing.T) {
 	user := rig.NewUser()
 	tap := r.TapBoth(user)
 	r.WeChat.Script(tap.Code, func(w http.ResponseWriter, q *http.Request) {
-		time.Sleep(2100 * time.Millisecond) // longer than the token has left
+		time.Sleep(2100 * time.Millisecond) // longer than the token may still be used
 		wechattest.Accept(user)(w, q)
 	})
-	r.WantPhoneByCode("one that has it before the login", tap)
+	r.WantPhoneByCode("a request that has a token before the login", tap)
 }
 
 func TestRotatedSecretGetsATokenWithoutADeployment(t *testing.T) {
 	t.Parallel()
-	for _, errcode := range []int{0, 40001} { // WeChat has two ways of saying it
-		const rotated = "canary-of-a-rotated-secret"
+	for _, errcode := range []int{0, 40001} { // 0: the stand-in's own errcode, 40125
 		r := rig.Raise(t, nil)
-		r.WeChat.SetSecret(rotated)
-		r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, rotated))
+		r.WeChat.SetSecret(rotatedSecret)
+		r.Secrets.Put(stage.SecretName, stage.Secret(stage.AppID, rotatedSecret))
 		if errcode != 0 {
 			r.WeChat.Script(wechattest.TokenPath, func(w http.ResponseWriter, q *http.Request) {
 				r.WeChat.Script(wechattest.TokenPath, nil)
 				wechattest.Refuse(errcode, "invalid credential")(w, q)
 			})
 		}
-		r.WantPhoneByCode("the first request after the rotation", r.TapPhone(rig.NewUser()))
-		if calls, readings := r.WeChat.Seen(wechattest.TokenPath), r.Secrets.Calls(); calls != 2 || readings != 2 {
-			t.Errorf("%d fetches of the token, %d readings of the secret", calls, readings)
-		}
+		const name = "the first request after the rotation"
+		r.WantPhoneByCode(name, r.TapPhone(rig.NewUser()))
+		wantFetches(t, r, name, 2)
+		wantReads(t, r, name, 2)
 	}
+}
 
-	// Wrong for good: Secrets Manager is read once more, and no code is sent.
+func TestWrongSecretGetsNoToken(t *testing.T) {
+	t.Parallel()
 	r := rig.Raise(t, nil)
 	r.WeChat.SetSecret("00000000000000000000000000000000")
 	for range 3 {
 		tap := r.TapBoth(rig.NewUser())
 		r.WantFailure("a wrong secret", r.PostPhone(tap), "misconfigured", 500, "none")
-		if seen := r.WeChat.Seen(tap.PhoneCode) + r.WeChat.Seen(tap.Code); seen != 0 {
-			t.Errorf("WeChat saw codes %d times", seen)
-		}
+		wantSeen(t, r, "the phone code", tap.PhoneCode, 0)
+		wantSeen(t, r, "the login code", tap.Code, 0)
 	}
-	if calls, readings := r.WeChat.Seen(wechattest.TokenPath), r.Secrets.Calls(); calls != 1 || readings != 2 {
-		t.Errorf("%d fetches of the token within a second of a failure, %d readings of the secret", calls, readings)
-	}
+	wantFetches(t, r, "within a second of a failure", 1)
+	wantReads(t, r, "a wrong secret", 2)
 	r = rig.Raise(t, nil)
 	r.WeChat.SetSecret("00000000000000000000000000000000")
 	r.Secrets.Fail(secretstest.Fault(500, "InternalServiceError", ""))
 	r.WantFailure("a re-read that fails", r.PostPhone(r.TapBoth(rig.NewUser())), "unavailable", 503, "retry")
 }
 
-func TestOneTimeoutBoundsAllThatWeChatIsAsked(t *testing.T) {
+func TestOneTimeoutBoundsAllCallsOfWeChat(t *testing.T) {
 	t.Parallel()
 	w := rig.NewWeChat(t, "http")
 	r := w.Raise(t, "WECHAT_TIMEOUT=900ms")
@@ -473,34 +475,27 @@ func TestOneTimeoutBoundsAllThatWeChatIsAsked(t *testing.T) {
 	got := r.PostPhone(r.TapBoth(rig.NewUser()))
 	r.WantFailure("three calls of 400 ms each", got, "upstream_timeout", 504, "tap")
 	if took := time.Since(began); took < 850*time.Millisecond || took > 1500*time.Millisecond {
-		t.Errorf("answered after %v", took)
+		t.Errorf("got an answer after %v, want it after about 0.9 s", took)
 	}
 	if line := r.Logs.Request(t, got); *line.WeChatMs < 850 || !strings.Contains(line.Reason, "getuserphonenumber") {
-		t.Errorf("logged as %v ms, %s", *line.WeChatMs, line.Reason)
+		t.Errorf("got wechatMs %v and reason %q, want at least 850 and one that names getuserphonenumber",
+			*line.WeChatMs, line.Reason)
 	}
 }
 
 func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 	t.Parallel()
-	r, trusting := rig.Raise(t, rig.Env(verifying)), rig.Raise(t, nil)
+	r, trusting := rig.Raise(t, rig.Env(verifyOn)), rig.Raise(t, nil)
 	user := rig.NewUser()
-	forge := func(r *rig.Rig) wechattest.Tap {
-		return r.Grant(user, wechattest.Seal(user.SessionKey, fmt.Appendf(nil,
-			`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":"86","watermark":{"timestamp":%d,"appid":%q}}`,
-			user.Phone, user.Phone, time.Now().Unix(), stage.AppID)))
-	}
+	forge := func(r *rig.Rig) wechattest.Tap { return r.Grant(user, sealAt(user, time.Now())) }
 	r.WantPhone("sealed by WeChat", r.Tap(user))
 	spaced := r.Tap(user)
 	spaced.EncryptedData = strings.TrimRight(strings.ReplaceAll(spaced.EncryptedData, "+", " "), "=")
 	r.WantPhone("sealed by WeChat, and repaired", spaced)
-	trusting.WantPhone("forged, unverified", forge(trusting))
-	if calls := trusting.WeChat.Seen(wechattest.TokenPath); calls != 0 {
-		t.Errorf("%d fetches of a token that nobody needs", calls)
-	}
+	trusting.WantPhone("forged, not verified", forge(trusting))
+	wantFetches(t, trusting, "not verified", 0)
 
-	alike := func(got rig.Answer) string {
-		return strings.Replace(got.Body, got.RequestID, "", 1)
-	}
+	withoutID := func(got rig.Answer) string { return strings.Replace(got.Body, got.RequestID, "", 1) }
 	broken := r.Tap(user)
 	broken.IV = spaced.IV
 	undecryptable := r.Post(broken)
@@ -512,55 +507,60 @@ func TestVerifiedDataIsWhatWeChatSealed(t *testing.T) {
 		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer)
 		got := r.Post(tap)
 		r.WantFailure(name, got, "undecryptable", 422, "login")
-		if alike(got) != alike(undecryptable) || len(got.Header) != len(undecryptable.Header) {
-			t.Errorf("%s: answered %s, others %s", name, got.Body, undecryptable.Body)
+		if withoutID(got) != withoutID(undecryptable) || len(got.Header) != len(undecryptable.Header) {
+			t.Errorf("%s: got %s, want the same as for another iv, %s", name, got.Body, undecryptable.Body)
 		}
-		if line := r.Logs.Request(t, got); line.Reason != "unverified" || (line.ErrCode == 1) != (name == "forged") || (line.RID != "") != (name == "forged") {
-			t.Errorf("%s: logged as %+v", name, line)
+		line, refused := r.Logs.Request(t, got), name == "forged"
+		if line.Reason != "unverified" || (line.ErrCode == 1) != refused || (line.RID != "") != refused {
+			t.Errorf("%s: got the log line %+v, want unverified, with errcode 1 and rid: %v", name, line, refused)
 		}
 	}
-	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 1 {
-		t.Errorf("%d fetches of the token", calls)
-	}
+	wantFetches(t, r, "all requests", 1)
 }
 
-func TestTokenIsFetchedAtStartWhereEveryRequestNeedsIt(t *testing.T) {
+func TestTokenIsFetchedAtStartIfEveryRequestNeedsIt(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
 		w := rig.NewWeChat(t, scheme)
 		server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
 		w.Serve(server)
-		r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = w.URL, append(w.Env, verifying) })
-		if calls, opened := server.Seen(wechattest.TokenPath), w.Opened.Load(); calls != 1 || opened != 1 {
-			t.Errorf("%s, at the first next: %d fetches of the token over %d connections", scheme, calls, opened)
-		}
+		r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = w.URL, append(w.Env, verifyOn) })
 		r.WeChat = server
-		r.WantPhone(scheme, r.NewTap())
-		if calls, opened := server.Seen(wechattest.TokenPath), w.Opened.Load(); calls != 1 || opened != 1 {
-			t.Errorf("%s, after a request: %d fetches of the token over %d connections", scheme, calls, opened)
+		check := func(name string) {
+			t.Helper()
+			wantFetches(t, r, scheme+", "+name, 1)
+			if opened := w.Opened.Load(); opened != 1 {
+				t.Errorf("%s, %s: got %d connections, want 1", scheme, name, opened)
+			}
 		}
+		check("after the start")
+		r.WantPhone(scheme, r.NewTap())
+		check("after a request")
 	}
 }
 
-// Neither a refusal at start nor silence is held against the first request, and
-// the function starts in time.
-func TestTokenThatIsNotHadAtStartIsAWarning(t *testing.T) {
+// The function starts in time all the same, and the first request tries again.
+func TestFailedTokenFetchAtStartIsAWarning(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]http.HandlerFunc{"a refusal": wechattest.Refuse(50001, "canary"), "silence": hostile.Silence} {
+	for name, fault := range map[string]http.HandlerFunc{
+		"a refusal": wechattest.Refuse(50001, "canary"), "silence": hostile.Silence,
+	} {
 		server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
 		server.Script(wechattest.TokenPath, fault)
 		s := httptest.NewServer(server)
 		began := time.Now()
-		r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = s.URL, []string{verifying} })
+		r := rig.Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = s.URL, []string{verifyOn} })
 		if took := time.Since(began); took > 3500*time.Millisecond {
-			t.Errorf("%s: the start took %v", name, took)
+			t.Errorf("%s: the start took %v, want at most 3.5 s", name, took)
 		}
 		r.WeChat = server
 		server.Script(wechattest.TokenPath, nil)
 		r.WantPhone("the first request after "+name, r.NewTap())
-		rig.WaitFor(t, "there is a warning", func() bool { return strings.Contains(r.Logs.Text(), "the access token was not fetched at start") })
+		rig.WaitFor(t, "there is a warning", func() bool {
+			return strings.Contains(r.Logs.Text(), "the access token was not fetched at start")
+		})
 		if !strings.Contains(r.Logs.Text(), `"WARN"`) {
-			t.Errorf("%s: no warning: %s", name, r.Logs.Text())
+			t.Errorf("%s: got the log %s, want a warning", name, r.Logs.Text())
 		}
 		t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
 	}

@@ -8,23 +8,23 @@ import (
 	"wechat-phone/shared/panics"
 )
 
-// noStore is the cache-control of every answer that is for one caller.
+// noStore is the cache-control of an answer that is for one caller only.
 const noStore = "no-store"
 
-// route is what the function does at a path.
+// route says how the function serves a path.
 type route struct {
-	name         string // in the log
+	name         string // for the log
 	method       string
-	cacheControl string // of its successes
+	cacheControl string // of a success; failures are noStore
 	serve        func(*handler, context.Context, event, *record) (any, error)
 }
 
-// routes has the function's routes, by path.
+// routes maps each path to its route.
 var routes = map[string]route{
 	"/phone": {"/phone", http.MethodPost, noStore, (*handler).servePhone},
 }
 
-// noRoute is the route of an event that has none.
+// noRoute stands for the route if the event matches none.
 var noRoute = route{name: "none"}
 
 // findRoute returns the route that e asks for. If only the method is wrong, the

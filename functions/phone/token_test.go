@@ -14,13 +14,18 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// The parts of TestNothingBreaksItAndNothingLeaksFromIt that are about access
-// tokens and the calls that need one.
+// These are the parts of TestNothingBreaksItAndNothingLeaksFromIt that are about
+// access tokens and the calls that need one.
 
-// A failure is remembered for a second, and silence has two before: so many
-// functions go through the catalogue side by side. That they are well again is
-// seen when all are through, since endless answers to one slow the others down.
-func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answer, do func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap)) {
+// forEachTokenFailure calls do for each answer of stable_token. Eight functions
+// share the answers, because each remembers a failure for a second, and silence
+// takes two seconds before. They are checked for recovery only at the end, because
+// one function's endless answers slow the others down.
+func forEachTokenFailure(
+	t *testing.T, timeout time.Duration, answers []hostile.Answer,
+	do func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap),
+) {
+	t.Helper()
 	rigs := make([]*rig.Rig, 8)
 	var all sync.WaitGroup
 	for n := range rigs {
@@ -34,9 +39,8 @@ func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answ
 					tap.Code = r.Login(rig.NewUser())
 				}
 				do(r, answers[i], tap)
-				if seen := r.WeChat.Seen(tap.PhoneCode) + r.WeChat.Seen(tap.Code); seen != 0 {
-					t.Errorf("%s: WeChat saw codes %d times", answers[i].Name, seen)
-				}
+				wantSeen(t, r, answers[i].Name+", the phone code", tap.PhoneCode, 0)
+				wantSeen(t, r, answers[i].Name+", the login code", tap.Code, 0)
 				if answers[i].Slow {
 					time.Sleep(2 * time.Second)
 				}
@@ -47,45 +51,49 @@ func throughFailures(t *testing.T, timeout time.Duration, answers []hostile.Answ
 	all.Wait()
 	for _, r := range rigs {
 		r.WeChat.Script(wechattest.TokenPath, nil)
-		r.WantPhoneByCode("after all", r.TapBoth(rig.NewUser()))
+		r.WantPhoneByCode("after all failures", r.TapBoth(rig.NewUser()))
 	}
 }
 
 func testTokenRefusals(t *testing.T) {
 	t.Parallel()
-	throughFailures(t, 4*time.Second, hostile.TokenRefusals(), func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap) {
+	refuse := func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap) {
 		got := r.PostPhone(tap)
 		failed := time.Now()
 		r.Want(answer.Name, got, answer.Want)
 		wantRefused(t, r, answer, got, "stable_token")
-		calls := r.WeChat.Seen(wechattest.TokenPath)
+		fetches := r.WeChat.Seen(wechattest.TokenPath)
 		r.Want(answer.Name+" again", r.PostPhone(tap), answer.Want)
-		if more := r.WeChat.Seen(wechattest.TokenPath) - calls; more != 0 && time.Since(failed) < 900*time.Millisecond {
-			t.Errorf("%s: %d more fetches within a second", answer.Name, more)
+		more := r.WeChat.Seen(wechattest.TokenPath) - fetches
+		if more != 0 && time.Since(failed) < 900*time.Millisecond {
+			t.Errorf("%s: got %d more fetches within a second, want none", answer.Name, more)
 		}
-	})
+	}
+	forEachTokenFailure(t, 4*time.Second, hostile.TokenRefusals(), refuse)
 }
 
 func testTokenAnswers(t *testing.T) {
 	t.Parallel()
-	throughFailures(t, shortTime, hostile.TokenAnswers(noServer), func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap) {
-		calls := r.WeChat.Seen(wechattest.TokenPath)
+	answer := func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap) {
+		before := r.WeChat.Seen(wechattest.TokenPath)
 		wantInTime(t, r, answer, func() rig.Answer { return r.PostPhone(tap) })
-		if calls = r.WeChat.Seen(wechattest.TokenPath) - calls; calls != 1 {
-			t.Errorf("%s: %d fetches of the token", answer.Name, calls)
-		}
-	})
+		wantFetches(t, r, answer.Name, before+1)
+	}
+	forEachTokenFailure(t, shortTime, hostile.TokenAnswers(noServer), answer)
 }
 
-// wantRefused checks what is told of a refusal, and what is logged.
+// wantRefused checks that the answer repeats nothing of WeChat's refusal, and that
+// the log line has its errcode and rid.
 func wantRefused(t *testing.T, r *rig.Rig, answer hostile.Answer, got rig.Answer, api string) {
 	t.Helper()
 	if strings.Contains(got.Body, "192.0.2.1") || strings.Contains(got.Body, "rid") {
-		t.Errorf("%s: the answer repeats WeChat's text", answer.Name)
+		t.Errorf("%s: got %s, want nothing of WeChat's text", answer.Name, got.Body)
 	}
 	line := r.Logs.Request(t, got)
-	if line.ErrCode != answer.ErrCode || len(line.RID) != 26 || line.Outcome != got.Error || line.Status != got.Status || !strings.Contains(line.Reason, api) {
-		t.Errorf("%s: logged as %+v", answer.Name, line)
+	if line.ErrCode != answer.ErrCode || len(line.RID) != 26 || !strings.Contains(line.Reason, api) ||
+		line.Outcome != got.Error || line.Status != got.Status {
+		t.Errorf("%s: got the log line %+v, want %d of %s with a rid, %s and %d",
+			answer.Name, line, answer.ErrCode, api, got.Error, got.Status)
 	}
 }
 
@@ -103,14 +111,14 @@ func testPhoneRefusals(t *testing.T) {
 		if spent.Action == "retry" || spent.Action == "wait" {
 			spent.Action = "tap"
 		}
-		r.Want(answer.Name+", the login code spent", r.PostPhone(both), spent)
+		r.Want(answer.Name+", after a login", r.PostPhone(both), spent)
 		r.WantPhoneByCode("after "+answer.Name, r.TapBoth(rig.NewUser()))
 	}
 }
 
 func testCheckRefusals(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, rig.Env(verifying))
+	r := rig.Raise(t, rig.Env(verifyOn))
 	for _, answer := range hostile.CheckRefusals() {
 		tap := r.NewTap()
 		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer.Serve)
@@ -125,17 +133,18 @@ func testCheckRefusals(t *testing.T) {
 
 const shortTime = 800 * time.Millisecond
 
-// wantInTime is want for an answer of the catalogue's.
+// wantInTime checks the function's answer to a hostile answer, and how long it took.
 func wantInTime(t *testing.T, r *rig.Rig, answer hostile.Answer, post func() rig.Answer) {
 	t.Helper()
 	began := time.Now()
 	r.Want(answer.Name, post(), answer.Want)
 	if took := time.Since(began); took > shortTime+time.Second || answer.Slow && took < shortTime {
-		t.Errorf("%s: answered after %v", answer.Name, took)
+		t.Errorf("%s: got an answer after %v, want it within a second of WECHAT_TIMEOUT (%v), slow: %v",
+			answer.Name, took, shortTime, answer.Slow)
 	}
 }
 
-// noServer is a URL of nobody's.
+// noServer is a URL at which nothing listens.
 const noServer = "http://127.0.0.1:1"
 
 func testPhoneAnswers(t *testing.T) {
@@ -143,7 +152,7 @@ func testPhoneAnswers(t *testing.T) {
 	r := rig.Raise(t, func(c *stage.Config) {
 		c.Env, c.Concurrency = []string{"WECHAT_TIMEOUT=" + shortTime.String()}, 4
 	})
-	sideBySide(4, len(hostile.PhoneAnswers(rig.NewUser(), noServer)), func(i int) {
+	inParallel(4, len(hostile.PhoneAnswers(rig.NewUser(), noServer)), func(i int) {
 		user := rig.NewUser()
 		answer := hostile.PhoneAnswers(user, noServer)[i]
 		tap := r.TapPhone(user)
@@ -152,9 +161,7 @@ func testPhoneAnswers(t *testing.T) {
 		}
 		r.WeChat.Script(tap.PhoneCode, answer.Serve)
 		wantInTime(t, r, answer, func() rig.Answer { return r.PostPhone(tap) })
-		if seen := r.WeChat.Seen(tap.PhoneCode); seen != 1 {
-			t.Errorf("%s: WeChat saw the phone code %d times", answer.Name, seen)
-		}
+		wantSeen(t, r, answer.Name, tap.PhoneCode, 1)
 		r.WantPhoneByCode("after "+answer.Name, r.TapBoth(rig.NewUser()))
 	})
 }
@@ -162,124 +169,121 @@ func testPhoneAnswers(t *testing.T) {
 func testCheckAnswers(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) {
-		c.Env, c.Concurrency = []string{verifying, "WECHAT_TIMEOUT=" + shortTime.String()}, 4
+		c.Env, c.Concurrency = []string{verifyOn, "WECHAT_TIMEOUT=" + shortTime.String()}, 4
 	})
-	sideBySide(4, len(hostile.CheckAnswers(noServer)), func(i int) {
+	inParallel(4, len(hostile.CheckAnswers(noServer)), func(i int) {
 		answer := hostile.CheckAnswers(noServer)[i]
 		tap := r.NewTap()
 		r.WeChat.Script(wechattest.Hash(tap.EncryptedData), answer.Serve)
 		wantInTime(t, r, answer, func() rig.Answer { return r.Post(tap) })
-		if seen := r.WeChat.Seen(wechattest.Hash(tap.EncryptedData)); seen != 1 {
-			t.Errorf("%s: WeChat was asked %d times", answer.Name, seen)
-		}
+		wantSeen(t, r, answer.Name, wechattest.Hash(tap.EncryptedData), 1)
 		r.WantPhone("after "+answer.Name, r.NewTap())
 	})
 }
 
-// sideBySide does what do does for each of many, some at once.
-func sideBySide(some, many int, do func(i int)) {
+// inParallel calls do with 0 to n-1. It makes up to limit calls at once.
+func inParallel(limit, n int, do func(i int)) {
 	var all sync.WaitGroup
-	side := make(chan bool, some)
-	for i := range many {
-		side <- true
+	running := make(chan bool, limit)
+	for i := range n {
+		running <- true
 		all.Go(func() {
-			defer func() { <-side }()
+			defer func() { <-running }()
 			do(i)
 		})
 	}
 	all.Wait()
 }
 
-// Lambda freezes the process while the token is on its way, and thaws it with
-// the next event when that fetch is long past its time: its end says nothing of
-// now.
-func testFreezeWithinAFetch(t *testing.T) {
+// Lambda freezes the process during a fetch of the token. It resumes the process
+// with the next event, long after the fetch should have ended. The failure of that
+// fetch must not fail the event.
+func testFreezeDuringAFetch(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=1s"))
 	r.WeChat.Script(wechattest.TokenPath, hostile.Silence)
 	r.WantFailure("silence", r.PostPhone(r.TapPhone(rig.NewUser())), "unavailable", 503, "retry")
 	r.Freeze(func() {
 		r.WeChat.Script(wechattest.TokenPath, nil)
-		time.Sleep(3 * time.Second) // two until it has failed, and one for which that is remembered
+		time.Sleep(3 * time.Second) // two until the fetch fails, and one while the failure is remembered
 	}, true)
-	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 2 {
-		t.Errorf("%d fetches of the token", calls)
-	}
+	wantFetches(t, r, "one that was frozen, and one after it", 2)
 }
 
-// Two processes and 128 requests at once go through several lives of the token,
-// and through its violent end: no request fails, and each process fetches each
-// token once at most.
+// Two processes serve 128 concurrent requests while the token expires several times
+// and WeChat invalidates it once. No request may fail, and each process may fetch
+// each token at most once.
 func testTokenExpiry(t *testing.T) {
 	t.Parallel()
 	server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
-	server.SetTokenLife(122*time.Second, 121*time.Second) // of which two minutes are not used
-	const processes, many = 2, 64
+	server.SetTokenLife(122*time.Second, 121*time.Second) // the last two minutes are not used
 	var all sync.WaitGroup
-	var done atomic.Int32
-	var fetches [processes]atomic.Int32
+	var fetches [2]atomic.Int32
 	stop := make(chan bool)
-	for p := range processes {
+	for p, variable := range []string{verifyOn, ""} {
+		const concurrent = 64
 		w := rig.NewWeChat(t, "http")
 		w.Serve(http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
 			if q.URL.Path == wechattest.TokenPath {
 				fetches[p].Add(1)
-				time.Sleep(100 * time.Millisecond) // for many to wait
+				time.Sleep(100 * time.Millisecond) // so that many requests wait for it
 			}
 			server.ServeHTTP(out, q)
 		}))
 		r := rig.Raise(t, func(c *stage.Config) {
-			c.WeChatURL, c.Concurrency, c.Env = w.URL, many, []string{"WECHAT_TIMEOUT=9s", []string{verifying, ""}[p]}
+			c.WeChatURL, c.Concurrency, c.Env = w.URL, concurrent, []string{"WECHAT_TIMEOUT=9s", variable}
 		})
 		r.WeChat = server
-		for i := range many {
-			all.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					case <-time.After(200 * time.Millisecond):
-					}
-					switch {
-					case i%2 == 0:
-						r.WantPhoneByCode("a request through the token's end", r.TapBoth(rig.NewUser()))
-					default:
-						r.WantPhone("a request through the token's end", r.NewTap())
-					}
-					done.Add(1)
-				}
-			})
+		for i := range concurrent {
+			all.Go(func() { postUntil(r, stop, i%2 == 0) })
 		}
 	}
-	rig.WaitFor(t, "the token has come to its end three times", func() bool { return server.Tokens() > 3 })
+	rig.WaitFor(t, "the token has expired three times", func() bool { return server.Tokens() > 3 })
 	server.EndToken()
-	rig.WaitFor(t, "there is another", func() bool { return server.Tokens() > 5 })
+	rig.WaitFor(t, "there is another token", func() bool { return server.Tokens() > 5 })
 	close(stop)
 	all.Wait()
 	for p := range fetches {
-		if calls, tokens := int(fetches[p].Load()), server.Tokens(); calls > tokens {
-			t.Errorf("%d fetches of %d tokens by one process", calls, tokens)
+		if got, tokens := int(fetches[p].Load()), server.Tokens(); got > tokens {
+			t.Errorf("process %d: got %d fetches, want at most one for each of %d tokens", p, got, tokens)
 		}
 	}
-	t.Logf("%d requests, %d tokens, %d fetches", done.Load(), server.Tokens(), server.Seen(wechattest.TokenPath))
 }
 
-// All of 64 calls are under way when WeChat ends their token.
+// postUntil posts a tap every 200 ms, until stop is closed.
+func postUntil(r *rig.Rig, stop <-chan bool, byPhoneCode bool) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+		if byPhoneCode {
+			r.WantPhoneByCode("a request while the token expires", r.TapBoth(rig.NewUser()))
+		} else {
+			r.WantPhone("a request while the token expires", r.NewTap())
+		}
+	}
+}
+
+// WeChat invalidates the token during 64 calls that use it.
 func testManyRejectedAtOnce(t *testing.T) {
 	t.Parallel()
 	const many = 64
-	r := rig.Raise(t, func(c *stage.Config) { c.Concurrency, c.Env = many, []string{"WECHAT_TIMEOUT=9s", verifying} })
+	r := rig.Raise(t, func(c *stage.Config) {
+		c.Concurrency, c.Env = many, []string{"WECHAT_TIMEOUT=9s", verifyOn}
+	})
 	var all sync.WaitGroup
 	arrived, release := make(chan bool, many), make(chan bool)
 	for i := range many {
 		user := rig.NewUser()
 		phone, sealed := r.TapPhone(user), r.Tap(user)
-		about, post := phone.PhoneCode, func() rig.Answer { return r.PostPhone(phone) }
+		key, post := phone.PhoneCode, func() rig.Answer { return r.PostPhone(phone) }
 		if i%2 == 0 {
-			about, post = wechattest.Hash(sealed.EncryptedData), func() rig.Answer { return r.Post(sealed) }
+			key, post = wechattest.Hash(sealed.EncryptedData), func() rig.Answer { return r.Post(sealed) }
 		}
-		r.WeChat.Script(about, func(w http.ResponseWriter, q *http.Request) {
-			r.WeChat.Script(about, nil)
+		r.WeChat.Script(key, func(w http.ResponseWriter, q *http.Request) {
+			r.WeChat.Script(key, nil)
 			arrived <- true
 			<-release
 			wechattest.Refuse(42001, "access_token expired")(w, q)
@@ -292,7 +296,5 @@ func testManyRejectedAtOnce(t *testing.T) {
 	r.WeChat.EndToken()
 	close(release)
 	all.Wait()
-	if calls := r.WeChat.Seen(wechattest.TokenPath); calls != 2 {
-		t.Errorf("%d fetches of the token, want one at start and one more", calls)
-	}
+	wantFetches(t, r, "start, and one for all rejections", 2)
 }

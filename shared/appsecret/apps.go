@@ -10,8 +10,8 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// maxApps bounds how many mini-programs a secret may hold. At 60 bytes each they
-// are far below the 64 KiB that Secrets Manager takes.
+// maxApps is how many mini-programs a secret may hold. At 60 bytes each they stay
+// far below Secrets Manager's limit of 64 KiB.
 const maxApps = 50
 
 // Apps are the mini-programs that a secret holds. The zero Apps holds none.
@@ -19,8 +19,8 @@ type Apps struct {
 	byID map[string]wechat.Credentials
 }
 
-// Find returns the credentials of the mini-program with that appid. The secret
-// may be empty, if the several mini-programs' form says so.
+// Find returns the credentials of the mini-program with that appid. Their Secret
+// may be empty: see [Store.Usable].
 func (a Apps) Find(appID string) (wechat.Credentials, bool) {
 	app, ok := a.byID[appID]
 	return app, ok
@@ -101,8 +101,8 @@ func parseOne(fields map[string]jsontext.Value) (_ Apps, problem string) {
 	return Apps{map[string]wechat.Credentials{appID: credentials(appID, secret)}}, ""
 }
 
-// parseSeveral reads {"wx…":"secret","wx…":"secret"}. An empty value is the
-// misconfiguration of that mini-program alone.
+// parseSeveral reads {"wx…":"secret","wx…":"secret"}. It accepts an empty value,
+// so that only that mini-program is misconfigured.
 func parseSeveral(fields map[string]jsontext.Value) (_ Apps, problem string) {
 	apps := Apps{map[string]wechat.Credentials{}}
 	for appID, raw := range fields {
@@ -119,8 +119,8 @@ func credentials(appID, secret string) wechat.Credentials {
 	return wechat.Credentials{AppID: appID, Secret: wechat.AppSecret{Value: redacted.New(secret)}}
 }
 
-// value returns a field's value. If there is no such field, but one whose name
-// differs in case or is another in use, the problem says so.
+// value returns a field's value. If the field is missing but one of its other
+// names is there, or a name in another case, the problem says so.
 func value(fields map[string]jsontext.Value, name string, others ...string) (_, problem string) {
 	raw, ok := fields[name]
 	if !ok {

@@ -1,9 +1,10 @@
-// Package appsecret caches the mini-programs' credentials. It reads them from
-// Secrets Manager once, and again when WeChat rejects them or a request names a
-// mini-program that it does not know.
+// Package appsecret caches the mini-programs' credentials. Make one [Store] per
+// process and call [Store.Get]. The Store reads the secret from Secrets Manager
+// once, and again when WeChat rejects credentials ([Store.Refresh]) or a request
+// names an unknown mini-program ([Store.Discover]).
 //
-// The secret holds one mini-program, in WeChat's own words, as the form for
-// key/value pairs in the Secrets Manager console also makes it:
+// The secret holds one mini-program, under WeChat's own names. The key/value form
+// in the Secrets Manager console also makes this JSON:
 //
 //	{"appid":"wx…","secret":"…"}
 //
@@ -30,32 +31,32 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// rereadEvery limits re-reads. A secret that is wrong, or an appid that does not
-// exist, must not be looked up by every request.
+// rereadEvery limits re-reads. Without it, a wrong secret or an unknown appid
+// would cause one for every request.
 const rereadEvery = 30 * time.Second
 
-// SecretsManager is the one call that a Store makes.
+// SecretsManager is the part of Secrets Manager that a [Store] uses.
 type SecretsManager interface {
 	GetSecretValue(
 		context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options),
 	) (*secretsmanager.GetSecretValueOutput, error)
 }
 
-// Error says why there are no credentials. It holds nothing of the secret, and
+// Error says why there are no credentials. It holds nothing of the secret, so it
 // may be logged.
 type Error struct {
-	// Temporary failures pass by themselves: Secrets Manager throttled, failed
-	// or was not reached. The others need somebody to act.
+	// Temporary is true if Secrets Manager throttled, failed or was not reached.
+	// Any other failure lasts until somebody fixes it.
 	Temporary bool
-	// Reason is a class: AWS's error code, "malformed: " and how, or what went
-	// wrong on the network, such as "timeout", "dns" or "connection refused".
+	// Reason is a class: AWS's error code, "malformed: " and what is wrong, or a
+	// network failure such as "timeout", "dns" or "connection refused".
 	Reason string
 }
 
 func (e *Error) Error() string { return "appsecret: " + e.Reason }
 
-// Store caches what a secret holds. It is safe for concurrent use. Every error
-// that it returns is an [*Error] unless it is a panic's.
+// Store caches a secret's mini-programs. It is safe for concurrent use. Every
+// error that it returns is an [*Error] or a panics.Error.
 type Store struct {
 	api    SecretsManager
 	id     secretID
@@ -89,11 +90,11 @@ func New(api SecretsManager, id string, now func() time.Time) *Store {
 	return s
 }
 
-// Load fetches the secret at start, ahead of the first request, and takes two
-// seconds at most. Its failure is not remembered: the first request tries again.
+// Load fetches the secret before the first request. It takes at most two seconds.
+// It does not remember a failure, so the first request tries again.
 func (s *Store) Load() (Apps, error) { return s.source.Load(s.id) }
 
-// Get returns what the secret holds. If the Store has nothing yet it fetches the
+// Get returns the secret's mini-programs. If none are cached it fetches the
 // secret, but not within a second of a failure. Concurrent callers share one
 // fetch.
 func (s *Store) Get(ctx context.Context) (Apps, error) {
@@ -101,19 +102,18 @@ func (s *Store) Get(ctx context.Context) (Apps, error) {
 	return got, timeout(ctx, err)
 }
 
-// Refresh returns the credentials to use instead of those that WeChat has
-// rejected, for the same mini-program. If the Store has others by now, it returns
-// them. Otherwise it rereads the secret, at most once in 30 seconds for each
-// mini-program. Until then it returns what that reading gave: the same
-// credentials, if the secret has not changed or no longer holds the mini-program,
-// or its failure.
+// Refresh returns the mini-program's credentials after WeChat has rejected some.
+// If the Store has different ones by now, it returns those. Otherwise it rereads
+// the secret, at most once in 30 seconds for each mini-program. Within that time
+// it returns the last re-read's result. That may be an error, or the rejected
+// credentials if the secret still holds them or no longer holds the mini-program.
 func (s *Store) Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error) {
 	current, _ := s.source.Current(s.id.Key())
 	if app, ok := current.Find(rejected.AppID); ok && !app.Equal(rejected) {
 		return app, nil
 	}
 	s.mu.Lock()
-	f := s.again(s.rejected[rejected.AppID])
+	f := s.rereadIfDue(s.rejected[rejected.AppID])
 	s.rejected[rejected.AppID] = f
 	s.mu.Unlock()
 	apps, err := f.flight.Wait(ctx)
@@ -126,8 +126,9 @@ func (s *Store) Refresh(ctx context.Context, rejected wechat.Credentials) (wecha
 	return rejected, nil
 }
 
-// Usable returns app. If its secret is empty, it rereads the secret as [Store.Refresh]
-// does, and an app that stays without one is an error of that mini-program alone.
+// Usable returns app if its Secret is not empty. Otherwise it rereads the secret
+// as [Store.Refresh] does. If the Secret is still empty, it returns an error, which
+// affects that mini-program alone.
 func (s *Store) Usable(ctx context.Context, app wechat.Credentials) (wechat.Credentials, error) {
 	if app.Secret.Reveal() != "" {
 		return app, nil
@@ -139,12 +140,13 @@ func (s *Store) Usable(ctx context.Context, app wechat.Credentials) (wechat.Cred
 	return app, err
 }
 
-// Discover rereads the secret for an appid that it did not hold, at most once in
-// 30 seconds for the whole process, since anybody can name an appid. Until then it
-// returns what that reading gave. Every failure is temporary.
+// Discover rereads the secret after a request has named an unknown appid. Anybody
+// can name one, so it does this at most once in 30 seconds for the whole process.
+// Within that time it returns the last re-read's result. Every [*Error] is
+// temporary.
 func (s *Store) Discover(ctx context.Context) (Apps, error) {
 	s.mu.Lock()
-	s.unknown = s.again(s.unknown)
+	s.unknown = s.rereadIfDue(s.unknown)
 	f := s.unknown
 	s.mu.Unlock()
 	apps, err := f.flight.Wait(ctx)
@@ -154,8 +156,9 @@ func (s *Store) Discover(ctx context.Context) (Apps, error) {
 	return apps, err
 }
 
-// again returns last, or a new re-read if last is too old. The caller holds mu.
-func (s *Store) again(last *reread) *reread {
+// rereadIfDue returns last, or a new re-read if last is too old. The caller holds
+// mu.
+func (s *Store) rereadIfDue(last *reread) *reread {
 	if last != nil && s.clock.Within(last.at, rereadEvery) {
 		return last
 	}
@@ -173,10 +176,10 @@ func timeout(ctx context.Context, err error) error {
 // read fetches the secret. Every error is an [*Error].
 func (s *Store) read(ctx context.Context, secret secretID) (Apps, error) {
 	id := string(secret)
-	var sent sentWith
-	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id}, sent.option)
+	var recorder errorRecorder
+	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id}, recorder.option)
 	if err != nil {
-		return Apps{}, classify(ctx, err, sent.err)
+		return Apps{}, classify(ctx, err, recorder.err)
 	}
 	if out.SecretString == nil {
 		return Apps{}, &Error{Reason: "malformed: binary"}
@@ -184,28 +187,31 @@ func (s *Store) read(ctx context.Context, secret secretID) (Apps, error) {
 	return Parse(*out.SecretString)
 }
 
-// sentWith is an HTTP client that remembers how its last request failed. The SDK
-// retries until the deadline and then says only that the deadline has passed.
-type sentWith struct {
+// errorRecorder is an HTTP client that records how its last request failed. The
+// SDK retries until the deadline, and then says only that the deadline has passed.
+type errorRecorder struct {
 	secretsmanager.HTTPClient
 	err error
 }
 
-// option makes the SDK send through w.
-func (w *sentWith) option(o *secretsmanager.Options) { w.HTTPClient, o.HTTPClient = o.HTTPClient, w }
+// option makes the SDK send its requests through r.
+func (r *errorRecorder) option(o *secretsmanager.Options) {
+	r.HTTPClient, o.HTTPClient = o.HTTPClient, r
+}
 
 // Do implements [secretsmanager.HTTPClient].
-func (w *sentWith) Do(r *http.Request) (*http.Response, error) {
-	answer, err := w.HTTPClient.Do(r)
-	w.err = err
+func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
+	answer, err := r.HTTPClient.Do(request)
+	r.err = err
 	return answer, err
 }
 
-// classify takes for temporary what is no answer, a 5xx, or throttling. All other
-// answers (missing, denied, to be deleted, key disabled) stay as they are until
-// somebody acts. sending is the last failure to send a request, if there was one.
+// classify returns err as an [*Error]. No answer, a 5xx and throttling are
+// temporary. All other answers (the secret is missing, denied or to be deleted, or
+// its key is disabled) stay the same until somebody acts. sending is how the last
+// request failed, or nil if it got an answer.
 func classify(ctx context.Context, err, sending error) *Error {
-	// Interfaces, rather than the SDK's types, save two modules for two methods.
+	// Interfaces instead of the SDK's types avoid two modules for two methods.
 	answer, answered := errors.AsType[interface {
 		error
 		HTTPStatusCode() int
@@ -226,7 +232,8 @@ func classify(ctx context.Context, err, sending error) *Error {
 	return &Error{Temporary: status >= 500 || status == http.StatusTooManyRequests || throttling(code), Reason: code}
 }
 
-// networkClass is [neterror.Class], which says "tls: " before failures of TLS.
+// networkClass returns the [neterror.Class] of err, with "tls: " before a failure
+// of TLS.
 func networkClass(err error) string {
 	_, record := errors.AsType[tls.RecordHeaderError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
@@ -237,7 +244,7 @@ func networkClass(err error) string {
 	return class
 }
 
-// errorCode returns AWS's code, if it looks like one.
+// errorCode returns AWS's error code, or "unknown" if it does not look like one.
 func errorCode(err error) string {
 	coded, ok := errors.AsType[interface {
 		error
@@ -251,7 +258,8 @@ func errorCode(err error) string {
 
 const codeLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:#"
 
-// throttling knows the codes by which AWS asks for patience, under status 400.
+// throttling reports whether AWS throttled the request. It does so with these
+// codes and status 400.
 func throttling(code string) bool {
 	return strings.Contains(code, "Throttl") || strings.Contains(code, "TooManyRequests") ||
 		strings.Contains(code, "LimitExceeded") || code == "SlowDown"

@@ -62,7 +62,7 @@ var (
 	app2 = credentials("wx0000000000000001", "s2")
 )
 
-func TestSecretIsReadAsPeopleWriteIt(t *testing.T) {
+func TestSecretIsReadAsPeopleTypeIt(t *testing.T) {
 	for name, text := range map[string]string{
 		"plain":                   `{"appid":"wx0000000000000001","secret":"s1"}`,
 		"other fields":            `{"secret":"s1","x":[1],"appid":"wx0000000000000001","Secret":"other","note":null}`,
@@ -119,7 +119,7 @@ func many(n int) string {
 	return "{" + strings.Join(fields, ",") + "}"
 }
 
-func TestMalformedSecretIsToldApart(t *testing.T) {
+func TestMalformedSecretSaysWhatIsWrong(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"empty", "", "not a JSON object"},
 		{"no JSON", "wx0000000000000001:s1", "not a JSON object"},
@@ -156,7 +156,7 @@ func TestMalformedSecretIsToldApart(t *testing.T) {
 	}
 }
 
-func TestOneFetchHoweverManyWait(t *testing.T) {
+func TestConcurrentCallersShareOneFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1, after: time.Second}
 		store := New(api, "id", time.Now)
@@ -227,7 +227,7 @@ func TestFailureIsRememberedForOneSecond(t *testing.T) {
 	})
 }
 
-func TestFirstRequestTriesAgainAfterAFailedStart(t *testing.T) {
+func TestFirstRequestRetriesAFailedStart(t *testing.T) {
 	for name, api := range map[string]*fake{"that broke": {err: errors.New("broken")}, "that timed out": {after: time.Hour}} {
 		synctest.Test(t, func(t *testing.T) {
 			store := New(api, "id", time.Now)
@@ -264,7 +264,7 @@ func TestLateFetchDoesNotReplaceANewerOne(t *testing.T) {
 	})
 }
 
-func TestEndOfALateFetchLeavesTheNewerOneAlone(t *testing.T) {
+func TestLateFailureDoesNotAffectANewerFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1, after: time.Hour}
 		var frozen atomic.Int64
@@ -285,7 +285,7 @@ func TestEndOfALateFetchLeavesTheNewerOneAlone(t *testing.T) {
 
 // A request gives up on a fetch, Lambda freezes the process, and thaws it with
 // the next event when the fetch is long past its time.
-func TestFetchOfBeforeAFreezeSaysNothingAfterIt(t *testing.T) {
+func TestFetchFromBeforeAFreezeIsIgnoredAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1, after: time.Hour}
 		var frozen atomic.Int64
@@ -324,7 +324,7 @@ func TestFetchOfBeforeAFreezeSaysNothingAfterIt(t *testing.T) {
 	})
 }
 
-func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
+func TestRejectedCredentialsAreRereadAtMostOnceIn30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
@@ -357,7 +357,7 @@ func TestRejectedCredentialsAreReadAgainAtMostOnceIn30Seconds(t *testing.T) {
 	})
 }
 
-func TestOneRereadHoweverManyAreRejectedAtOnce(t *testing.T) {
+func TestConcurrentRejectionsShareOneReread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
@@ -380,7 +380,7 @@ func TestOneRereadHoweverManyAreRejectedAtOnce(t *testing.T) {
 	})
 }
 
-func TestFailedRereadIsAnsweredUntilTheNextAndKeepsTheOldCredentials(t *testing.T) {
+func TestFailedRereadIsRememberedAndKeepsTheOldCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
@@ -406,7 +406,7 @@ func TestFailedRereadIsAnsweredUntilTheNextAndKeepsTheOldCredentials(t *testing.
 }
 
 // The SDK's own client, against answers as AWS gives them.
-func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
+func TestSecretsManagerAnswersAreClassified(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "made-up")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "made-up")
 	t.Setenv("AWS_REGION", "us-east-1")
@@ -466,21 +466,21 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 			_ = c.Close()
 		}, Error{true, "connection reset"}},
 	}
-	for _, test := range tests {
-		secrets.Fail(test.fault)
-		_, err := only(New(secretsmanager.NewFromConfig(loaded), test.id, time.Now).Get(t.Context()))
-		if test.want == (Error{}) {
+	for _, tt := range tests {
+		secrets.Fail(tt.fault)
+		_, err := only(New(secretsmanager.NewFromConfig(loaded), tt.id, time.Now).Get(t.Context()))
+		if tt.want == (Error{}) {
 			if err != nil {
-				t.Errorf("%s: %v", test.name, err)
+				t.Errorf("%s: %v", tt.name, err)
 			}
 			continue
 		}
 		e, ok := errors.AsType[*Error](err)
-		if !ok || *e != test.want {
-			t.Errorf("%s: %+v, want %+v", test.name, err, test.want)
+		if !ok || *e != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, err, tt.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: the error holds what was answered", test.name)
+			t.Errorf("%s: the error holds what was answered", tt.name)
 		}
 	}
 
@@ -488,7 +488,7 @@ func TestAnswersOfSecretsManagerAreToldApart(t *testing.T) {
 
 // The SDK retries until the deadline. The reason is still what kept it from
 // Secrets Manager, as for WeChat.
-func TestUnreachableSecretsManagerIsToldApart(t *testing.T) {
+func TestUnreachableSecretsManagerIsClassified(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "made-up")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "made-up")
 	t.Setenv("AWS_REGION", "us-east-1")
@@ -565,7 +565,7 @@ func TestRereadsAreLimitedForEachPurpose(t *testing.T) {
 	})
 }
 
-func TestMiniProgramThatIsGoneKeepsItsCredentials(t *testing.T) {
+func TestRemovedMiniProgramKeepsItsCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
@@ -579,7 +579,7 @@ func TestMiniProgramThatIsGoneKeepsItsCredentials(t *testing.T) {
 	})
 }
 
-func TestDiscoverFailsForNow(t *testing.T) {
+func TestDiscoverFailsTemporarily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: text1}
 		store := New(api, "id", time.Now)
@@ -597,7 +597,7 @@ func TestDiscoverFailsForNow(t *testing.T) {
 	})
 }
 
-func TestEmptySecretIsReadAgainAndAffectsNoOther(t *testing.T) {
+func TestEmptySecretIsRereadAndAffectsNoOtherMiniProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &fake{text: `{"wx000000000000000a":"","wx000000000000000b":"sb"}`}
 		store := New(api, "id", time.Now)

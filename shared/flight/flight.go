@@ -1,7 +1,6 @@
 // Package flight caches values that are expensive to fetch, by key. Make a
-// [Source] and call [Source.Get]: concurrent callers share one fetch, a failure is
-// remembered for a second, and all of it holds in a process that Lambda may
-// freeze at any moment.
+// [Source] and call [Source.Get]. Concurrent callers share one fetch, and a failure
+// is remembered for a second. Lambda may freeze the process at any moment.
 package flight
 
 import (
@@ -16,12 +15,13 @@ const (
 	// Timeout bounds every fetch, and so every wait for one.
 	Timeout = 2 * time.Second
 
-	// Without it, every request would repeat a fetch that fails.
+	// failureKept is how long a failure is remembered. Without it, every request
+	// would repeat a fetch that fails.
 	failureKept = time.Second
 )
 
-// Clock tells the time. A monotonic reading may stand still while Lambda has
-// the process frozen, so only the wall time counts.
+// Clock tells the time. Only its wall time is used: the monotonic clock may stand
+// still while Lambda has the process frozen.
 type Clock func() time.Time
 
 // Now returns the wall time.
@@ -33,9 +33,9 @@ func (c Clock) Within(start time.Time, d time.Duration) bool {
 	return elapsed >= 0 && elapsed < d
 }
 
-// Arg is what a fetch is given. There is one value for each Key, so a key should
-// be small and should not change when credentials do. Args that are Equal share a
-// running fetch and a remembered failure.
+// Arg is a fetch's argument. A [Source] keeps one value for each Key, so a key
+// should be small and should not change when credentials do. Args that are Equal
+// share a running fetch and a remembered failure.
 type Arg[A any] interface {
 	Key() string
 	Equal(A) bool
@@ -91,12 +91,12 @@ func (s *Source[A, V]) Current(key string) (value V, ok bool) {
 	return value, false
 }
 
-// Drop forgets the value that is kept for key, if match reports true.
+// Drop removes the value that is kept for key, if match reports true.
 func (s *Source[A, V]) Drop(key string, match func(V) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if one := s.slot(key); one.value != nil && match(*one.value) {
-		one.value = nil
+	if entry := s.slot(key); entry.value != nil && match(*entry.value) {
+		entry.value = nil
 	}
 }
 
@@ -105,16 +105,16 @@ func (s *Source[A, V]) Drop(key string, match func(V) bool) {
 // ends first, it returns ctx.Err() and the fetch goes on.
 func (s *Source[A, V]) Get(ctx context.Context, arg A, good func(V) bool) (V, error) {
 	s.mu.Lock()
-	one := s.slot(arg.Key())
-	if one.value != nil && good(*one.value) {
+	entry := s.slot(arg.Key())
+	if entry.value != nil && good(*entry.value) {
 		defer s.mu.Unlock()
-		return *one.value, nil
+		return *entry.value, nil
 	}
-	if f := one.failed; f != nil && f.arg.Equal(arg) && s.clock.Within(one.failedAt, failureKept) {
+	if f := entry.failed; f != nil && f.arg.Equal(arg) && s.clock.Within(entry.failedAt, failureKept) {
 		defer s.mu.Unlock()
 		return f.value, f.err
 	}
-	f := s.join(one, arg)
+	f := s.join(entry, arg)
 	s.mu.Unlock()
 	return f.Wait(ctx)
 }
@@ -122,7 +122,7 @@ func (s *Source[A, V]) Get(ctx context.Context, arg A, good func(V) bool) (V, er
 // Load fetches ahead of the first request. Its failure is not remembered, so the
 // first request tries again.
 func (s *Source[A, V]) Load(arg A) (V, error) {
-	// It waits until the fetch ends: an end after this would be remembered.
+	// Without a deadline, because a failure after this would be remembered.
 	value, err := s.Fetch(arg).Wait(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,53 +140,53 @@ func (s *Source[A, V]) Fetch(arg A) *Flight[A, V] {
 // join is Fetch for callers that hold mu.
 //
 // A fetch has its own deadline, not that of the request that started it, because
-// other requests may wait for it too. So Lambda may freeze the process while one
-// runs. A fetch past its deadline is no longer joined, and if it fails, that says
-// nothing about now.
-func (s *Source[A, V]) join(one *slot[A, V], arg A) *Flight[A, V] {
-	if f := one.running; f != nil && f.arg.Equal(arg) && s.clock.Within(f.began, Timeout) {
+// other requests may wait for it too. It may therefore outlive its requests, and
+// Lambda may freeze the process while it runs. Nobody joins a fetch that is past
+// its deadline, and its failure counts from that deadline.
+func (s *Source[A, V]) join(entry *slot[A, V], arg A) *Flight[A, V] {
+	if f := entry.running; f != nil && f.arg.Equal(arg) && s.clock.Within(f.began, Timeout) {
 		return f
 	}
 	f := &Flight[A, V]{arg: arg, began: s.clock.Now(), done: make(chan struct{})}
-	one.running = f
+	entry.running = f
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 		defer cancel()
 		f.value, f.err = s.call(ctx, arg)
-		s.land(one, f)
+		s.land(entry, f)
 	}()
 	return f
 }
 
-// call is fetch with a panic turned into a [*panics.Error]. Nobody else could
-// recover it here, and it would end the process.
+// call calls fetch and turns a panic into a [*panics.Error]. This goroutine has no
+// other caller that could recover it, so it would end the process.
 func (s *Source[A, V]) call(ctx context.Context, arg A) (_ V, err error) {
 	defer panics.Recover(&err)
 	return s.fetch(ctx, arg)
 }
 
-// land keeps what a fetch gave and wakes those who wait for it.
-func (s *Source[A, V]) land(one *slot[A, V], f *Flight[A, V]) {
+// land records a fetch's result and wakes everyone who waits for it.
+func (s *Source[A, V]) land(entry *slot[A, V], f *Flight[A, V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer close(f.done)
-	latest := one.running == f
-	if f.err == nil && (latest || one.value == nil) {
-		one.value = &f.value
+	latest := entry.running == f
+	if f.err == nil && (latest || entry.value == nil) {
+		entry.value = &f.value
 	}
 	if !latest {
 		return
 	}
-	one.running, one.failed = nil, nil
+	entry.running, entry.failed = nil, nil
 	if f.err != nil {
-		one.failed, one.failedAt = f, s.clock.Now()
-		if deadline := f.began.Add(Timeout); one.failedAt.After(deadline) {
-			one.failedAt = deadline
+		entry.failed, entry.failedAt = f, s.clock.Now()
+		if deadline := f.began.Add(Timeout); entry.failedAt.After(deadline) {
+			entry.failedAt = deadline
 		}
 	}
 }
 
-// Wait returns what the fetch gave. If ctx ends first, it returns ctx.Err().
+// Wait returns the fetch's result. If ctx ends first, it returns ctx.Err().
 func (f *Flight[A, V]) Wait(ctx context.Context) (value V, err error) {
 	select {
 	case <-f.done:

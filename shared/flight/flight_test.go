@@ -82,7 +82,7 @@ func TestClockHasNoMonotonicReading(t *testing.T) {
 	}
 }
 
-func TestValueThatIsNotGoodIsFetchedAgain(t *testing.T) {
+func TestStaleValueIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"s": "1"}}
 		source, a := New(api.fetch, time.Now), app{"a", "s"}
@@ -131,7 +131,7 @@ func TestInterleavedKeysKeepTheirValuesAndFailures(t *testing.T) {
 
 // Rotated credentials have the same key. They must not get what became of the
 // old ones: a running fetch, or its failure.
-func TestUnequalArgsShareNoFetchAndNoFailure(t *testing.T) {
+func TestUnequalArgsShareNeitherFetchNorFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"good": "1"}, after: time.Second}
 		source := New(api.fetch, time.Now)
@@ -200,7 +200,7 @@ func TestFailureOfLoadIsNotRemembered(t *testing.T) {
 	})
 }
 
-func TestOvertakenFetchIsKeptOnlyIfNothingElseIs(t *testing.T) {
+func TestOvertakenFetchIsKeptOnlyIfNothingNewerSucceeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for secondSecret, want := range map[string]string{"bad": "1", "new": "2"} {
 			api := &server{values: map[string]string{"old": "1", "new": "2"}, after: 500 * time.Millisecond, slow: "old"}
@@ -222,7 +222,7 @@ func TestOvertakenFetchIsKeptOnlyIfNothingElseIs(t *testing.T) {
 }
 
 // Nobody else could recover a panic in a fetch: it would end the process.
-func TestPanicInAFetchIsTheErrorOfAllWhoWait(t *testing.T) {
+func TestPanicInAFetchIsReturnedToEveryCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panicking := true
 		source := New(func(context.Context, app) (string, error) {

@@ -17,12 +17,12 @@ import (
 const (
 	maxBody = 64 << 10
 
-	// maxAnswer bounds everything that one answer may make us read: header,
-	// interim answers, body and the framing of its chunks.
+	// maxAnswer limits how much is read for one answer: interim answers, header,
+	// body and chunk framing.
 	maxAnswer = 4 * maxBody
 
-	// maxTickets bounds the time in which session tickets are read. It only
-	// matters if a server sends them without end.
+	// maxTickets limits how long session tickets are read. It matters only if a
+	// server never stops sending them.
 	maxTickets = 100 * time.Millisecond
 )
 
@@ -48,13 +48,13 @@ type conn struct {
 	idleSince time.Time     // by the wall clock: the monotonic clock stops in a frozen machine
 }
 
-// exchange writes the message, which is r's, and reads the answer and its body.
+// exchange writes message, which is r encoded, and reads the answer and its body.
 func (c *conn) exchange(r *http.Request, message []byte) (answer *http.Response, body []byte, _ error) {
 	if written, err := c.Write(message); err != nil {
-		if written == 0 { // over TLS: no whole record, without which the server has nothing
+		if written == 0 { // over TLS: no whole record, so the server cannot have read anything
 			return nil, nil, &Error{Unreachable, neterror.Class(err)}
 		}
-		return nil, nil, broken(r.Context(), err)
+		return nil, nil, failAfterWrite(r.Context(), err)
 	}
 	c.limit.N = maxAnswer
 	answer, err := http.ReadResponse(c.in, r)
@@ -62,11 +62,11 @@ func (c *conn) exchange(r *http.Request, message []byte) (answer *http.Response,
 		answer, err = http.ReadResponse(c.in, r)
 	}
 	if err != nil {
-		return nil, nil, broken(r.Context(), err)
+		return nil, nil, failAfterWrite(r.Context(), err)
 	}
 	body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	if err != nil {
-		return nil, nil, broken(r.Context(), err)
+		return nil, nil, failAfterWrite(r.Context(), err)
 	}
 	if len(body) > maxBody {
 		return nil, nil, &Error{Malformed, "too large"}
@@ -79,19 +79,20 @@ func interim(status int) bool {
 	return status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
 }
 
-// broken is the error of a connection that failed after something was written.
-func broken(ctx context.Context, err error) error {
+// failAfterWrite returns the error of a request that failed after something was
+// written.
+func failAfterWrite(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &Error{TimedOut, "timeout"}
 	}
 	return &Error{Lost, neterror.Class(err)}
 }
 
-// settled reports whether the server sent nothing after the answer, as far as
-// this process has read, and clears the deadline. Such bytes would become the
-// answer to the next request, which may be another user's. A read that may not
-// wait finds what TLS has decrypted but not yet passed on. What is still in the
-// kernel, or on its way, is for ready to find.
+// settled clears the deadline and reports whether this process has read nothing
+// after the answer. Such bytes would become the answer to the next request, which
+// may be another user's. To find what TLS has decrypted but not yet passed on, it
+// reads without waiting. [conn.ready] finds the bytes that are still in the kernel
+// or on their way.
 func (c *conn) settled() bool {
 	if c.SetReadDeadline(past) != nil {
 		return false
@@ -101,7 +102,7 @@ func (c *conn) settled() bool {
 }
 
 // ready reports whether the connection is open and the server has sent nothing
-// unasked, except for session tickets: with TLS 1.3 they follow the handshake.
+// unsolicited but session tickets, which follow the handshake of TLS 1.3.
 func (c *conn) ready() bool {
 	switch look(c.tcp) {
 	case silent:
@@ -113,8 +114,8 @@ func (c *conn) ready() bool {
 }
 
 // readTickets reads what has arrived, without waiting for more, and reports
-// whether it was session tickets and nothing else. TLS handles them within Read.
-// An answer or a close_notify would end it.
+// whether it was only session tickets. TLS handles those within Read, which then
+// fails with os.ErrDeadlineExceeded. After an answer or a close_notify it does not.
 func (c *conn) readTickets() bool {
 	if c.SetReadDeadline(time.Now().Add(maxTickets)) != nil {
 		return false
@@ -126,15 +127,15 @@ func (c *conn) readTickets() bool {
 		look(c.tcp) == silent && c.SetReadDeadline(time.Time{}) == nil
 }
 
-// records is a TCP connection that TLS reads one record at a time. On a plain
-// one, TLS would read the beginning of the next record with the end of an
-// answer, and nothing outside TLS could see it. Here it stays in the kernel,
-// and look sees it.
+// records is a TCP connection that TLS reads one record at a time. On a plain TCP
+// connection, TLS could read the beginning of the next record with the end of an
+// answer, and nothing outside TLS could see it. Here it stays in the kernel, where
+// [look] finds it.
 type records struct {
 	*net.TCPConn
 	header [5]byte // RFC 8446, section 5.1: type, version, and two bytes of length
 	have   int     // bytes of the header that have been read
-	left   int     // bytes of the record's body that have not
+	left   int     // bytes of the record's body that have not been read
 	noWait bool    // a read that would wait fails with os.ErrDeadlineExceeded
 }
 
@@ -155,5 +156,5 @@ func (r *records) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// between reports whether the reader stands between two records.
+// between reports whether the next byte to read is the first of a record.
 func (r *records) between() bool { return r.have == 0 && r.left == 0 }

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// look asks the kernel for the state of a connection and reads nothing. After a
-// freeze, the kernel knows of a FIN or RST that nobody has read yet.
+// look asks the kernel for a connection's state without reading from it. After a
+// freeze, the kernel knows of a FIN or RST that the process has not noticed.
 func look(c *net.TCPConn) state {
 	raw, err := c.SyscallConn()
 	if err != nil {

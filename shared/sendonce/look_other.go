@@ -4,6 +4,6 @@ package sendonce
 
 import "net"
 
-// look takes every connection for silent. Lambda is Linux. Elsewhere the
-// function runs against stand-ins only, which do not end their connections.
+// look says that every connection is silent. Lambda runs Linux. On other systems
+// the function runs only against stand-ins, which keep their connections open.
 func look(*net.TCPConn) state { return silent }

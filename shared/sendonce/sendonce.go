@@ -1,11 +1,11 @@
-// Package sendonce sends an HTTP request once, on a connection that is alive,
-// and tells its caller whether anything was written.
+// Package sendonce sends an HTTP request once, on a connection that is alive, and
+// tells its caller whether anything was written.
 //
-// Make one [Client] for each server. [Client.Connect] opens a connection ahead
-// of the first request. [Client.Do] sends a request and passes the answer to its
-// caller, who says whether it is the answer to that request. Only then is the
-// connection kept: one stray answer would otherwise shift all later ones, and
-// each request would get its predecessor's.
+// Make one [Client] for each server. [Client.Connect] opens a connection before
+// the first request. [Client.Do] sends a request and passes the answer to its
+// caller, who decides whether it belongs to that request. If not, the connection is
+// closed. Otherwise one stray answer would shift all later ones: each request would
+// get its predecessor's.
 //
 // It speaks HTTP/1.1 with net/http's own writer and reader, but does without
 // net/http's Transport, for three reasons:
@@ -21,7 +21,7 @@
 // transport_test.go tests all of this but the second, which docs/architecture.md
 // has measured.
 //
-// Proxies (HTTPS_PROXY) are not used. Lambda has none.
+// It ignores HTTPS_PROXY. Lambda has no proxy.
 package sendonce
 
 import (
@@ -43,9 +43,9 @@ import (
 	"wechat-phone/shared/neterror"
 )
 
-// maxIdle is how long a connection is kept unused. Most servers and gateways on
-// the way keep 60 s or more. After that a path may drop packets silently, and a
-// request would be lost in it.
+// maxIdle is how long an idle connection is kept. Most servers and gateways keep
+// one for 60 s or more. After that, a gateway may drop packets silently, and a
+// request would be lost.
 const maxIdle = 50 * time.Second
 
 // Kind says how a request failed.
@@ -71,18 +71,18 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("sendonce: %s: %s", e.Kind, e.Reason) }
 
-// Client sends requests to one server. It keeps as many idle connections as
-// there ever were requests at once, which Lambda bounds. It is safe for
-// concurrent use.
+// Client sends requests to one server. It does not limit its idle connections:
+// there are never more than concurrent requests, which Lambda limits. It is safe
+// for concurrent use.
 type Client struct {
 	address string
 	secure  *tls.Config // nil for http
 
 	mu   sync.Mutex
-	idle []*conn // by idleSince, the newest last
+	idle []*conn // sorted by idleSince, the newest last
 }
 
-// New returns a client of the server at base, of which it uses scheme, host and
+// New returns a client of the server at base. It uses base's scheme, host and
 // port. It does no I/O.
 func New(base *url.URL) (*Client, error) {
 	port := map[string]string{"http": "80", "https": "443"}[base.Scheme]
@@ -102,8 +102,8 @@ func New(base *url.URL) (*Client, error) {
 	return c, nil
 }
 
-// Connect opens a connection ahead, TLS included, so that the first request
-// finds it ready. It sends no request. Every error is an [*Error].
+// Connect opens a connection, including TLS, for the first request to use. It
+// sends no request. Every error is an [*Error].
 func (c *Client) Connect(ctx context.Context) error {
 	opened, err := c.dial(ctx)
 	if err != nil {
@@ -113,12 +113,12 @@ func (c *Client) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Do sends r to the client's server, until r's context ends, and calls accept
-// with the answer. accept must report whether it is the answer to r: if not, the
-// connection is closed. r's body must have its length. Every error is an
-// [*Error]; with one, accept was not called.
+// Do sends r and calls accept with the answer. accept must report whether it is
+// the answer to r: if not, Do closes the connection. Do gives up when r's context
+// ends. If r has a body, it must have a ContentLength. Every error is an [*Error];
+// after an error, accept has not been called.
 func (c *Client) Do(r *http.Request, accept func(status int, body []byte) bool) error {
-	// The message goes out in one Write, which counts its bytes.
+	// One Write sends the whole message, so its count says whether anything went out.
 	var message bytes.Buffer
 	if err := r.Write(&message); err != nil {
 		return &Error{Unreachable, neterror.Class(err)}
@@ -150,8 +150,8 @@ func (c *Client) Do(r *http.Request, accept func(status int, body []byte) bool) 
 	return nil
 }
 
-// dial opens a connection, with TLS if the server has it. Its errors are of
-// Kind [Unreachable].
+// dial opens a connection, with TLS for https. Every error has the Kind
+// [Unreachable].
 func (c *Client) dial(ctx context.Context) (*conn, error) {
 	raw, err := new(net.Dialer).DialContext(ctx, "tcp", c.address)
 	if err != nil {
@@ -206,7 +206,8 @@ func (c *Client) put(unused *conn) {
 	c.idle = append(c.idle, unused)
 }
 
-// dropOld closes what has been idle for too long. The caller holds mu.
+// dropOld closes the connections that have been idle for too long. The caller
+// holds mu.
 func (c *Client) dropOld() {
 	old := 0
 	for old < len(c.idle) && time.Since(c.idle[old].idleSince) > maxIdle {

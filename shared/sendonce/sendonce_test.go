@@ -208,7 +208,7 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return c.takes, syscall.ECONNRESET
 }
 
-func TestMessageIsWrittenAtOnceAndCounted(t *testing.T) {
+func TestMessageIsOneWriteWhoseBytesAreCounted(t *testing.T) {
 	for takes, want := range map[int]Kind{0: Unreachable, 1: Lost, 20: Lost, 4096: ""} {
 		s := newServer(t, answerAll)
 		c := newClient(t, s.url)
@@ -252,7 +252,7 @@ func TestDeadConnectionIsNotWrittenTo(t *testing.T) {
 	}
 }
 
-func TestBytesBeforeTheFirstRequestAreNotItsAnswer(t *testing.T) {
+func TestUnsolicitedBytesAreNotTheFirstAnswer(t *testing.T) {
 	s := newServer(t, func(c net.Conn, n int, next func() string) {
 		if n == 0 {
 			_, _ = io.WriteString(c, reply("nobody's"))
@@ -342,7 +342,7 @@ func TestConnectionIsClosedIfAcceptPanics(t *testing.T) {
 	}
 }
 
-func TestConnectionThatTheServerWillCloseIsNotKept(t *testing.T) {
+func TestConnectionCloseHeaderIsHonored(t *testing.T) {
 	s := newServer(t, func(c net.Conn, _ int, next func() string) {
 		for name := next(); name != ""; name = next() {
 			_, _ = io.WriteString(c, strings.Replace(reply(name), "\r\n", "\r\nConnection: close\r\n", 1))
@@ -386,7 +386,7 @@ func TestRequestWhoseContextHasEndedIsNotSent(t *testing.T) {
 }
 
 // The bound is on one answer, not on all that a connection carries.
-func TestBoundIsOnOneAnswer(t *testing.T) {
+func TestLimitAppliesToEachAnswer(t *testing.T) {
 	long := strings.Repeat("x", maxBody)
 	s := newServer(t, func(c net.Conn, _ int, next func() string) {
 		for name := next(); name != ""; name = next() {
@@ -456,7 +456,7 @@ func TestConcurrentRequestsGetTheirOwnAnswers(t *testing.T) {
 	}
 }
 
-func TestBaseGivesTheAddress(t *testing.T) {
+func TestAddressComesFromTheBaseURL(t *testing.T) {
 	for base, want := range map[string]string{
 		"https://host.example/a": "host.example:443", "http://localhost": "localhost:80", "http://[::1]:8080/": "[::1]:8080",
 	} {

@@ -119,8 +119,8 @@ func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
 
 // What a server does to a connection opened ahead, before any request. The first
 // request must go over another, once, and get its own answer.
-func TestConnectionOpenedAheadIsDropped(t *testing.T) {
-	for name, test := range map[string]struct {
+func TestBrokenConnectionOpenedAheadIsDropped(t *testing.T) {
+	for name, tt := range map[string]struct {
 		before func(c *tls.Conn, beneath *tap)
 		state  state // of the connection afterwards
 	}{
@@ -150,12 +150,12 @@ func TestConnectionOpenedAheadIsDropped(t *testing.T) {
 						answerAll(c, n, next)
 						return
 					}
-					test.before(c, beneath)
+					tt.before(c, beneath)
 					next() // so that the request is counted, if it comes
 					beneath.flush(len(beneath.held))
 				})
 				connect(t, c)
-				waitUntil(t, c, test.state)
+				waitUntil(t, c, tt.state)
 				wantOwn(t, c, "first")
 				if times, conns := s.count("first"); times != 1 || conns != 2 {
 					t.Errorf("sent %d times over %d connections in all, want once over 2", times, conns)
@@ -170,7 +170,7 @@ type expiredConn struct{ net.Conn }
 
 func (expiredConn) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
-func TestConnectionOpenedAheadIsDroppedIfTimeRunsOut(t *testing.T) {
+func TestConnectionOpenedAheadIsDroppedIfTicketsTakeTooLong(t *testing.T) {
 	s, c := newTLSServer(t, tls.VersionTLS13, func(c *tls.Conn, _ *tap, n int, next func() string) {
 		if n == 0 {
 			_, _ = io.WriteString(c, reply("nobody's"))
@@ -203,7 +203,7 @@ func answerAnd(n int) func(*tls.Conn, *tap, string) {
 func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 	// An answer as long as a bufio.Reader's buffer: what follows it stays with TLS.
 	full := strings.Repeat("x", 4096-len(reply(strings.Repeat("x", 1000)))+1000)
-	for name, test := range map[string]struct {
+	for name, tt := range map[string]struct {
 		first string // request, and so the answer
 		after func(c *tls.Conn, beneath *tap, answer string)
 	}{
@@ -231,11 +231,11 @@ func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 						answerAll(c, n, next)
 						return
 					}
-					test.after(c, beneath, reply(next()))
+					tt.after(c, beneath, reply(next()))
 					next() // so that the request is counted, if it comes
 					beneath.flush(len(beneath.held))
 				})
-				wantOwn(t, c, test.first)
+				wantOwn(t, c, tt.first)
 				wantOwn(t, c, "second")
 				if times, conns := s.count("second"); times != 1 || conns != 2 {
 					t.Errorf("sent %d times over %d connections in all, want once over 2", times, conns)

@@ -49,7 +49,7 @@ func trip(t *testing.T, through http.RoundTripper, target string, body io.Reader
 }
 
 func TestTransportResendsAGETWithoutABody(t *testing.T) {
-	for name, test := range map[string]struct {
+	for name, tt := range map[string]struct {
 		through func(*testing.T, string) http.RoundTripper
 		body    io.Reader
 		want    int
@@ -63,13 +63,13 @@ func TestTransportResendsAGETWithoutABody(t *testing.T) {
 				_, _ = io.WriteString(c, reply(name))
 			}
 		})
-		through := test.through(t, s.url)
+		through := tt.through(t, s.url)
 		if err := trip(t, through, s.url+"/before", nil); err != nil {
 			t.Fatal(err)
 		}
-		_ = trip(t, through, s.url+"/hangup", test.body)
-		if times, _ := s.count("hangup"); times != test.want {
-			t.Errorf("%s: sent %d times, want %d", name, times, test.want)
+		_ = trip(t, through, s.url+"/hangup", tt.body)
+		if times, _ := s.count("hangup"); times != tt.want {
+			t.Errorf("%s: sent %d times, want %d", name, times, tt.want)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (b *lockedBuffer) contains(text string) bool {
 	return strings.Contains(b.text.String(), text)
 }
 
-func TestTransportLogsBytesThatArriveUnasked(t *testing.T) {
+func TestTransportLogsUnsolicitedBytes(t *testing.T) {
 	defer log.SetOutput(log.Writer())
 	for name, through := range map[string]func(*testing.T, string) http.RoundTripper{
 		"Transport": newTransport, "ClientConn": newClientConn,
@@ -114,7 +114,7 @@ func TestTransportLogsBytesThatArriveUnasked(t *testing.T) {
 	}
 }
 
-func TestErrorsOfHTTPClientHoldTheURLAndTransportsDoNot(t *testing.T) {
+func TestHTTPClientErrorsHoldTheURLButTransportErrorsDoNot(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

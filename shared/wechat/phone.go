@@ -8,9 +8,9 @@ import (
 	"wechat-phone/shared/opendata"
 )
 
-// PhoneNumber exchanges a phone code, which the getPhoneNumber button gives and
-// which works once, for the user's phone number. Where openID is not empty
-// WeChat checks that the code is that user's. Every error is an *Error.
+// PhoneNumber exchanges a phone code for the user's phone number. The
+// getPhoneNumber button gives the code, which works once. If openID is not empty,
+// WeChat checks that the code is that user's. Every error is an [*Error].
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
 func (c *Client) PhoneNumber(ctx context.Context, token AccessToken, code, openID string) (opendata.Phone, error) {
@@ -61,9 +61,9 @@ func malformedPhone(reason opendata.Reason) error {
 	return &Error{API: PhoneAPI, Kind: Malformed, Reason: string(reason)}
 }
 
-// CheckEncryptedMsg asks WeChat whether it sealed the data itself, for this
-// mini-program and in the last three days. Where it did not, Disowns knows the
-// error. Every error is an *Error.
+// CheckEncryptedMsg asks WeChat whether it sealed the data, for this mini-program
+// and within the last three days. If it did not, [Disowns] reports true of the
+// error. Every error is an [*Error].
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
 func (c *Client) CheckEncryptedMsg(ctx context.Context, token AccessToken, data opendata.Sealed) error {

@@ -9,20 +9,21 @@ import (
 	"wechat-phone/shared/redacted"
 )
 
-// AccessToken is what a mini-program calls most of WeChat's APIs with. It prints
-// as "[redacted]".
+// AccessToken authorizes calls of most of WeChat's APIs. It prints as
+// "[redacted]".
 type AccessToken struct {
 	redacted.Value
-	AppID string // the mini-program's
+	AppID string // the mini-program that it belongs to
 }
 
-// maxLife is how long a token lives at most.
+// maxLife is the longest life of a token.
 const maxLife = 2 * time.Hour
 
-// StableToken asks for the mini-program's access token, and says for how long
-// it works. WeChat gives all who ask the same one, and another in its last five
-// minutes, while the old one works on. It is never forced to give another, as
-// that would end the one that others use; /cgi-bin/token would too.
+// StableToken fetches the mini-program's access token and returns how long it
+// works. Every caller gets the same token until five minutes before it expires.
+// Then WeChat gives a new one, and the old one still works for those minutes.
+// StableToken never sets force_refresh and does not use /cgi-bin/token: both would
+// invalidate the token that other processes use.
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getStableAccessToken.html
 func (c *Client) StableToken(ctx context.Context, app Credentials) (AccessToken, time.Duration, error) {
@@ -51,8 +52,13 @@ func (a tokenAnswer) token(appID string) (AccessToken, time.Duration, error) {
 	return AccessToken{redacted.New(a.AccessToken), appID}, life, nil
 }
 
-// spare is the last part of a token's life, in which it is no longer used. It
-// allows for clocks that differ and for calls that are under way.
+func (a tokenAnswer) fits(request) bool {
+	_, _, err := a.token("")
+	return err == nil
+}
+
+// spare is the end of a token's life, in which it is no longer used. It allows for
+// calls in progress and for clocks that differ.
 const spare = 2 * time.Minute
 
 // Tokens caches the access token of each mini-program. Concurrent callers share
@@ -63,9 +69,10 @@ type Tokens struct {
 	source *flight.Source[Credentials, token]
 }
 
+// token is an access token in the cache.
 type token struct {
 	AccessToken
-	until time.Time // it is used
+	until time.Time // when to stop using it
 }
 
 // NewTokens returns a Tokens. It does no I/O.
@@ -81,17 +88,17 @@ func (t *Tokens) fetch(ctx context.Context, app Credentials) (token, error) {
 	return token{got, began.Add(life - spare)}, err
 }
 
-// Load fetches the token at start, ahead of the first request, and takes two
-// seconds at most. Its failure is not remembered. Every error is an [*Error]
-// unless it is a panic's.
+// Load fetches the token before the first request. It takes at most two seconds.
+// It does not remember a failure, so the first request tries again. Every error
+// is an [*Error] or a panics.Error.
 func (t *Tokens) Load(app Credentials) error {
 	_, err := t.source.Load(app)
 	return err
 }
 
-// Get returns the token of app's mini-program. If none is cached it fetches one,
-// but not within a second of a failure with the same credentials. Every error is
-// an [*Error] unless it is a panic's.
+// Get returns the mini-program's token. If none is cached it fetches one, but not
+// within a second of a failure with the same credentials. Every error is an
+// [*Error] or a panics.Error.
 func (t *Tokens) Get(ctx context.Context, app Credentials) (AccessToken, error) {
 	got, err := t.source.Get(ctx, app, func(kept token) bool { return t.clock.Now().Before(kept.until) })
 	if err != nil && errors.Is(err, ctx.Err()) {
@@ -100,7 +107,7 @@ func (t *Tokens) Get(ctx context.Context, app Credentials) (AccessToken, error) 
 	return got.AccessToken, err
 }
 
-// Drop forgets a token that WeChat has rejected. A newer one is kept.
+// Drop removes a token that WeChat has rejected. It keeps a newer one.
 func (t *Tokens) Drop(rejected AccessToken) {
 	t.source.Drop(rejected.AppID, func(kept token) bool { return kept.Equal(rejected.Value) })
 }

@@ -1,12 +1,12 @@
 // Package wechat is a client of WeChat's server API, api.weixin.qq.com.
 //
-// Make one Client per process and call Code2Session with a login code, or
-// PhoneNumber with the code of a tap. Codes work once, so the client's promise
-// is that WeChat gets one once at most, except where nothing of the request was
-// written or where WeChat answered that it was busy.
+// Make one [Client] per process. Call [Client.Code2Session] with a login code, or
+// [Client.PhoneNumber] with a phone code. A code works only once, so the client
+// does not repeat a request after any of it was written, unless WeChat answered
+// that it was busy.
 //
-// All but Code2Session want an access token: make one Tokens per process, which
-// gets them with StableToken and keeps them.
+// The other calls need an access token. Make one [Tokens] per process: it fetches
+// tokens with [Client.StableToken] and caches them.
 package wechat
 
 import (
@@ -29,13 +29,13 @@ import (
 // AppSecret is the mini-program's secret. It prints as "[redacted]".
 type AppSecret struct{ redacted.Value }
 
-// Credentials are what WeChat knows a mini-program by.
+// Credentials identify a mini-program to WeChat.
 type Credentials struct {
 	AppID  string
 	Secret AppSecret
 }
 
-// Key returns the appid, which stays when the secret is rotated.
+// Key returns the appid, which does not change when the secret is rotated.
 func (c Credentials) Key() string { return c.AppID }
 
 // Equal reports whether both are the same.
@@ -43,22 +43,20 @@ func (c Credentials) Equal(other Credentials) bool {
 	return c.AppID == other.AppID && c.Secret.Equal(other.Secret.Value)
 }
 
-// Session is a user's login. OpenID is the user's within the mini-program;
-// UnionID is the user's across its owner's Open Platform account, empty where
-// WeChat sent none.
+// Session is a user's login.
 type Session struct {
 	Key     opendata.SessionKey
-	OpenID  string
-	UnionID string
+	OpenID  string // identifies the user within the mini-program
+	UnionID string // identifies the user within its owner's Open Platform account; may be empty
 }
 
-// WeChat's errcodes that have a meaning here. Each API's page lists its own (see
-// the functions).
+// WeChat's errcodes that have a meaning here. Each API's page, linked at the
+// methods, lists its own.
 const (
 	Busy             = -1
-	InvalidToken     = 40001 // or, if a token is asked for, an invalid app secret
+	InvalidToken     = 40001 // from stable_token: the app secret is invalid
 	InvalidOpenID    = 40003
-	InvalidAppID     = 40013 // or, from getuserphonenumber, another mini-program's code
+	InvalidAppID     = 40013 // from getuserphonenumber: the code is another mini-program's
 	MalformedToken   = 40014
 	InvalidCode      = 40029 // expired, or never given to this mini-program
 	InvalidAppSecret = 40125
@@ -74,21 +72,21 @@ const (
 
 	// The mini-program may not call the API.
 	APIUnauthorized      = 48001
-	TokenUnfit           = 61024 // its access token may not be used for this API
+	TokenUnfit           = 61024 // its access token is not valid for this API
 	AddressPending       = 89501 // an administrator must confirm the caller's address
 	CallPending          = 89503 // an administrator must confirm the call
 	AddressDeniedForDay  = 89506 // an administrator has refused the address
 	AddressDeniedForHour = 89507
 
-	unknownData = 1 // of CheckEncryptedMsg
+	unknownData = 1 // from checkencryptedmsg: WeChat did not seal the data
 )
 
-// API is one of WeChat's, by its name.
+// API is the name of one of WeChat's APIs.
 type API string
 
-// The APIs that a Client calls.
+// The APIs that a [Client] calls.
 const (
-	Connecting    API = "connect" // to any of them
+	Connecting    API = "connect" // not an API: a connection opened ahead of any call
 	LoginAPI      API = "jscode2session"
 	TokenAPI      API = "stable_token"
 	PhoneAPI      API = "getuserphonenumber"
@@ -104,18 +102,18 @@ const (
 	Disowned Kind = "disowned" // WeChat answered that it did not seal the data
 
 	Unreachable = Kind(sendonce.Unreachable) // nothing of the request was written
-	Lost        = Kind(sendonce.Lost)        // the connection broke after the request was written
-	TimedOut    = Kind(sendonce.TimedOut)    // no answer in time to a request that was written
-	Malformed   = Kind(sendonce.Malformed)   // an answer that is not WeChat's to this request
+	Lost        = Kind(sendonce.Lost)        // the connection broke after something was written
+	TimedOut    = Kind(sendonce.TimedOut)    // something was written, and no answer came in time
+	Malformed   = Kind(sendonce.Malformed)   // the answer is not one to this request
 )
 
-// Error is the one error of calls. It holds no URL, no address and none of
-// WeChat's text, so it may be logged.
+// Error says how a call failed. It holds no URL, no address and none of WeChat's
+// text, so it may be logged.
 type Error struct {
-	API     API // that was called
+	API     API
 	Kind    Kind
-	ErrCode int    // where there is one
-	RID     string // beside it: what WeChat's support asks for
+	ErrCode int    // if WeChat sent one
+	RID     string // with an errcode: WeChat's request id, which its support asks for
 	Reason  string // of the other kinds: a class such as "dns" or "status 502"
 }
 
@@ -126,10 +124,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("wechat: %s %s: %s", e.API, e.Kind, e.Reason)
 }
 
-// RejectsCredentials reports whether err is WeChat's refusal of the appid or of
-// the app secret, which other credentials may cure. A refusal of a phone code by
-// [InvalidAppID] is not: the code is another mini-program's, and a stranger could
-// send it.
+// RejectsCredentials reports whether WeChat rejected the appid or the app secret,
+// so that other credentials may help. [InvalidAppID] from getuserphonenumber does
+// not count: the phone code is another mini-program's, and any stranger can send
+// one.
 func RejectsCredentials(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -144,14 +142,17 @@ func RejectsCredentials(err error) bool {
 	return e.ErrCode == InvalidAppSecret
 }
 
-// RejectsToken reports whether err is WeChat's refusal of an access token, which
-// another may cure.
+// RejectsToken reports whether WeChat rejected the access token, so that another
+// one may help.
 func RejectsToken(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.ErrCode == InvalidToken || e.ErrCode == MalformedToken || e.ErrCode == TokenExpired) && e.API != TokenAPI
+	if !ok || e.API == TokenAPI {
+		return false
+	}
+	return e.ErrCode == InvalidToken || e.ErrCode == MalformedToken || e.ErrCode == TokenExpired
 }
 
-// Disowns reports whether err is WeChat's verdict that sealed data is not its own.
+// Disowns reports whether err is WeChat's verdict that it did not seal the data.
 func Disowns(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Kind == Disowned
@@ -163,7 +164,7 @@ type Client struct {
 	server *sendonce.Client
 }
 
-// hostLetters are those that go into a Host header as they are.
+// hostLetters can stand in a Host header without encoding.
 const hostLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]"
 
 // New returns a client of the API at baseURL, an http or https URL that may
@@ -172,7 +173,7 @@ func New(baseURL string) (*Client, error) {
 	base, err := url.Parse(baseURL)
 	if err != nil || base.Hostname() == "" || strings.Trim(base.Host, hostLetters) != "" ||
 		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
-		// Neither URL nor err is repeated: they may hold a password.
+		// The error repeats neither the URL nor err, which may hold a password.
 		return nil, errors.New("must be a URL of scheme, host and path alone")
 	}
 	server, err := sendonce.New(base)
@@ -182,26 +183,25 @@ func New(baseURL string) (*Client, error) {
 	return &Client{base.JoinPath("/"), server}, nil
 }
 
-// Connect opens a connection ahead, TLS included, so that the first call finds
-// it ready. It sends no request. Every error is an [*Error].
+// Connect opens a connection, including TLS, for the first call to use. It sends
+// no request. Every error is an [*Error].
 func (c *Client) Connect(ctx context.Context) error {
 	if err := c.server.Connect(ctx); err != nil {
-		failure := unanswered(err)
+		failure := convert(err)
 		failure.API = Connecting
 		return failure
 	}
 	return nil
 }
 
-// unanswered is the error of a request that sendonce got no answer to.
-func unanswered(err error) *Error {
-	failure, _ := errors.AsType[*sendonce.Error](err) // sendonce has no other
+// convert returns an error of package sendonce as an [*Error].
+func convert(err error) *Error {
+	failure, _ := errors.AsType[*sendonce.Error](err) // sendonce returns no other type
 	return &Error{Kind: Kind(failure.Kind), Reason: failure.Reason}
 }
 
-// Code2Session exchanges a login code for the user's session, until ctx ends.
-// What is Busy, and what failed before anything was written, is tried again
-// twice, here as by all calls. Every error is an *Error.
+// Code2Session exchanges a login code for the user's session. Every error is an
+// [*Error].
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
 func (c *Client) Code2Session(ctx context.Context, app Credentials, code string) (Session, error) {
@@ -233,30 +233,27 @@ func (a sessionAnswer) session() (Session, error) {
 	return Session{key, a.OpenID, a.UnionID}, nil
 }
 
-// pauses stand between one try and the next. They are short: a user waits, and
-// mini-programs drop their requests five seconds after they are left.
+// pauses are the pauses before each retry. They are short because a user is
+// waiting, and because WeChat ends a mini-program's requests five seconds after the
+// user leaves it.
 var pauses = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 
 // request is a call of one of WeChat's APIs: a GET, or a POST if it has a body.
 type request struct {
 	api    API
 	target string // path and query
-	body   any    // what JSON is made of, which cannot fail
-	appID  string // that the answer must name, if its API names one
+	body   any    // sent as JSON; encoding it must not fail
+	appID  string // the appid that the answer must have, if this API's answers have one
 }
 
 // answer is what an API answers.
 type answer interface {
-	// fits reports whether the answer holds all that the request asked for.
+	// fits reports whether the answer has everything that the request asked for.
 	fits(request) bool
 }
 
-func (a tokenAnswer) fits(request) bool {
-	_, _, err := a.token("")
-	return err == nil
-}
-
-// call sends a request and returns the answer. Its errors are *Errors.
+// call sends a request and returns the answer. If WeChat is busy, or nothing of
+// the request was written, it retries twice. Every error is an [*Error].
 func call[T answer](ctx context.Context, c *Client, r request) (T, error) {
 	for try := 0; ; try++ {
 		answer, failure := callOnce[T](ctx, c, r)
@@ -276,8 +273,8 @@ func call[T answer](ctx context.Context, c *Client, r request) (T, error) {
 	}
 }
 
-// message is the request as HTTP. WeChat answers a chunked body with 412, so a
-// body has its length.
+// message returns the request in HTTP. It sets the body's length, because WeChat
+// answers a chunked body with status 412.
 func (c *Client) message(ctx context.Context, r request) *http.Request {
 	path, query, _ := strings.Cut(r.target, "?")
 	target := c.base.JoinPath(path)
@@ -294,10 +291,10 @@ func (c *Client) message(ctx context.Context, r request) *http.Request {
 	return message.WithContext(ctx)
 }
 
-// callOnce keeps the connection only after a success. A refusal looks the same
-// from every API, so it does not prove that this answer is the request's own: if
-// it was another's, this request's answer, a session perhaps, is still to come,
-// and the next user would get it.
+// callOnce sends a request without retries. It keeps the connection only after a
+// success. A refusal looks the same from every API, so it could belong to an
+// earlier request. Then this request's answer, perhaps a session, is still to come
+// on this connection, and the next user would get it.
 func callOnce[T answer](ctx context.Context, c *Client, r request) (got T, failure *Error) {
 	err := c.server.Do(c.message(ctx, r), func(status int, body []byte) bool {
 		if status != http.StatusOK {
@@ -308,13 +305,13 @@ func callOnce[T answer](ctx context.Context, c *Client, r request) (got T, failu
 		return failure == nil && got.fits(r)
 	})
 	if err != nil {
-		return got, unanswered(err)
+		return got, convert(err)
 	}
 	return got, failure
 }
 
-// decode reads WeChat's JSON, which holds an answer or an errcode. Its errors,
-// too, come under status 200, and all of it as text/plain.
+// decode reads WeChat's JSON, which has an answer or an errcode. WeChat sends
+// both with status 200 and as text/plain.
 func decode[T any](body []byte) (answer T, _ *Error) {
 	var decoded struct {
 		Answer  T      `json:",embed"`
@@ -330,9 +327,9 @@ func decode[T any](body []byte) (answer T, _ *Error) {
 	return decoded.Answer, nil
 }
 
-// rid finds the request id in WeChat's text, as in "invalid code, rid:
-// 635d0e49-1d10d2a8-0c6c7c7d". Nothing of another form is taken: the text may
-// hold the caller's address, or what was sent.
+// rid returns the request id in WeChat's text, such as "invalid code, rid:
+// 635d0e49-1d10d2a8-0c6c7c7d". It accepts this form only, because the text may
+// also hold the caller's address or parts of the request.
 func rid(text string) string {
 	const form = "635d0e49-1d10d2a8-0c6c7c7d"
 	_, id, _ := strings.Cut(text, "rid: ")

@@ -37,7 +37,8 @@ func newClient(t *testing.T, url string) *Client {
 	return c
 }
 
-// wire is a server at the level of bytes. It notes each code that it reads.
+// wire is a server that reads requests and writes bytes. It counts the codes that
+// it reads.
 type wire struct {
 	url   string
 	mu    sync.Mutex
@@ -45,9 +46,8 @@ type wire struct {
 	conns int
 }
 
-// newWire serves each connection with serve, which gets the number of the
-// connection and a function that reads one request and returns its code, or ""
-// at the connection's end.
+// newWire serves each connection with serve. n is the connection's number. next
+// reads a request and returns its code, or "" when the connection ends.
 func newWire(t *testing.T, serve func(c net.Conn, n int, next func() string)) *wire {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,28 +66,35 @@ func newWire(t *testing.T, serve func(c net.Conn, n int, next func() string)) *w
 			n := w.conns
 			w.conns++
 			w.mu.Unlock()
-			in := bufio.NewReader(c)
 			go func() {
 				defer func() { _ = c.Close() }()
-				serve(c, n, func() string {
-					r, err := http.ReadRequest(in)
-					if err != nil {
-						return ""
-					}
-					var sent struct{ Code string }
-					if r.Method == http.MethodPost && json.UnmarshalRead(r.Body, &sent, json.MatchCaseInsensitiveNames(true)) != nil {
-						return ""
-					}
-					w.mu.Lock()
-					defer w.mu.Unlock()
-					code := r.FormValue("js_code") + sent.Code
-					w.seen[code]++
-					return code
-				})
+				serve(c, n, w.reader(c))
 			}()
 		}
 	}()
 	return w
+}
+
+// reader returns a function that reads a request, counts its code and returns it.
+func (w *wire) reader(c io.Reader) func() string {
+	in := bufio.NewReader(c)
+	return func() string {
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return ""
+		}
+		var sent struct {
+			Code string `json:"code"`
+		}
+		if r.Method == http.MethodPost && json.UnmarshalRead(r.Body, &sent) != nil {
+			return ""
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		code := r.FormValue("js_code") + sent.Code
+		w.seen[code]++
+		return code
+	}
 }
 
 func (w *wire) count(code string) (times, conns int) {
@@ -102,7 +109,7 @@ func reply(body string) string {
 
 func sessionOf(code string) string { return strings.Replace(goodAnswer, "o1", "openid-of-"+code, 1) }
 
-// exchange calls with a time-out of its own, and checks what no error may hold.
+// exchange calls Code2Session. It checks that an error holds nothing of the request.
 func exchange(t *testing.T, c *Client, code string, timeout time.Duration) (Session, *Error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
@@ -113,20 +120,21 @@ func exchange(t *testing.T, c *Client, code string, timeout time.Duration) (Sess
 	}
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
-		t.Fatalf("the error is a %T", err)
+		t.Fatalf("got a %T, want an *Error", err)
 	}
 	if session != (Session{}) {
-		t.Error("a failure came with a session")
+		t.Error("got a session with a failure, want none")
 	}
 	for _, leak := range []string{"canary", "wx0123", code, "http", "127.0.0.1", "sns"} {
 		if strings.Contains(fmt.Sprintf("%+v %#v %v", *failure, *failure, err), leak) {
-			t.Errorf("the error holds %q: %v", leak, err)
+			t.Errorf("got %v, want an error without %q", err, leak)
 		}
 	}
 	return session, failure
 }
 
-// sentBy returns what call sends, byte by byte, to a server that answers so.
+// sentBy returns the bytes that call sends to a server with this answer, and the
+// server's address.
 func sentBy(t *testing.T, answer string, call func(*Client)) (text, host string) {
 	t.Helper()
 	got := make(chan string, 1)
@@ -155,44 +163,60 @@ func TestRequestIsExactlyWhatWeChatDocuments(t *testing.T) {
 			t.Fatal(failure)
 		}
 	})
-	want := "GET /proxy/sns/jscode2session?appid=wx0123456789abcdef&grant_type=authorization_code&js_code=a%2Bb%26c%3Dd+e&secret=canary-secret%26%3D HTTP/1.1\r\n" +
+	want := "GET /proxy/sns/jscode2session?appid=wx0123456789abcdef&grant_type=authorization_code" +
+		"&js_code=a%2Bb%26c%3Dd+e&secret=canary-secret%26%3D HTTP/1.1\r\n" +
 		"Host: " + host + "\r\nUser-Agent: wechat-phone\r\nAccept: application/json\r\n\r\n"
 	if text != want {
-		t.Errorf("sent\n%q\nwant\n%q", text, want)
+		t.Errorf("got the request\n%q\nwant\n%q", text, want)
 	}
 }
+
+var (
+	noSession = Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}
+	notJSON   = Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}
+)
 
 var answerTests = []struct {
 	name, answer string
 	want         Error
 }{
 	{"a session", goodAnswer, Error{}},
-	{"an older answer", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","expires_in":7200,"openid":"o1","errcode":0,"errmsg":"ok"}`, Error{}},
+	{"an older form",
+		`{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","expires_in":7200,"openid":"o1","errcode":0,"errmsg":"ok"}`,
+		Error{}},
 	{"white space around it", " \n" + goodAnswer + "\n", Error{}},
-	{"a refusal", `{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
-	{"a rid before other text", `{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d, see"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{"a refusal",
+		`{"errcode":40029,"errmsg":"invalid code, rid: 635d0e49-1d10d2a8-0c6c7c7d"}`,
+		Error{API: LoginAPI, Kind: Refused, ErrCode: 40029, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
+	{"a rid before other text",
+		`{"errcode":40164,"errmsg":"invalid ip 192.0.2.1, rid: 635d0e49-1d10d2a8-0c6c7c7d, see"}`,
+		Error{API: LoginAPI, Kind: Refused, ErrCode: 40164, RID: "635d0e49-1d10d2a8-0c6c7c7d"}},
 	{"no rid", `{"errcode":40163,"errmsg":"code been used"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40163}},
-	{"a rid of another form", `{"errcode":1,"errmsg":"rid: 0123456789abcdef0123456789abcdef"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 1}},
-	{"a rid cut short", `{"errcode":1,"errmsg":"rid: 635d0e49-1d10d2a8"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 1}},
-	{"a refusal with a session", `{"errcode":40029,"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`, Error{API: LoginAPI, Kind: Refused, ErrCode: 40029}},
-	{"nothing in it", `{}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
-	{"errcode 0 alone", `{"errcode":0,"errmsg":"ok"}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
-	{"null", `null`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
-	{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
-	{"no session key", `{"openid":"o1"}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
-	{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
-	{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, Error{API: LoginAPI, Kind: Malformed, Reason: "no session"}},
-	{"an array", `[` + goodAnswer + `]`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
-	{"HTML", `<html>`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
-	{"an empty body", ``, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
-	{"wrong types", `{"openid":1,"session_key":[]}`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
-	{"names twice", `{"openid":"o1","openid":"o2","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
-	{"text after it", goodAnswer + "x", Error{API: LoginAPI, Kind: Malformed, Reason: "not JSON"}},
+	{"a malformed rid", `{"errcode":1,"errmsg":"rid: 0123456789abcdef0123456789abcdef"}`,
+		Error{API: LoginAPI, Kind: Refused, ErrCode: 1}},
+	{"a truncated rid", `{"errcode":1,"errmsg":"rid: 635d0e49-1d10d2a8"}`,
+		Error{API: LoginAPI, Kind: Refused, ErrCode: 1}},
+	{"a refusal with a session", `{"errcode":40029,"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"}`,
+		Error{API: LoginAPI, Kind: Refused, ErrCode: 40029}},
+	{"an empty object", `{}`, noSession},
+	{"errcode 0 alone", `{"errcode":0,"errmsg":"ok"}`, noSession},
+	{"null", `null`, noSession},
+	{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, noSession},
+	{"no session key", `{"openid":"o1"}`, noSession},
+	{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, noSession},
+	{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, noSession},
+	{"an array", `[` + goodAnswer + `]`, notJSON},
+	{"HTML", `<html>`, notJSON},
+	{"an empty body", ``, notJSON},
+	{"wrong types", `{"openid":1,"session_key":[]}`, notJSON},
+	{"names twice", `{"openid":"o1","openid":"o2","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, notJSON},
+	{"text after it", goodAnswer + "x", notJSON},
 	{"64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)), Error{}},
-	{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1), Error{API: LoginAPI, Kind: Malformed, Reason: "too large"}},
+	{"over 64 KiB", goodAnswer + strings.Repeat(" ", 64<<10-len(goodAnswer)+1),
+		Error{API: LoginAPI, Kind: Malformed, Reason: "too large"}},
 }
 
-func TestAnswersAreToldApart(t *testing.T) {
+func TestLoginAnswersAreClassified(t *testing.T) {
 	var answer string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -200,24 +224,24 @@ func TestAnswersAreToldApart(t *testing.T) {
 	}))
 	defer s.Close()
 	c := newClient(t, s.URL)
-	for _, test := range answerTests {
-		answer = test.answer
+	for _, tt := range answerTests {
+		answer = tt.answer
 		session, failure := exchange(t, c, "canary-code", 5*time.Second)
-		if test.want == (Error{}) {
+		if tt.want == (Error{}) {
 			if failure != nil || session.OpenID != "o1" || len(session.Key.Reveal()) != 16 {
-				t.Errorf("%s: %v", test.name, failure)
+				t.Errorf("%s: got %v, want a session", tt.name, failure)
 			}
-		} else if failure == nil || *failure != test.want {
-			t.Errorf("%s: %v, want %v", test.name, failure, &test.want)
+		} else if failure == nil || *failure != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, failure, &tt.want)
 		}
 	}
 	answer = `{"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1","unionid":"u1"}`
 	if session, failure := exchange(t, c, "canary-code", time.Second); failure != nil || session.UnionID != "u1" {
-		t.Errorf("unionid %q, %v", session.UnionID, failure)
+		t.Errorf("got unionid %q, %v, want u1", session.UnionID, failure)
 	}
 }
 
-func TestStatusesOtherThan200AreMalformedAndRedirectsNotFollowed(t *testing.T) {
+func TestStatusOtherThan200IsMalformedAndRedirectsAreNotFollowed(t *testing.T) {
 	elsewhere := newWire(t, func(c net.Conn, _ int, next func() string) { next() })
 	status := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -229,16 +253,17 @@ func TestStatusesOtherThan200AreMalformedAndRedirectsNotFollowed(t *testing.T) {
 	c := newClient(t, s.URL)
 	for _, status = range []int{201, 204, 301, 302, 304, 307, 308, 400, 500, 502} {
 		_, failure := exchange(t, c, "canary-code", time.Second)
-		if want := (Error{API: LoginAPI, Kind: Malformed, Reason: fmt.Sprint("status ", status)}); failure == nil || *failure != want {
-			t.Errorf("status %d: %v", status, failure)
+		want := Error{API: LoginAPI, Kind: Malformed, Reason: fmt.Sprint("status ", status)}
+		if failure == nil || *failure != want {
+			t.Errorf("status %d: got %v, want %v", status, failure, &want)
 		}
 	}
 	if _, conns := elsewhere.count("canary-code"); conns != 0 {
-		t.Error("a redirect was followed")
+		t.Errorf("got %d redirected requests, want none", conns)
 	}
 }
 
-func TestBusyIsTriedAgainTwice(t *testing.T) {
+func TestBusyIsRetriedTwice(t *testing.T) {
 	for busy, wantTries := range map[int]int{0: 1, 1: 2, 2: 3, 9: 3} {
 		tries := 0
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -251,17 +276,17 @@ func TestBusyIsTriedAgainTwice(t *testing.T) {
 		began := time.Now()
 		_, failure := exchange(t, newClient(t, s.URL), "canary-code", 5*time.Second)
 		if tries != wantTries || (failure == nil) != (busy < 3) {
-			t.Errorf("busy %d times: %d tries, %v", busy, tries, failure)
+			t.Errorf("busy %d times: got %v after %d tries, want %d tries", busy, failure, tries, wantTries)
 		}
-		if took := time.Since(began); took > 2*time.Second { // of a user's five
-			t.Errorf("busy %d times: %v", busy, took)
+		if took := time.Since(began); took > 2*time.Second { // a user has five seconds
+			t.Errorf("busy %d times: took %v, want at most 2 s", busy, took)
 		}
 		s.Close()
 	}
 }
 
-// WeChat refuses a code that it has seen. So when the connection breaks after
-// the request was written, nothing may send it again.
+// WeChat refuses a code that it has seen. So nothing may send the request again if
+// the connection breaks after it was written.
 func TestCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 	hangUp := func(c net.Conn, _ int, next func() string) {
 		for code := next(); code != "" && code != "hangup"; code = next() {
@@ -278,19 +303,26 @@ func TestCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 		}
 		_, failure := exchange(t, c, "hangup", time.Second)
 		if failure == nil || failure.Kind != Lost {
-			t.Errorf("%s: %v, want lost", first, failure)
+			t.Errorf("%s: got %v, want lost", first, failure)
 		}
 		if times, conns := w.count("hangup"); times != 1 || conns != 1 {
-			t.Errorf("%s: the code was sent %d times over %d connections", first, times, conns)
+			t.Errorf("%s: the code was sent %d times over %d connections, want once over one", first, times, conns)
 		}
 		if _, failure := exchange(t, c, "after", time.Second); failure != nil {
-			t.Errorf("%s, the next request: %v", first, failure)
+			t.Errorf("%s, the next request: got %v, want a session", first, failure)
 		}
 	}
-
 }
 
-func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
+// wantUnreachable checks that failure is Unreachable for this reason.
+func wantUnreachable(t *testing.T, name string, failure *Error, reason string) {
+	t.Helper()
+	if want := (Error{API: LoginAPI, Kind: Unreachable, Reason: reason}); failure == nil || *failure != want {
+		t.Errorf("%s: got %v, want %v", name, failure, &want)
+	}
+}
+
+func TestFailureBeforeWritingIsUnreachableAndRetried(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -299,11 +331,9 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 	_ = l.Close()
 	c := newClient(t, "http://"+address)
 	_, failure := exchange(t, c, "canary-code", 5*time.Second)
-	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "connection refused"}) {
-		t.Errorf("refused: %v", failure)
-	}
+	wantUnreachable(t, "nothing listens", failure, "connection refused")
 
-	// The server comes up between the first try and the second.
+	// The server starts between the first try and the second.
 	time.AfterFunc(50*time.Millisecond, func() {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
@@ -319,103 +349,99 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 		}
 	})
 	if _, failure := exchange(t, c, "canary-code", 5*time.Second); failure != nil {
-		t.Errorf("a server that comes up: %v", failure)
+		t.Errorf("a server that starts late: got %v, want a session", failure)
 	}
-
 }
 
-func TestNothingIsWrittenWithoutHandshakeOrTime(t *testing.T) {
-	// A server that accepts and never finishes the handshake.
+func TestHandshakeThatNeverEndsIsUnreachable(t *testing.T) {
 	w := newWire(t, func(c net.Conn, _ int, _ func() string) { _, _ = io.Copy(io.Discard, c) })
-	_, failure := exchange(t, newClient(t, strings.Replace(w.url, "http", "https", 1)), "canary-code", 100*time.Millisecond)
-	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "tls: timeout"}) {
-		t.Errorf("no handshake: %v", failure)
-	}
+	c := newClient(t, strings.Replace(w.url, "http", "https", 1))
+	_, failure := exchange(t, c, "canary-code", 100*time.Millisecond)
+	wantUnreachable(t, "no handshake", failure, "tls: timeout")
+}
 
-	// No time left: nothing may be written, not even on an open connection.
-	w = newWire(t, func(c net.Conn, _ int, next func() string) { next() })
+// If no time is left, nothing may be written, not even on an open connection.
+func TestNothingIsSentIfNoTimeIsLeft(t *testing.T) {
+	w := newWire(t, func(c net.Conn, _ int, next func() string) { next() })
 	c := newClient(t, w.url)
 	if err := c.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_, failure = exchange(t, c, "canary-code", 0)
-	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "timeout"}) {
-		t.Errorf("no time left: %v", failure)
-	}
+	_, failure := exchange(t, c, "canary-code", 0)
+	wantUnreachable(t, "no time left", failure, "timeout")
 	if times, _ := w.count("canary-code"); times != 0 {
-		t.Error("no time left, and the code was sent")
+		t.Errorf("the code was sent %d times, want 0", times)
 	}
 }
 
-// brokenAnswer is what a server does instead of answering.
-type brokenAnswer struct {
+// write returns a function that writes text.
+func write(text string) func(net.Conn) {
+	return func(c net.Conn) { _, _ = io.WriteString(c, text) }
+}
+
+// stall waits until the client gives up.
+func stall(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+
+// endless returns a function that writes start, and then each until the client
+// gives up.
+func endless(start, each string) func(net.Conn) {
+	return func(c net.Conn) {
+		_, err := io.WriteString(c, start)
+		for err == nil {
+			_, err = io.WriteString(c, each)
+		}
+	}
+}
+
+var brokenAnswers = []struct {
 	name  string
 	serve func(net.Conn)
 	want  Kind
-}
-
-func brokenAnswers() []brokenAnswer {
-	drip := func(c net.Conn, each string) {
-		for {
-			if _, err := io.WriteString(c, each); err != nil {
-				return
-			}
+}{
+	{"silence", stall, TimedOut},
+	{"one byte at a time", func(c net.Conn) {
+		for _, b := range []byte(reply(goodAnswer)) {
+			time.Sleep(20 * time.Millisecond)
+			_, _ = c.Write([]byte{b})
 		}
-	}
-	return []brokenAnswer{
-		{"silence", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, TimedOut},
-		{"one byte at a time", func(c net.Conn) {
-			for _, b := range []byte(reply(goodAnswer)) {
-				time.Sleep(20 * time.Millisecond)
-				_, _ = c.Write([]byte{b})
-			}
-		}, TimedOut},
-		{"half an answer, then silence", func(c net.Conn) {
-			_, _ = io.WriteString(c, reply(goodAnswer)[:60])
-			_, _ = io.Copy(io.Discard, c)
-		}, TimedOut},
-		{"half an answer", func(c net.Conn) { _, _ = io.WriteString(c, reply(goodAnswer)[:90]) }, Lost},
-		{"half a header", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nCont") }, Lost},
-		{"a reset", func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }, Lost},
-		{"no HTTP", func(c net.Conn) { _, _ = io.WriteString(c, goodAnswer+"\r\n\r\n") }, Lost},
-		{"a body without end", func(c net.Conn) {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
-			drip(c, strings.Repeat(" ", 4096))
-		}, Malformed},
-		{"a chunked body without end", func(c net.Conn) {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-			drip(c, "1000\r\n"+strings.Repeat(" ", 4096)+"\r\n")
-		}, Malformed},
-		{"a header without end", func(c net.Conn) {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nA: ")
-			drip(c, strings.Repeat("a", 999))
-		}, Lost},
-		{"interim answers without end", func(c net.Conn) { drip(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n") }, Lost},
-		{"another protocol", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n") }, Malformed},
-	}
+	}, TimedOut},
+	{"half an answer, then silence", func(c net.Conn) {
+		write(reply(goodAnswer)[:60])(c)
+		stall(c)
+	}, TimedOut},
+	{"half an answer", write(reply(goodAnswer)[:90]), Lost},
+	{"half a header", write("HTTP/1.1 200 OK\r\nCont"), Lost},
+	{"a reset", func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }, Lost},
+	{"not HTTP", write(goodAnswer + "\r\n\r\n"), Lost},
+	{"an endless body", endless("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat(" ", 4096)), Malformed},
+	{"an endless chunked body", endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"1000\r\n"+strings.Repeat(" ", 4096)+"\r\n"), Malformed},
+	{"an endless header", endless("HTTP/1.1 200 OK\r\nA: ", strings.Repeat("a", 999)), Lost},
+	{"endless interim answers", endless("", "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"), Lost},
+	{"another protocol", write("HTTP/1.1 101 Switching Protocols\r\n\r\n"), Malformed},
 }
 
-func TestBrokenAndEndlessAnswersEndInTimeAndInBounds(t *testing.T) {
-	for _, test := range brokenAnswers() {
-		t.Run(test.name, func(t *testing.T) {
+func TestBrokenAndEndlessAnswersAreBounded(t *testing.T) {
+	for _, tt := range brokenAnswers {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWire(t, func(c net.Conn, n int, next func() string) {
 				if code := next(); code == "bad" {
-					test.serve(c)
+					tt.serve(c)
 				} else if code == "good" {
 					_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"+reply(goodAnswer))
 				}
 			})
 			c := newClient(t, w.url)
 			_, failure := exchange(t, c, "bad", 300*time.Millisecond)
-			if failure == nil || failure.Kind != test.want {
-				t.Errorf("%v, want %s", failure, test.want)
+			if failure == nil || failure.Kind != tt.want {
+				t.Errorf("got %v, want %s", failure, tt.want)
 			}
 			if times, _ := w.count("bad"); times != 1 {
-				t.Errorf("the code was sent %d times", times)
+				t.Errorf("the code was sent %d times, want once", times)
 			}
 			if _, failure := exchange(t, c, "good", 5*time.Second); failure != nil {
-				t.Errorf("the next request: %v", failure)
+				t.Errorf("the next request: got %v, want a session", failure)
 			}
 		})
 	}
@@ -427,9 +453,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	_, failure := exchange(t, newClient(t, s.URL), "canary-code", 5*time.Second)
-	if failure == nil || *failure != (Error{API: LoginAPI, Kind: Unreachable, Reason: "tls: certificate"}) {
-		t.Errorf("an unknown issuer: %v", failure)
-	}
+	wantUnreachable(t, "an unknown issuer", failure, "tls: certificate")
 }
 
 func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
@@ -445,7 +469,7 @@ func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
 				code := fmt.Sprintf("code-%d-%d", i, j)
 				session, err := c.Code2Session(t.Context(), app, code)
 				if err != nil || session.OpenID != "openid-of-"+code {
-					t.Errorf("%s: %q, %v", code, session.OpenID, err)
+					t.Errorf("%s: got %q, %v, want its own openid", code, session.OpenID, err)
 				}
 			}
 		})
@@ -462,92 +486,97 @@ func TestBaseURLMayHaveNoPath(t *testing.T) {
 		}))
 		_, failure := exchange(t, newClient(t, s.URL+path), "canary-code", time.Second)
 		if want := strings.TrimSuffix(path, "/") + "/sns/jscode2session"; failure != nil || got != want {
-			t.Errorf("base path %q: got %q, %v, want %q", path, got, failure, want)
+			t.Errorf("base path %q: got the path %q, %v, want %q", path, got, failure, want)
 		}
 		s.Close()
 	}
 }
 
-func TestBaseURLMustBeOfSchemeHostAndPathAlone(t *testing.T) {
+func TestBaseURLHasOnlySchemeHostAndPath(t *testing.T) {
 	for _, url := range []string{
-		"", "api.weixin.qq.com", "ftp://api.weixin.qq.com", "https://", "https://:443", "//host", "https://user:canary@host",
-		"https://host?canary=1", "https://host#canary", "https://host:port", "https://host:0", "https://host:65536", "http://[::1", "https://ho st", "https://ho%0d%0ast", "https://höst", "http://[fe80::1%25en0]", `https://ho"st`,
+		"", "api.weixin.qq.com", "ftp://api.weixin.qq.com", "https://", "https://:443", "//host",
+		"https://user:canary@host", "https://host?canary=1", "https://host#canary", "https://host:port",
+		"https://host:0", "https://host:65536", "http://[::1", "https://ho st", "https://ho%0d%0ast",
+		"https://höst", "http://[fe80::1%25en0]", `https://ho"st`,
 	} {
-		if _, err := New(url); err == nil {
-			t.Errorf("%q was taken", url)
-		} else if strings.Contains(err.Error(), "canary") {
-			t.Errorf("the error repeats %q", url)
+		if _, err := New(url); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("New(%q) = %v, want an error that does not repeat the URL", url, err)
 		}
 	}
 	for base, want := range map[string]string{
 		"https://api.weixin.qq.com": "/sns/x?y=z", "http://[::1]:8080/": "/sns/x?y=z",
-		"https://host/a/b/": "/a/b/sns/x?y=z", "https://host/a/b": "/a/b/sns/x?y=z", "https://host/a%2Fb": "/a%2Fb/sns/x?y=z",
+		"https://host/a/b/": "/a/b/sns/x?y=z", "https://host/a/b": "/a/b/sns/x?y=z",
+		"https://host/a%2Fb": "/a%2Fb/sns/x?y=z",
 	} {
 		c, err := New(base)
 		if err != nil {
-			t.Errorf("%q: %v", base, err)
+			t.Errorf("New(%q) = %v, want no error", base, err)
 		} else if got := c.message(t.Context(), request{target: "/sns/x?y=z"}).URL.RequestURI(); got != want {
-			t.Errorf("%q: the target is %q, want %q", base, got, want)
+			t.Errorf("%q: got the target %q, want %q", base, got, want)
 		}
 	}
 }
 
-// Whatever WeChat answers is a whole session or a documented error, which holds
-// nothing of the answer.
+// Every answer of WeChat's is complete or a documented error that holds nothing of
+// the answer.
 func FuzzAnswer(f *testing.F) {
-	for _, test := range answerTests {
-		f.Add([]byte(test.answer))
+	for _, tt := range answerTests {
+		f.Add([]byte(tt.answer))
 	}
 	for _, answer := range hostile.Answers(hostile.User(1), "http://127.0.0.1:1") {
 		w := httptest.NewRecorder()
-		answer.Serve(w, httptest.NewRequest("GET", "/", nil)) // those at the level of bytes write nothing here
+		answer.Serve(w, httptest.NewRequest("GET", "/", nil)) // those that write raw bytes write nothing here
 		f.Add(w.Body.Bytes())
 	}
-	for _, test := range callTests {
-		f.Add([]byte(test.answer))
+	for _, tt := range callTests {
+		f.Add([]byte(tt.answer))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if session, failure := decoded(body, sessionAnswer.session); failure != nil {
+		session, failure := decodeAs(body, sessionAnswer.session)
+		if failure != nil {
 			checkFailure(t, failure)
 		} else if len(session.Key.Reveal()) != 16 || session.OpenID == "" {
-			t.Errorf("took half a session")
+			t.Error("got an incomplete session, want an error")
 		}
-		if phone, failure := decoded(body, func(a phoneAnswer) (opendata.Phone, error) { return a.phone(app.AppID) }); failure != nil {
+		phone, failure := decodeAs(body, func(a phoneAnswer) (opendata.Phone, error) { return a.phone(app.AppID) })
+		if failure != nil {
 			checkFailure(t, failure)
 		} else if phone.PhoneNumber+phone.PurePhoneNumber == "" || strings.Trim(phone.E164(), "+0123456789") != "" {
-			t.Errorf("took an answer without a phone number, or made %q of it", phone.E164())
+			t.Errorf("got e164 %q, want a number, or no success without one", phone.E164())
 		}
-		if got, failure := decoded(body, func(a tokenAnswer) (token, error) {
+		got, failure := decodeAs(body, func(a tokenAnswer) (token, error) {
 			got, life, err := a.token(app.AppID)
 			return token{got, time.Unix(0, 0).Add(life)}, err
-		}); failure != nil {
+		})
+		if failure != nil {
 			checkFailure(t, failure)
 		} else if life := got.until.Unix(); got.Reveal() == "" || life <= 0 || life > 7200 {
-			t.Errorf("took a token that lives %d s", life)
+			t.Errorf("got a token that lives %d s, want 1 to 7200", life)
 		}
-		if _, failure := decoded(body, func(a checkAnswer) (bool, error) { return true, a.verdict() }); failure != nil {
+		_, failure = decodeAs(body, func(a checkAnswer) (bool, error) { return true, a.verdict() })
+		if failure != nil {
 			checkFailure(t, failure)
 		}
 	})
 }
 
-// decoded is what a call makes of an answer.
-func decoded[A, T any](body []byte, take func(A) (T, error)) (taken T, _ *Error) {
+// decodeAs decodes an answer and reads it with read, as a call does.
+func decodeAs[A, T any](body []byte, read func(A) (T, error)) (got T, _ *Error) {
 	answer, failure := decode[A](body)
 	if failure != nil {
-		return taken, failure
+		return got, failure
 	}
-	taken, err := take(answer)
+	got, err := read(answer)
 	failure, _ = errors.AsType[*Error](err)
-	return taken, failure
+	return got, failure
 }
 
 func checkFailure(t *testing.T, failure *Error) {
 	t.Helper()
 	if failure.Kind != Malformed && failure.Kind != Disowned && (failure.Kind != Refused || failure.ErrCode == 0) {
-		t.Errorf("an undocumented error: %v", failure)
+		t.Errorf("got %v, want malformed, disowned, or refused with an errcode", failure)
 	}
 	if leak := hostile.Leak(failure.Error()); leak != "" {
-		t.Errorf("%q leaked into %v", leak, failure)
+		t.Errorf("got %v, want an error without the marked value %q", failure, leak)
 	}
 }

@@ -18,8 +18,8 @@ func around(x, step float64) (s sample) {
 	return s
 }
 
-func TestVerdictIsOfAllThatTheMedianMayBe(t *testing.T) {
-	for _, test := range []struct {
+func TestVerdictCoversTheWholeRangeOfTheMedian(t *testing.T) {
+	for _, tt := range []struct {
 		row  row
 		want string
 	}{
@@ -34,8 +34,8 @@ func TestVerdictIsOfAllThatTheMedianMayBe(t *testing.T) {
 		{row{figure: around(1.06, 0.01)}, "more"},
 		{row{figure: around(0.94, 0.01)}, "less"},
 	} {
-		if got := test.row.verdict(); got != test.want {
-			t.Errorf("%v against %v: %s, want %s", test.row.figure, test.row.limit, got, test.want)
+		if got := tt.row.verdict(); got != tt.want {
+			t.Errorf("%v against %v: %s, want %s", tt.row.figure, tt.row.limit, got, tt.want)
 		}
 	}
 	// The 6th and the 16th: that 5 or fewer of 21 lie on one side of the median has
@@ -45,7 +45,7 @@ func TestVerdictIsOfAllThatTheMedianMayBe(t *testing.T) {
 	}
 }
 
-func TestRatiosAreTheRounds(t *testing.T) {
+func TestRatiosAreTakenWithinEachRound(t *testing.T) {
 	rows := ratios("start", 1.1, []sample{{2, 9, 3}, {4, 9, 4}, {1, 3, 3}}, "ms", "alone")
 	want := []row{
 		{what: "start", figure: sample{0.5, 1, 0.75}, limit: 1.1, details: "3 ms, alone 4 ms"},
@@ -56,7 +56,7 @@ func TestRatiosAreTheRounds(t *testing.T) {
 	}
 }
 
-func TestFarServerAnswersARoundTripLater(t *testing.T) {
+func TestFarServerAnswersOneRoundTripLater(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.Listener = farListener{s.Listener}
 	s.StartTLS()

@@ -1,6 +1,7 @@
-// Package failure decides how failures are answered. Call [Of] with any error;
-// the [Failure] that it returns has the answer's status, action and message,
-// which depend on how far the request got ([Progress]). It does no I/O.
+// Package failure decides how the function answers a failed request. Call [Of] with
+// any error. The [Failure] that it returns has the answer's status, action and
+// message. They depend on how far the request got, which is its [Progress]. The
+// package does no I/O.
 package failure
 
 import (
@@ -12,7 +13,7 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// Error is a request that is wrong in itself. Its message is for the caller, and
+// Error says what is wrong with a request. Its message is for the caller and
 // repeats nothing of the request.
 type Error struct {
 	Kind    Kind
@@ -24,9 +25,8 @@ func (e *Error) Error() string { return e.Message }
 // Invalid returns an [*Error] of kind [InvalidRequest].
 func Invalid(message string) error { return &Error{InvalidRequest, message} }
 
-// NoVerdict wraps an error that kept WeChat from saying whether it sealed the
-// data. The failure is [Unavailable], unless the error is the same for every
-// user.
+// NoVerdict wraps the error that prevented WeChat's verdict on sealed data. The
+// failure is [Unavailable], unless the error is the same for every user.
 type NoVerdict struct{ Err error }
 
 func (e *NoVerdict) Error() string { return "no verdict: " + e.Err.Error() }
@@ -41,8 +41,8 @@ type Failure struct {
 	message string // if empty, the kind's own
 }
 
-// Of returns the failure that err means. It knows the errors of every package
-// that a request goes through; any other is [Internal].
+// Of returns err's failure. It knows the errors of every package that serves a
+// request. Any other error is [Internal].
 func Of(err error) Failure {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return Failure{e.Kind, e.Message, e.Message}
@@ -69,9 +69,8 @@ func Of(err error) Failure {
 	return Failure{Kind: Internal, Reason: "an error of no known type"}
 }
 
-// Action returns what the mini-program should do. A code that was sent may be
-// spent, and one that WeChat has accepted is: no request with it may be sent
-// again.
+// Action returns what the mini-program should do. It is never [Retry] or [Wait] if
+// a code is spent: such a request must not be sent again.
 func (f Failure) Action(p Progress) Action {
 	if row := table[f.Kind]; !row.spent(p) {
 		return row.action

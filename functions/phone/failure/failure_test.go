@@ -9,19 +9,23 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// documented has the errcodes on the pages of the four APIs, and the global ones
-// that their calls can get. https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/
+// documented has the errcodes on the pages of the four APIs, and the global
+// errcodes that their calls can get.
+//
+// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/
 var documented = map[wechat.API][]int{
-	wechat.LoginAPI: {-1, 40001, 40002, 40013, 40029, 40125, 40163, 40164, 40226, 40243, 41002, 41004, 41008, 45009, 45011, 50001},
-	wechat.TokenAPI: {-1, 40001, 40002, 40013, 40125, 40164, 40243, 41002, 41004, 43002, 44002, 45009, 45011, 47001, 50004, 50007,
-		89501, 89503, 89506, 89507, 61024},
-	wechat.PhoneAPI:      {-1, 40001, 40003, 40013, 40014, 40029, 40163, 41001, 42001, 45009, 45011, 47001, 48001, 50001, 61024},
+	wechat.LoginAPI: {-1, 40001, 40002, 40013, 40029, 40125, 40163, 40164, 40226, 40243, 41002, 41004, 41008,
+		45009, 45011, 50001},
+	wechat.TokenAPI: {-1, 40001, 40002, 40013, 40125, 40164, 40243, 41002, 41004, 43002, 44002, 45009, 45011,
+		47001, 50004, 50007, 89501, 89503, 89506, 89507, 61024},
+	wechat.PhoneAPI: {-1, 40001, 40003, 40013, 40014, 40029, 40163, 41001, 42001, 45009, 45011, 47001, 48001,
+		50001, 61024},
 	wechat.SealedDataAPI: {-1, 1, 40001, 40014, 40097, 42001, 44002, 45009, 45011, 47001, 48001},
 }
 
-// byStranger has those that one request of a stranger can provoke for a
-// mini-program that is set up correctly: by the codes and the data that it sends,
-// or by being one too many.
+// byStranger has the errcodes that a stranger's request can provoke although the
+// mini-program is set up correctly: with the codes and data that it sends, or by
+// using up a limit.
 var byStranger = map[wechat.API][]int{
 	wechat.LoginAPI:      {-1, 40029, 40163, 40226, 45009, 45011, 50001},
 	wechat.TokenAPI:      {-1, 45009, 45011},
@@ -37,16 +41,16 @@ func TestStrangerCausesNeitherMisconfiguredNorInternal(t *testing.T) {
 			stranger := slices.Contains(byStranger[api], errcode)
 			bad := row.Kind == Misconfigured || row.Kind == Internal
 			if stranger && bad {
-				t.Errorf("a stranger's %d of %s is %s", errcode, api, row.Kind)
+				t.Errorf("%s errcode %d: got %s, want a kind that no alarm counts", api, errcode, row.Kind)
 			}
-			if understood := row.Kind != UpstreamError; understood && row.ByCaller != stranger {
-				t.Errorf("%d of %s: ByCaller is %v, want %v", errcode, api, row.ByCaller, stranger)
+			if known := row.Kind != UpstreamError; known && row.ByCaller != stranger {
+				t.Errorf("%s errcode %d: got ByCaller %v, want %v", api, errcode, row.ByCaller, stranger)
 			}
 		}
 	}
 	for _, row := range Refusals() {
 		if row.ByCaller && (row.Kind == Misconfigured || row.Kind == Internal) {
-			t.Errorf("row %+v lets a caller cause %s", row, row.Kind)
+			t.Errorf("row %+v: got %s for an errcode that callers can provoke, want another kind", row, row.Kind)
 		}
 	}
 }
@@ -59,15 +63,15 @@ func TestOneRowForEachErrcode(t *testing.T) {
 	seen := map[key]bool{}
 	for _, row := range Refusals() {
 		if k := (key{row.API, row.ErrCode}); seen[k] {
-			t.Errorf("two rows for %+v", k)
+			t.Errorf("got two rows for %+v, want one", k)
 		} else {
 			seen[k] = true
 		}
 	}
 }
 
-// No failure after the login code was accepted may say that the same request can
-// be sent again.
+// After WeChat has accepted the login code, no failure may tell the caller to send
+// the same request again.
 func TestActionFollowsProgress(t *testing.T) {
 	unreachable := &wechat.Error{API: wechat.PhoneAPI, Kind: wechat.Unreachable}
 	busy := &appsecret.Error{Temporary: true, Reason: "timeout"}
@@ -94,12 +98,12 @@ func TestActionFollowsProgress(t *testing.T) {
 	} {
 		f := Of(tt.err)
 		if got, after := f.Action(tt.at), f.RetryAfter(tt.at); got != tt.want || after != tt.after {
-			t.Errorf("%s: got %s after %q, want %s after %q", tt.name, got, after, tt.want, tt.after)
+			t.Errorf("%s: got %s and retry-after %q, want %s and %q", tt.name, got, after, tt.want, tt.after)
 		}
 	}
 	for _, kind := range Kinds() {
 		if got := (Failure{Kind: kind}).Action(Progress{LoginCode: Accepted}); got == Retry || got == Wait {
-			t.Errorf("%s after an accepted login says %s", kind, got)
+			t.Errorf("%s after an accepted login: got the action %s, want neither retry nor wait", kind, got)
 		}
 	}
 }

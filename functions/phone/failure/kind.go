@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Kind is a failure's stable name, the answer's "error". Programs may rely on it.
+// Kind is the kind of a failure: the answer's "error", which programs may rely on.
 type Kind string
 
 // The kinds.
@@ -33,21 +33,21 @@ type Action string
 // The actions.
 const (
 	Login Action = "login" // call wx.login(), then let the user tap again
-	Tap   Action = "tap"   // call wx.login() again if a code was sent, then let the user tap again
+	Tap   Action = "tap"   // call wx.login() again if the request had a login code, then let the user tap again
 	Retry Action = "retry" // send the same request again
-	Wait  Action = "wait"  // the same, after retry-after
-	Fix   Action = "fix"   // the program is wrong
-	None  Action = "none"  // nothing the mini-program can do
+	Wait  Action = "wait"  // send the same request again after retry-after
+	Fix   Action = "fix"   // fix the program
+	None  Action = "none"  // the mini-program can do nothing
 )
 
 // Actions returns every action.
 func Actions() []Action { return []Action{Login, Tap, Retry, Wait, Fix, None} }
 
-// row is how a kind of failure is answered.
+// row says how the function answers a kind of failure.
 type row struct {
 	status     int
 	action     Action
-	spent      func(Progress) bool // if true, the codes are of no more use and the action is Login or Tap
+	spent      func(Progress) bool // if true, the codes are useless and the action is Login or Tap
 	retryAfter string              // seconds
 	message    string
 }

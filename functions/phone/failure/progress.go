@@ -1,6 +1,6 @@
 package failure
 
-// State says how far a code has got.
+// State is a code's state.
 type State int
 
 // The states, in order.
@@ -25,7 +25,7 @@ func phoneCodeSent(p Progress) bool { return p.PhoneCode >= Sent }
 
 func anyCodeSent(p Progress) bool { return p.LoginCode >= Sent || p.PhoneCode >= Sent }
 
-// startAgain returns the action that gets new codes.
+// startAgain returns the action that gets new codes from the user.
 func (p Progress) startAgain() Action {
 	if p.PhoneCode == Absent {
 		return Login
@@ -33,7 +33,7 @@ func (p Progress) startAgain() Action {
 	return Tap
 }
 
-// used says which code has been used, for a message.
+// used says, for a message, which code has been used.
 func (p Progress) used() string {
 	switch {
 	case loginAccepted(p):

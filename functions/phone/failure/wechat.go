@@ -6,8 +6,8 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// messages replace a kind's own, which speaks of the login code, if an API other
-// than jscode2session failed.
+// messages replace a kind's own message, which is about the login code, if an API
+// other than jscode2session failed.
 var messages = map[wechat.API]map[Kind]string{
 	wechat.TokenAPI: {
 		RateLimited:   "WeChat's per-minute limit for access tokens is reached",
@@ -24,25 +24,24 @@ var messages = map[wechat.API]map[Kind]string{
 
 // Refusal says what an errcode means.
 type Refusal struct {
-	API     wechat.API // empty for every API that has no row of its own
+	API     wechat.API // empty: any API that has no row of its own
 	ErrCode int
 	Kind    Kind
 
-	// ByCaller is true if one request of a stranger can provoke the errcode for
-	// a mini-program that is set up correctly. Such a row must be neither
-	// Misconfigured nor Internal: alarms count these, and deployments stop on them.
+	// ByCaller is true if a stranger's request can provoke the errcode although the
+	// mini-program is set up correctly. Such a row must be neither Misconfigured nor
+	// Internal: alarms count those, and a deployment that causes them is rolled back.
 	ByCaller bool
 
 	// Lasting is true if the errcode is the same for every user until somebody
-	// acts or the day ends. It then keeps its kind even if only a verdict on
-	// sealed data was asked for.
+	// fixes the cause or the day ends. It keeps its kind even inside a [NoVerdict].
 	Lasting bool
 }
 
-// Refusals has every errcode that is understood. A row with an API goes before
-// one without. Any other errcode is UpstreamError.
+// Refusals returns a row for every errcode that the function knows. A row with an
+// API takes precedence over one without. Any other errcode is [UpstreamError].
 //
-// They are the errcodes on the pages of the four APIs (see shared/wechat), and in
+// The errcodes are from the pages of the four APIs (see shared/wechat) and from
 // the list of global errcodes:
 // https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html
 func Refusals() []Refusal {
@@ -60,7 +59,7 @@ func Refusals() []Refusal {
 		{wechat.PhoneAPI, wechat.InvalidAppID, CodeRejected, true, false},  // another mini-program's code
 		{wechat.PhoneAPI, wechat.InvalidOpenID, CodeRejected, true, false}, // another user's code
 
-		{wechat.TokenAPI, wechat.InvalidToken, Misconfigured, false, false}, // here, a wrong app secret
+		{wechat.TokenAPI, wechat.InvalidToken, Misconfigured, false, false}, // the app secret is wrong
 		{"", wechat.InvalidAppID, Misconfigured, false, false},
 		{"", wechat.InvalidAppSecret, Misconfigured, false, false},
 		{"", wechat.AppIDMissing, Misconfigured, false, false},
@@ -78,7 +77,7 @@ func Refusals() []Refusal {
 	}
 }
 
-// refusal returns the row of an API's errcode.
+// refusal returns the row for an API's errcode.
 func refusal(api wechat.API, errcode int) Refusal {
 	found := Refusal{API: api, ErrCode: errcode, Kind: UpstreamError}
 	for _, r := range Refusals() {
@@ -105,7 +104,7 @@ func kindOfCall(e *wechat.Error) Kind {
 	return UpstreamError
 }
 
-// ofNoVerdict returns the failure of a question to WeChat that got no verdict.
+// ofNoVerdict returns the failure for the error inside a [NoVerdict].
 func ofNoVerdict(err error) Failure {
 	f := Of(err)
 	if e, ok := errors.AsType[*wechat.Error](err); ok && e.Kind == wechat.Refused && refusal(e.API, e.ErrCode).Lasting {
