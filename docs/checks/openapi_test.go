@@ -84,6 +84,7 @@ func examples(t *testing.T, api template) (all []example) {
 func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	t.Helper()
 	timeout := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=300ms"))
+	silent := timeout.TapScripted(rig.NewUser(), hostile.Silence)
 	refuse := func(errcode int) func() rig.Answer {
 		return func() rig.Answer {
 			return r.Post(r.TapScripted(rig.NewUser(), wechattest.Refuse(errcode, "text")))
@@ -103,35 +104,32 @@ func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	doubtful.CountryCode = "852" // with a bare mainland number
 	unionID.UnionID = hostile.User(0).OpenID
 	abroad.CountryCode, abroad.Phone = "852", "+852"+abroad.PurePhone
+	noE164 := hostile.JSON(r.TapPhone(doubtful))
 	good := hostile.JSON(r.NewTap())
 	return map[string]func() rig.Answer{
-		"with_login":               func() rig.Answer { return r.Post(r.NewTap()) },
-		"with_unionid":             func() rig.Answer { return r.Post(r.Tap(unionID)) },
-		"without_login":            func() rig.Answer { return r.PostPhone(r.TapPhone(rig.NewUser())) },
-		"abroad":                   func() rig.Answer { return r.PostPhone(r.TapPhone(abroad)) },
-		"invalid_request":          send("POST", "/phone", "", `{"code":"!","iv":""}`),
-		"code_rejected":            refuse(40029),
-		"code_rejected_phone_code": refusePhone(40029),
-		"user_blocked":             refuse(40226),
-		"not_found":                send("POST", "/", "", good),
-		"method_not_allowed":       send("PUT", "/phone", "", good),
-		"payload_too_large":        send("POST", "/phone", "", strings.Repeat(" ", 16<<10+1)),
-		"unsupported_media_type":   send("POST", "/phone", "text/plain", good),
-		"undecryptable":            func() rig.Answer { return r.Post(r.Grant(rig.NewUser(), r.NewTap())) },
-		"rate_limited":             refuse(45011),
-		"quota_exhausted":          refuse(45009),
-		"without_e164": func() rig.Answer {
-			return r.Send("POST", "/phone", "", hostile.JSON(r.TapPhone(doubtful)))
-		},
+		"with_login":                func() rig.Answer { return r.Post(r.NewTap()) },
+		"with_unionid":              func() rig.Answer { return r.Post(r.Tap(unionID)) },
+		"without_login":             func() rig.Answer { return r.PostPhone(r.TapPhone(rig.NewUser())) },
+		"abroad":                    func() rig.Answer { return r.PostPhone(r.TapPhone(abroad)) },
+		"invalid_request":           send("POST", "/phone", "", `{"code":"!","iv":""}`),
+		"code_rejected":             refuse(40029),
+		"code_rejected_phone_code":  refusePhone(40029),
+		"user_blocked":              refuse(40226),
+		"not_found":                 send("POST", "/", "", good),
+		"method_not_allowed":        send("PUT", "/phone", "", good),
+		"payload_too_large":         send("POST", "/phone", "", strings.Repeat(" ", 16<<10+1)),
+		"unsupported_media_type":    send("POST", "/phone", "text/plain", good),
+		"undecryptable":             func() rig.Answer { return r.Post(r.Grant(rig.NewUser(), r.NewTap())) },
+		"rate_limited":              refuse(45011),
+		"quota_exhausted":           refuse(45009),
+		"without_e164":              send("POST", "/phone", "", noE164),
 		"misconfigured":             refuse(40164),
 		"internal":                  func() rig.Answer { return internalAnswer(refuse(99999)()) },
 		"upstream_error":            refuse(99999),
 		"upstream_error_phone_code": refusePhone(99999),
 		"unavailable":               refuse(-1),
 		"unavailable_logged_in":     refusePhone(-1),
-		"upstream_timeout": func() rig.Answer {
-			return timeout.Post(timeout.TapScripted(rig.NewUser(), hostile.Silence))
-		},
+		"upstream_timeout":          func() rig.Answer { return timeout.Post(silent) },
 	}
 }
 

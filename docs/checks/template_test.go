@@ -130,40 +130,43 @@ func sources(t *testing.T) (files []string) {
 	return slices.DeleteFunc(files, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
 }
 
+// parameterValues has values that a parameter must accept and refuse.
+var parameterValues = map[string]struct{ accepted, refused []string }{
+	"WeChatTimeout": {
+		accepted: []string{"1s", "9s", "100ms", "9999ms"},
+		refused:  []string{"0s", "10s", "4", "-1s", ""},
+	},
+	"WatermarkMaxAge": {
+		accepted: []string{"0", "9999h", "1s"},
+		refused:  []string{"10", "-1m", "1d"},
+	},
+	"WeChatApiBaseUrl": {
+		accepted: []string{"https://api2.weixin.qq.com", "https://10.0.0.1:8443/weixin"},
+		refused:  []string{"http://api.weixin.qq.com", "https://user@host", "https://host/?a"},
+	},
+	"WeChatSecretArn": {
+		accepted: []string{"", "arn:aws-cn:secretsmanager:cn-northwest-1:123456789012:secret:a/b-AbCdEf"},
+		refused:  []string{"name", "arn:aws:secretsmanager:us-east-1:123456789012:secret:name"},
+	},
+	"Restart": {
+		accepted: []string{"0", "1790000000"},
+		refused:  []string{"", "now", "17900000000"},
+	},
+	"DomainName": {
+		accepted: []string{"phone.example.com"},
+		refused:  []string{"https://phone.example.com", "phone"},
+	},
+	"BasePath": {
+		accepted: []string{"", "shop", "Shop/v1.0", "a-b_c/2/d", "a$-_.+!*'()"},
+		refused: []string{"/", "/shop", "shop/", "shop//v1", "..", "shop/../v1", "-", "a b", "a?b", "a%20b", "商店",
+			"https://api.example.com"},
+	},
+}
+
 func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
 	t.Parallel()
 	tm := readTemplate(t)
-	for parameter, values := range map[string]struct{ accepted, refused []string }{
-		"WeChatTimeout": {
-			accepted: []string{"1s", "9s", "100ms", "9999ms"},
-			refused:  []string{"0s", "10s", "4", "-1s", ""},
-		},
-		"WatermarkMaxAge": {
-			accepted: []string{"0", "9999h", "1s"},
-			refused:  []string{"10", "-1m", "1d"},
-		},
-		"WeChatApiBaseUrl": {
-			accepted: []string{"https://api2.weixin.qq.com", "https://10.0.0.1:8443/weixin"},
-			refused:  []string{"http://api.weixin.qq.com", "https://user@host", "https://host/?a"},
-		},
-		"WeChatSecretArn": {
-			accepted: []string{"", "arn:aws-cn:secretsmanager:cn-northwest-1:123456789012:secret:a/b-AbCdEf"},
-			refused:  []string{"name", "arn:aws:secretsmanager:us-east-1:123456789012:secret:name"},
-		},
-		"Restart": {
-			accepted: []string{"0", "1790000000"},
-			refused:  []string{"", "now", "17900000000"},
-		},
-		"DomainName": {
-			accepted: []string{"phone.example.com"},
-			refused:  []string{"https://phone.example.com", "phone"},
-		},
-		"BasePath": {
-			accepted: []string{"", "shop", "Shop/v1.0", "a-b_c/2/d", "a$-_.+!*'()"},
-			refused: []string{"/", "/shop", "shop/", "shop//v1", "..", "shop/../v1", "-", "a b", "a?b", "a%20b", "商店",
-				"https://api.example.com"},
-		},
-	} {
+	for parameter, values := range parameterValues {
 		pattern := regexp.MustCompile(tm.section(t, "Parameters", parameter)["AllowedPattern"].(string))
 		for _, value := range values.refused {
 			if pattern.MatchString(value) {

@@ -307,8 +307,8 @@ func Events() []Event {
 		{"payload 1.0 without path", `{"version":"1.0","httpMethod":"POST","requestContext":{}}`},
 		{"a load balancer that names a resource", `{"resource":"/phone","path":"/phone","httpMethod":"POST",` +
 			`"requestContext":{"elb":{"targetGroupArn":"arn"}},"headers":{},"body":"{}"}`},
-		{"another version", `{"version":"3.0","routeKey":"POST /phone","rawPath":"/phone","path":"/phone","httpMethod":"POST",` +
-			`"requestContext":{"http":{"method":"POST"}},"body":"{}"}`},
+		{"another version", `{"version":"3.0","routeKey":"POST /phone","rawPath":"/phone","path":"/phone",` +
+			`"httpMethod":"POST","requestContext":{"http":{"method":"POST"}},"body":"{}"}`},
 		{"the check of a later version", `{"check":true}`},
 		{"ALB", `{"requestContext":{"elb":{"targetGroupArn":"arn"}},"httpMethod":"POST","path":"/phone",` +
 			`"queryStringParameters":{},"headers":{},"body":"","isBase64Encoded":false}`},

@@ -26,15 +26,18 @@ func holding50() string {
 	return `{"` + goodID + `":"` + goodSecret + `",` + strings.TrimPrefix(holding(49), "{")
 }
 
-func TestOneMiniProgramChangesAndTheOthersStay(t *testing.T) {
-	t.Parallel()
+// attempt is a run of the command.
+type attempt struct {
+	name, before, stdin string
+	flags               []string
+	after               string // the same as before if the command refuses
+	says                []string
+}
+
+// additions add or replace a mini-program.
+func additions() []attempt {
 	const note = `"note":{"a":[1]}`
-	for _, test := range []struct {
-		name, before, stdin string
-		flags               []string
-		after               string // the same as before if the command refuses
-		says                []string
-	}{
+	return []attempt{
 		{"the second", goodJSON, otherJSON, nil, bothJSON, []string{
 			goodID + "  kept", otherID + "  added", "cannot read the new form", "field appid",
 			"make smoke URL=https://host/phone APPID=" + otherID + "\n",
@@ -49,7 +52,12 @@ func TestOneMiniProgramChangesAndTheOthersStay(t *testing.T) {
 		{"the fiftieth", holding(49), goodJSON, nil, holding50(), []string{goodID + "  added"}},
 		{"the fifty-first", holding(50), goodJSON, nil, holding(50),
 			[]string{"more than 50 mini-programs", "has not changed"}},
+	}
+}
 
+// removals remove one, or find a secret that is malformed.
+func removals() []attempt {
+	return []attempt{
 		{"a removal", bothJSON, "", []string{"-remove=" + otherID, "-yes"}, goodJSON, []string{
 			otherID + "  removed", goodID + "  kept", "form that every release can read", "make restart ENV=prod\n",
 		}},
@@ -70,7 +78,12 @@ func TestOneMiniProgramChangesAndTheOthersStay(t *testing.T) {
 		{"a removal from a malformed value", canary, "", []string{"-remove=" + goodID, "-yes"}, canary,
 			[]string{"malformed: not a JSON object", "make secret ENV=prod replaces all of it"}},
 		{"too many already", holding(51), goodJSON, nil, holding(51), []string{"more than 50 mini-programs", "needs -yes"}},
-	} {
+	}
+}
+
+func TestOneMiniProgramChangesAndTheOthersStay(t *testing.T) {
+	t.Parallel()
+	for _, test := range append(additions(), removals()...) {
 		s, url, arn := manager(t)
 		s.Put("of-the-stack", test.before)
 		put := command(t, url, arn, test.flags...)
