@@ -104,8 +104,7 @@ func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	doubtful.CountryCode = "852" // with a bare mainland number
 	unionID.UnionID = hostile.User(0).OpenID
 	abroad.CountryCode, abroad.Phone = "852", "+852"+abroad.PurePhone
-	noE164 := hostile.JSON(r.TapPhone(doubtful))
-	good := hostile.JSON(r.NewTap())
+	noE164, good := hostile.JSON(r.TapPhone(doubtful)), hostile.JSON(r.NewTap())
 	return map[string]func() rig.Answer{
 		"with_login":                func() rig.Answer { return r.Post(r.NewTap()) },
 		"with_unionid":              func() rig.Answer { return r.Post(r.Tap(unionID)) },
