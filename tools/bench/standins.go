@@ -21,9 +21,9 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// bench holds the executables, and the places that they run in.
+// bench has the executables and the places that they run in.
 type bench struct {
-	sides []string // paths: ours, the reference, and the other build if there is one
+	sides []string // paths: the function, the reference, and the other build if there is one
 	short bool
 
 	near       place // over plain HTTP
@@ -36,7 +36,7 @@ type bench struct {
 	dir       string // for the certificates
 }
 
-// place is what a function runs against, and its environment there.
+// place has the servers that a function runs against, and its environment.
 type place struct {
 	wechat, secrets *httptest.Server
 	env             []string
@@ -74,7 +74,7 @@ func newBench(sides []string, short bool) (*bench, error) {
 	return b, err
 }
 
-// newEvent returns the gateway's event for a user who has logged in and tapped.
+// newEvent returns the gateway's event for a login code and sealed data.
 func newEvent(user wechattest.User) ([]byte, error) {
 	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
 	tap.Code = hostile.Code(0)
@@ -88,8 +88,8 @@ func newEvent(user wechattest.User) ([]byte, error) {
 	return json.Marshal(lambdatest.NewEvent(r, body))
 }
 
-// templateEnvironment returns the variables that template.yaml sets whatever its
-// parameters are.
+// templateEnvironment returns the variables to which template.yaml gives constant
+// values.
 func templateEnvironment(file string) (env []string, _ error) {
 	text, err := os.ReadFile(file) // #nosec G304 -- a constant
 	constant := regexp.MustCompile(`(?m)^ {10}([A-Z_]+): "?([^"!{\s]+)"?$`)
@@ -107,7 +107,7 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// deploy starts a function and waits until it asks for its first event.
+// deploy starts a function and waits until it requests its first event.
 func (b *bench) deploy(bootstrap string, p place, concurrency int) (*lambdatest.Function, error) {
 	return lambdatest.Start(lambdatest.Config{
 		Bootstrap: bootstrap, Concurrency: concurrency, Logs: io.Discard,
@@ -119,7 +119,7 @@ func (b *bench) deploy(bootstrap string, p place, concurrency int) (*lambdatest.
 	})
 }
 
-// send sends the event and returns how many ms the answer took.
+// send sends the event and returns how many milliseconds the answer took.
 func (b *bench) send(f *lambdatest.Function) (float64, error) {
 	began := time.Now()
 	answer, err := f.Invoke(context.Background(), b.event)
@@ -145,9 +145,9 @@ func (b *bench) sendMany(f *lambdatest.Function, n int) (sample, error) {
 // roundTrip is the time to WeChat and back from another country.
 const roundTrip = 50 * time.Millisecond
 
-// farListener has clients a round trip away: whatever the server sends arrives so
-// much later. So a TLS 1.3 handshake takes a round trip, and an answer another.
-// TCP's own round trip is missing, since the kernel completes that.
+// farListener delays everything that the server sends by a round trip. So a TLS 1.3
+// handshake takes one round trip, and an answer another. It cannot delay TCP's
+// handshake, which the kernel completes.
 type farListener struct{ net.Listener }
 
 func (l farListener) Accept() (net.Conn, error) {
