@@ -13,7 +13,7 @@ func TestMain(m *testing.M) { rig.Main(m) }
 // root is the project's directory.
 const root = "../.."
 
-// readFile reads a file of the project. Its name is relative to root.
+// readFile returns the text of one of the project's files. name is relative to root.
 func readFile(t testing.TB, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, name))

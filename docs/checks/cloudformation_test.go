@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// template is a CloudFormation template, with the short forms of functions
-// (!Ref) in their long ones.
+// template is a CloudFormation template. The short forms of functions, such as !Ref,
+// are replaced by the long ones.
 type template map[string]any
 
 func readTemplate(t testing.TB) template {
@@ -20,8 +20,8 @@ func readTemplate(t testing.TB) template {
 	return parseYAML(t, readFile(t, "template.yaml"))
 }
 
-// parseYAML reads any YAML, and so JSON, whose sections are found as a
-// template's are.
+// parseYAML parses YAML, and so JSON too. The text need not be a template:
+// [template.section] works with any.
 func parseYAML(t testing.TB, text string) template {
 	t.Helper()
 	var document yaml.Node
@@ -31,6 +31,7 @@ func parseYAML(t testing.TB, text string) template {
 	return plain(t, document.Content[0]).(map[string]any)
 }
 
+// plain returns a node as maps, slices, strings, integers and booleans.
 func plain(t testing.TB, n *yaml.Node) (value any) {
 	t.Helper()
 	switch n.Kind {
@@ -54,7 +55,7 @@ func plain(t testing.TB, n *yaml.Node) (value any) {
 			}
 		}
 	default:
-		t.Fatalf("line %d: not a template's", n.Line)
+		t.Fatalf("line %d: got a node of kind %d, want one that templates have", n.Line, n.Kind)
 	}
 	name, short := strings.CutPrefix(n.Tag, "!")
 	if !short || strings.HasPrefix(n.Tag, "!!") {
@@ -78,23 +79,23 @@ func (tm template) section(t testing.TB, path ...string) map[string]any {
 	for _, name := range path {
 		next, ok := part[name].(map[string]any)
 		if !ok {
-			t.Fatalf("the template has no %s", strings.Join(path, "."))
+			t.Fatalf("got no section %s, want one", strings.Join(path, "."))
 		}
 		part = next
 	}
 	return part
 }
 
-// stack is a template with values for its parameters, as CloudFormation would
-// deploy it.
+// stack is a template with values for its parameters, as CloudFormation would deploy
+// it.
 type stack struct {
 	template
 	t      testing.TB
-	values map[string]string // of parameters, and of AWS's own (AWS::Region)
-	sides  map[string]map[bool]bool
+	values map[string]string        // of parameters and pseudo parameters, such as AWS::Region
+	sides  map[string]map[bool]bool // the results that each condition has had
 }
 
-// deploy fills in the parameters' defaults.
+// deploy returns a stack with these parameters, and the defaults of the others.
 func (tm template) deploy(t testing.TB, values map[string]string) *stack {
 	t.Helper()
 	s := &stack{template: tm, t: t, values: map[string]string{
@@ -108,11 +109,11 @@ func (tm template) deploy(t testing.TB, values map[string]string) *stack {
 	return s
 }
 
-// condition evaluates a condition of the template's.
+// condition evaluates one of the template's conditions.
 func (s *stack) condition(name string) bool {
 	definition, ok := s.section(s.t, "Conditions")[name]
 	if !ok {
-		s.t.Errorf("there is no condition %s", name)
+		s.t.Errorf("got no condition %s, want one", name)
 	}
 	holds := s.truth(definition)
 	if s.sides[name] == nil {
@@ -122,6 +123,7 @@ func (s *stack) condition(name string) bool {
 	return holds
 }
 
+// truth evaluates a condition's definition.
 func (s *stack) truth(definition any) bool {
 	for function, arguments := range definition.(map[string]any) {
 		if function == "Condition" {
@@ -139,11 +141,11 @@ func (s *stack) truth(definition any) bool {
 			return slices.ContainsFunc(list, s.truth)
 		}
 	}
-	s.t.Fatalf("no condition: %v", definition)
+	s.t.Fatalf("got %v, want a condition", definition)
 	return false
 }
 
-// resources returns those that the stack would have, resolved.
+// resources returns the stack's resources, resolved.
 func (s *stack) resources() map[string]map[string]any {
 	all := map[string]map[string]any{}
 	for name, r := range s.section(s.t, "Resources") {
@@ -154,7 +156,7 @@ func (s *stack) resources() map[string]map[string]any {
 	return all
 }
 
-// outputs returns the values of the outputs that the stack would have.
+// outputs returns the values of the stack's outputs.
 func (s *stack) outputs() map[string]any {
 	all := map[string]any{}
 	for name, o := range s.section(s.t, "Outputs") {
@@ -166,6 +168,7 @@ func (s *stack) outputs() map[string]any {
 	return all
 }
 
+// exists reports whether the stack has a resource.
 func (s *stack) exists(resource string) bool {
 	r, ok := s.section(s.t, "Resources")[resource].(map[string]any)
 	if !ok {
@@ -175,12 +178,12 @@ func (s *stack) exists(resource string) bool {
 	return !ok || s.condition(condition.(string))
 }
 
-// gone is what AWS::NoValue leaves.
+// gone is the value of AWS::NoValue.
 type gone struct{}
 
-// resolve replaces functions by their values. What only AWS can know stands as
-// "Resource" or "Resource.Attribute"; to refer to what the stack has not is an
-// error.
+// resolve replaces functions by their values. A value that only AWS knows becomes
+// "Resource" or "Resource.Attribute". A reference to a resource that the stack does
+// not have fails the test.
 func (s *stack) resolve(value any) any {
 	switch value := value.(type) {
 	case []any:
@@ -212,7 +215,8 @@ func (s *stack) resolve(value any) any {
 
 var variable = regexp.MustCompile(`\$\{([^!}]+)\}`)
 
-func (s *stack) call(function string, argument any) (any, bool) {
+// call returns the value of a function. ok is false if it is not a function.
+func (s *stack) call(function string, argument any) (value any, ok bool) {
 	switch function {
 	case "Ref":
 		return s.reference(argument.(string), ""), true
@@ -231,7 +235,7 @@ func (s *stack) call(function string, argument any) (any, bool) {
 		if index := list[0].(int); index < len(from) {
 			return from[index], true
 		}
-		return fmt.Sprint(from), true // of a value that only AWS can know
+		return fmt.Sprint(from), true // the list comes from a value that only AWS knows
 	case "Fn::Split":
 		list := argument.([]any)
 		parts := []any{}
@@ -252,6 +256,7 @@ func (s *stack) call(function string, argument any) (any, bool) {
 	return nil, false
 }
 
+// substitute returns the value of Fn::Sub.
 func (s *stack) substitute(argument any) string {
 	text, own := argument, map[string]any{}
 	if list, ok := argument.([]any); ok {
@@ -268,6 +273,7 @@ func (s *stack) substitute(argument any) string {
 	return strings.ReplaceAll(filled, "${!", "${")
 }
 
+// reference returns the value of a reference to name, or to its attribute.
 func (s *stack) reference(name, attribute string) any {
 	value, isParameter := s.values[name]
 	switch {
@@ -276,10 +282,10 @@ func (s *stack) reference(name, attribute string) any {
 	case isParameter && attribute == "":
 		return value
 	}
-	// SAM makes !Ref PhoneFunction.Alias and the like.
+	// SAM adds names such as PhoneFunction.Alias.
 	resource, _, _ := strings.Cut(name, ".")
 	if !s.exists(resource) {
-		s.t.Errorf("%s is referred to, and the stack has none", name)
+		s.t.Errorf("got a reference to %s, want one to a resource of the stack", name)
 	}
 	if attribute != "" {
 		return name + "." + attribute

@@ -1,3 +1,3 @@
-// Package checks has the tests that hold the documents, the template and the
-// workflows to the code.
+// Package checks has the tests that compare the documents, the template and the
+// workflows with the code.
 package checks

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// filesLike returns the project's files whose base names match pattern, without
-// those of npm and of builds.
+// filesLike returns the project's files whose base names match pattern. It skips npm
+// packages and build output.
 func filesLike(t *testing.T, pattern string) (files []string) {
 	t.Helper()
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -28,7 +28,7 @@ func filesLike(t *testing.T, pattern string) (files []string) {
 		return nil
 	})
 	if err != nil || len(files) == 0 {
-		t.Fatalf("%d files like %s: %v", len(files), pattern, err)
+		t.Fatalf("got %d files like %s, %v, want some", len(files), pattern, err)
 	}
 	return files
 }
@@ -52,18 +52,18 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 		for _, name := range named.FindAllString(text, -1) {
 			count++
 			if !declared[name] {
-				t.Errorf("%s names %s, which no test file declares", file, name)
+				t.Errorf("%s: got the test name %s, want one that a test file declares", file, name)
 			}
 		}
 		for _, path := range namedPart.FindAllStringSubmatch(text, -1) {
 			for part := range strings.SplitSeq(path[1], "/") {
 				if count++; part != "" && !parts[part] {
-					t.Errorf("%s names …/%s, and no test runs %s", file, path[1], part)
+					t.Errorf("%s: got the part %s in …/%s, want one that a test runs", file, part, path[1])
 				}
 			}
 		}
 	}
 	if count == 0 {
-		t.Error("no document names a test")
+		t.Error("got no test name in any document, want some")
 	}
 }

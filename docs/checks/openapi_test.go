@@ -18,8 +18,7 @@ import (
 
 func readOpenAPI(t *testing.T) template { return parseYAML(t, readFile(t, "docs/openapi.yaml")) }
 
-// The test provokes each example, and each failure that the function knows must
-// have one.
+// The test provokes each example. Every kind of failure must have an example.
 func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 	t.Parallel()
 	api := readOpenAPI(t)
@@ -27,14 +26,14 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 	provoke := provocations(t, r)
 	seen := map[string]bool{}
 	for _, e := range examples(t, api) {
-		if e.contentType == "application/json" { // the gateway's own
+		if e.contentType == "application/json" { // the gateway's own answer
 			if _, ok := e.value["error"]; ok || e.value["message"] == nil {
-				t.Errorf("%s %s: %v is not an answer of the gateway", e.status, e.name, e.value)
+				t.Errorf("%s %s: got %v, want an answer of the gateway's", e.status, e.name, e.value)
 			}
 			continue
 		}
 		if provoke[e.name] == nil {
-			t.Errorf("nothing provokes %s", e.name)
+			t.Errorf("got no provocation of the example %s, want one", e.name)
 			continue
 		}
 		seen[e.name] = true
@@ -44,25 +43,25 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 	}
 	for name := range provoke {
 		if !seen[name] {
-			t.Errorf("%s is not an example", name)
+			t.Errorf("got no example %s, want one", name)
 		}
 	}
 	failures := api.section(t, "components", "schemas", "Failure", "properties", "error")["enum"].([]any)
 	for _, kind := range failure.Kinds() {
 		if !seen[string(kind)] || !slices.Contains(failures, any(string(kind))) {
-			t.Errorf("%s (%d) has no example, or is not in the schema", kind, kind.Status())
+			t.Errorf("%s (%d): want an example, and the error in the schema", kind, kind.Status())
 		}
 	}
 	if len(failures) != len(failure.Kinds()) {
-		t.Errorf("the schema has %d errors, the function knows %d", len(failures), len(failure.Kinds()))
+		t.Errorf("got %d errors in the schema, want %d", len(failures), len(failure.Kinds()))
 	}
 }
 
-// example is one of docs/openapi.yaml.
+// example is an example in docs/openapi.yaml.
 type example struct {
 	name, status, contentType string
 	value                     map[string]any
-	headers                   map[string]any // that the response may have
+	headers                   map[string]any // the headers that the response may have
 }
 
 func examples(t *testing.T, api template) (all []example) {
@@ -80,11 +79,11 @@ func examples(t *testing.T, api template) (all []example) {
 	return all
 }
 
-// provocations make the function answer what each example shows.
+// provocations returns, for each example, a function that provokes it.
 func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	t.Helper()
+	provoke := successes(r)
 	timeout := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=300ms"))
-	silent := timeout.TapScripted(rig.NewUser(), hostile.Silence)
 	refuse := func(errcode int) func() rig.Answer {
 		return func() rig.Answer {
 			return r.Post(r.TapScripted(rig.NewUser(), wechattest.Refuse(errcode, "text")))
@@ -100,16 +99,8 @@ func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	send := func(method, path, contentType, body string) func() rig.Answer {
 		return func() rig.Answer { return r.Send(method, path, contentType, body) }
 	}
-	unionID, abroad, doubtful := rig.NewUser(), rig.NewUser(), rig.NewUser()
-	doubtful.CountryCode = "852" // with a bare mainland number
-	unionID.UnionID = hostile.User(0).OpenID
-	abroad.CountryCode, abroad.Phone = "852", "+852"+abroad.PurePhone
-	noE164, good := hostile.JSON(r.TapPhone(doubtful)), hostile.JSON(r.NewTap())
-	return map[string]func() rig.Answer{
-		"with_login":                func() rig.Answer { return r.Post(r.NewTap()) },
-		"with_unionid":              func() rig.Answer { return r.Post(r.Tap(unionID)) },
-		"without_login":             func() rig.Answer { return r.PostPhone(r.TapPhone(rig.NewUser())) },
-		"abroad":                    func() rig.Answer { return r.PostPhone(r.TapPhone(abroad)) },
+	good := hostile.JSON(r.NewTap())
+	maps.Copy(provoke, map[string]func() rig.Answer{
 		"invalid_request":           send("POST", "/phone", "", `{"code":"!","iv":""}`),
 		"code_rejected":             refuse(40029),
 		"code_rejected_phone_code":  refusePhone(40029),
@@ -121,19 +112,38 @@ func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 		"undecryptable":             func() rig.Answer { return r.Post(r.Grant(rig.NewUser(), r.NewTap())) },
 		"rate_limited":              refuse(45011),
 		"quota_exhausted":           refuse(45009),
-		"without_e164":              send("POST", "/phone", "", noE164),
 		"misconfigured":             refuse(40164),
 		"internal":                  func() rig.Answer { return internalAnswer(refuse(99999)()) },
 		"upstream_error":            refuse(99999),
 		"upstream_error_phone_code": refusePhone(99999),
 		"unavailable":               refuse(-1),
 		"unavailable_logged_in":     refusePhone(-1),
-		"upstream_timeout":          func() rig.Answer { return timeout.Post(silent) },
+		"upstream_timeout": func() rig.Answer {
+			return timeout.Post(timeout.TapScripted(rig.NewUser(), hostile.Silence))
+		},
+	})
+	return provoke
+}
+
+// successes returns the provocations of the examples that are successes.
+func successes(r *rig.Rig) map[string]func() rig.Answer {
+	unionID, abroad, doubtful := rig.NewUser(), rig.NewUser(), rig.NewUser()
+	unionID.UnionID = hostile.User(0).OpenID
+	abroad.CountryCode, abroad.Phone = "852", "+852"+abroad.PurePhone
+	doubtful.CountryCode = "852" // with a bare mainland number
+	return map[string]func() rig.Answer{
+		"with_login":    func() rig.Answer { return r.Post(r.NewTap()) },
+		"with_unionid":  func() rig.Answer { return r.Post(r.Tap(unionID)) },
+		"without_login": func() rig.Answer { return r.PostPhone(r.TapPhone(rig.NewUser())) },
+		"abroad":        func() rig.Answer { return r.PostPhone(r.TapPhone(abroad)) },
+		"without_e164": func() rig.Answer {
+			return r.Send("POST", "/phone", "", hostile.JSON(r.TapPhone(doubtful)))
+		},
 	}
 }
 
-// internalAnswer makes another failure internal, which only the panicking
-// function of functions/phone's tests answers.
+// internalAnswer returns a failure as internal. Nothing but a panic provokes that,
+// and only functions/phone's tests can cause one.
 func internalAnswer(other rig.Answer) rig.Answer {
 	f, progress := failure.Failure{Kind: failure.Internal}, failure.Progress{LoginCode: failure.Sent}
 	other.Status = f.Kind.Status()
@@ -144,7 +154,7 @@ func internalAnswer(other rig.Answer) rig.Answer {
 	return other
 }
 
-// checkExample checks that got is what e shows, and that both fit the schema.
+// checkExample checks that got is like the example e, and that it fits the schema.
 func checkExample(t *testing.T, api template, e example, got rig.Answer) {
 	t.Helper()
 	var fields map[string]any
@@ -152,7 +162,8 @@ func checkExample(t *testing.T, api template, e example, got rig.Answer) {
 		t.Fatal(err)
 	}
 	if fmt.Sprint(got.Status) != e.status || got.Header.Get("content-type") != e.contentType {
-		t.Errorf("%s: got %d %s, want %s %s", e.name, got.Status, got.Header.Get("content-type"), e.status, e.contentType)
+		t.Errorf("%s: got %d %s, want %s %s",
+			e.name, got.Status, got.Header.Get("content-type"), e.status, e.contentType)
 	}
 	name, same := "Phone", []string{}
 	if e.status != fmt.Sprint(http.StatusOK) {
@@ -160,28 +171,29 @@ func checkExample(t *testing.T, api template, e example, got rig.Answer) {
 	}
 	for _, field := range same {
 		if fields[field] != e.value[field] {
-			t.Errorf("%s: got %s %q, the example has %q", e.name, field, fields[field], e.value[field])
+			t.Errorf("%s: got %s %q, want the example's %q", e.name, field, fields[field], e.value[field])
 		}
 	}
 	gotNames, wantNames := slices.Sorted(maps.Keys(fields)), slices.Sorted(maps.Keys(e.value))
 	if !slices.Equal(gotNames, wantNames) {
-		t.Errorf("%s: got the fields %v, the example has %v", e.name, gotNames, wantNames)
+		t.Errorf("%s: got the fields %v, want the example's %v", e.name, gotNames, wantNames)
 	}
 	schema := api.section(t, "components", "schemas", name)
 	for field, value := range fields {
 		property, ok := schema["properties"].(map[string]any)[field].(map[string]any)
 		if allowed, limited := property["enum"].([]any); !ok || limited && !slices.Contains(allowed, value) {
-			t.Errorf("%s: %s=%v is not in the schema", e.name, field, value)
+			t.Errorf("%s: got %s %v, want one that the schema allows", e.name, field, value)
 		}
 	}
 	for _, field := range schema["required"].([]any) {
 		if fields[field.(string)] == nil {
-			t.Errorf("%s: %v is missing", e.name, field)
+			t.Errorf("%s: got no %v, want it, because the schema requires it", e.name, field)
 		}
 	}
 	for _, header := range []string{"retry-after", "allow"} {
 		if got.Header.Get(header) != "" && e.headers[header] == nil {
-			t.Errorf("%s: got %s %q, which docs/openapi.yaml does not have", e.name, header, got.Header.Get(header))
+			t.Errorf("%s: got %s %q, want no header that docs/openapi.yaml lacks",
+				e.name, header, got.Header.Get(header))
 		}
 	}
 }
@@ -195,15 +207,17 @@ func TestOpenAPISaysWhichCodesAreAccepted(t *testing.T) {
 	for _, value := range []string{
 		"", "a", "-_", "a b", "a/b", "a.b", "é", "a\n", strings.Repeat("a", 256), strings.Repeat("a", 257),
 	} {
-		said := pattern.MatchString(value) && len(value) >= code["minLength"].(int) && len(value) <= code["maxLength"].(int)
+		length := len(value)
+		valid := pattern.MatchString(value) && length >= code["minLength"].(int) && length <= code["maxLength"].(int)
 		want := "invalid_request"
-		if said {
+		if valid {
 			want = "code_rejected" // by WeChat, which never gave it
 		}
 		tap.Code = value
 		got := r.Post(tap)
-		if got.Error != want || !said && !strings.HasPrefix(got.Message, "code ") {
-			t.Errorf("%q: got %s (%s), want %s", value, got.Error, got.Message, want)
+		if got.Error != want || !valid && !strings.HasPrefix(got.Message, "code ") {
+			t.Errorf("%q: got %s (%s), want %s, and a message about code if it is invalid",
+				value, got.Error, got.Message, want)
 		}
 	}
 }

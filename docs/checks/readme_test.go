@@ -15,8 +15,8 @@ import (
 
 var readmes = []string{"README.md", "README.zh-CN.md"}
 
-// rows returns the rows of all tables whose first cell is `name`, if the name
-// matches form: the other cells, by name.
+// rows finds the table rows whose first cell is a `name` that matches form. It
+// returns their other cells, by name.
 func rows(text, form string) map[string][]string {
 	all := map[string][]string{}
 	for _, line := range regexp.MustCompile("(?m)^\\| `("+form+")` \\|.*$").FindAllStringSubmatch(text, -1) {
@@ -36,20 +36,20 @@ func TestReadmesListEveryError(t *testing.T) {
 		for _, kind := range failure.Kinds() {
 			cells, action := errors[string(kind)], "`"+string(kind.Action())+"`"
 			if len(cells) != 3 || cells[0] != fmt.Sprint(kind.Status()) || !strings.HasPrefix(cells[2], action) {
-				t.Errorf("%s: the row of %s is %v, want %d and %s", name, kind, cells, kind.Status(), action)
+				t.Errorf("%s: got the row %v for %s, want %d and %s", name, cells, kind, kind.Status(), action)
 			}
 		}
 		if len(errors) != len(failure.Kinds()) {
-			t.Errorf("%s has the errors %v, want %v", name, slices.Sorted(maps.Keys(errors)), failure.Kinds())
+			t.Errorf("%s: got the errors %v, want %v", name, slices.Sorted(maps.Keys(errors)), failure.Kinds())
 		}
 		for _, action := range failure.Actions() {
 			if !regexp.MustCompile("`" + string(action) + "`(（| \\()").MatchString(text) {
-				t.Errorf("%s does not say what %s means", name, action)
+				t.Errorf("%s: got no explanation of the action %s, want one", name, action)
 			}
 		}
 		for _, errcode := range []int{40029, 40163, 40226, 45011, 40013, 40125, 40164, 40243, 41002, 41004} {
 			if !strings.Contains(text, fmt.Sprint(errcode)) {
-				t.Errorf("%s does not mention errcode %d", name, errcode)
+				t.Errorf("%s: got no errcode %d, want it mentioned", name, errcode)
 			}
 		}
 	}
@@ -65,18 +65,18 @@ func TestReadmesNameParametersOfTheTemplate(t *testing.T) {
 			for _, name := range parameter.FindAllStringSubmatch(cell[1], -1) {
 				named[name[1]] = true
 				if parameters[name[1]] == nil {
-					t.Errorf("%s names the parameter %s, which template.yaml does not have", readme, name[1])
+					t.Errorf("%s: got the parameter %s, want one of template.yaml's", readme, name[1])
 				}
 			}
 		}
 		if len(named) == 0 {
-			t.Errorf("%s names no parameter", readme)
+			t.Errorf("%s: got no parameter, want some", readme)
 		}
 	}
 }
 
 // runners says what runs each command of the READMEs, so that the commands keep
-// working. The READMEs mark what needs more than this machine.
+// working. A few need more than this machine.
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
@@ -104,19 +104,19 @@ func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
 	}
 	for target, in := range used {
 		if slices.Sort(in); !slices.Equal(slices.Compact(in), readmes) {
-			t.Errorf("make %s is in %v alone, want it in %v", target, in, readmes)
+			t.Errorf("make %s: got it in %v, want it in %v", target, in, readmes)
 		}
 		runner, ok := runners[target]
 		switch {
 		case !ok:
-			t.Errorf("nothing runs make %s", target)
+			t.Errorf("make %s: got no runner, want one", target)
 		case runner == ".ci/run" && !regexp.MustCompile(`(?m)^make .*\b`+target+`\b`).MatchString(ci):
-			t.Errorf(".ci/run does not run make %s", target)
+			t.Errorf("make %s: .ci/run does not run it, want it there", target)
 		}
 	}
 }
 
-// makeTargets returns the make targets that a file names. They must exist.
+// makeTargets returns the make targets that a file names. It checks that they exist.
 func makeTargets(t *testing.T, name string) (targets []string) {
 	t.Helper()
 	exists := map[string]bool{}
@@ -129,7 +129,7 @@ func makeTargets(t *testing.T, name string) (targets []string) {
 		for _, found := range command.FindAllStringSubmatch(line, -1) {
 			target := found[1]
 			if !exists[target] {
-				t.Errorf("%s names make %s, which does not exist", name, target)
+				t.Errorf("%s: got make %s, want a target of the Makefile", name, target)
 				continue
 			}
 			targets = append(targets, target)
@@ -142,7 +142,7 @@ func TestReadmesLinkToFilesThatExist(t *testing.T) {
 	for _, name := range readmes {
 		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(readFile(t, name), -1) {
 			if _, err := os.Stat(filepath.Join(root, link[1])); err != nil {
-				t.Errorf("%s links to %s: %v", name, link[1], err)
+				t.Errorf("%s: got a link to %s, want one to a file: %v", name, link[1], err)
 			}
 		}
 	}

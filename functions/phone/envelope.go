@@ -12,9 +12,9 @@ import (
 // maxBody limits a request's body. Real bodies have about 500 bytes.
 const maxBody = 16 << 10
 
-// event has the fields of a proxy event that the function uses. The event comes
-// from an HTTP API or a function URL (payload format 2.0), from an HTTP API with
-// payload format 1.0, or from a REST API, which uses that format without a version.
+// event has the fields of a proxy event that the function uses. An HTTP API sends
+// payload format 2.0 or 1.0, and a function URL sends 2.0. A REST API sends 1.0
+// without a version.
 //
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html

@@ -15,15 +15,15 @@ import (
 
 var errBroken = errors.New("broken")
 
-// app is an Arg as a mini-program's credentials are: a secret that may change,
-// and a key that stays.
+// app is an Arg like a mini-program's credentials: its secret may change, but its
+// key does not.
 type app struct{ id, secret string }
 
 func (a app) Key() string { return a.id }
 
 func (a app) Equal(other app) bool { return strings.EqualFold(a.id+a.secret, other.id+other.secret) }
 
-// server gives a value for each secret that it knows, after a while.
+// server returns a value for each secret that it knows, after a while.
 type server struct {
 	values map[string]string
 	after  time.Duration
@@ -88,7 +88,7 @@ func TestStaleValueIsFetchedAgain(t *testing.T) {
 		source, a := New(api.fetch, time.Now), app{"a", "s"}
 		checkGet(t, source, api, a, "1", "1", 1)
 		checkGet(t, source, api, a, "1", "1", 1)
-		checkGet(t, source, api, a, "2", "1", 2) // the best there is
+		checkGet(t, source, api, a, "2", "1", 2) // there is no better value
 		api.values["s"] = "2"
 		checkGet(t, source, api, a, "2", "2", 3)
 		checkGet(t, source, api, a, "2", "2", 3)
@@ -103,8 +103,8 @@ func TestStaleValueIsFetchedAgain(t *testing.T) {
 	})
 }
 
-// Two mini-programs are asked for in turn. Neither may push the other's value
-// out, or hide its failure.
+// Requests for several mini-programs alternate. None may remove another's value or
+// hide another's failure.
 func TestInterleavedKeysKeepTheirValuesAndFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"s": "1", "t": "2"}}
@@ -124,13 +124,13 @@ func TestInterleavedKeysKeepTheirValuesAndFailures(t *testing.T) {
 			}
 		}
 		if kept, ok := source.Current("c"); ok {
-			t.Errorf("Current of the key that fails = %q, want none", kept)
+			t.Errorf("Current of the failing key = %q, want none", kept)
 		}
 	})
 }
 
-// Rotated credentials have the same key. They must not get what became of the
-// old ones: a running fetch, or its failure.
+// Rotated credentials have the same key as the old ones. They must share neither the
+// old ones' running fetch nor its failure.
 func TestUnequalArgsShareNeitherFetchNorFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{"good": "1"}, after: time.Second}
@@ -155,7 +155,7 @@ func TestUnequalArgsShareNeitherFetchNorFailure(t *testing.T) {
 		}
 		all.Wait()
 		if calls := api.calls.Load(); calls != 2 {
-			t.Errorf("%d fetches, want 2", calls)
+			t.Errorf("got %d fetches, want 2", calls)
 		}
 		source.Drop("a", is("1"))
 		checkFailure(t, source, api, old, 3)
@@ -209,10 +209,10 @@ func TestOvertakenFetchIsKeptOnlyIfNothingNewerSucceeded(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			second := source.Fetch(app{"a", secondSecret})
 			if _, err := second.Wait(t.Context()); (err == nil) != (secondSecret == "new") {
-				t.Errorf("the second fetch, with %s: %v", secondSecret, err)
+				t.Errorf("second fetch, with %s: got %v, want an error only with bad", secondSecret, err)
 			}
 			if got, err := first.Wait(t.Context()); err != nil || got != "1" {
-				t.Errorf("the first fetch = %q, %v, want 1", got, err)
+				t.Errorf("first fetch: got %q, %v, want 1", got, err)
 			}
 			if kept, ok := source.Current("a"); !ok || kept != want {
 				t.Errorf("Current = %q, %v after a second fetch with %s, want %q", kept, ok, secondSecret, want)
@@ -221,7 +221,7 @@ func TestOvertakenFetchIsKeptOnlyIfNothingNewerSucceeded(t *testing.T) {
 	})
 }
 
-// Nobody else could recover a panic in a fetch: it would end the process.
+// A panic in a fetch's goroutine would otherwise end the process.
 func TestPanicInAFetchIsReturnedToEveryCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panicking := true
@@ -238,8 +238,9 @@ func TestPanicInAFetchIsReturnedToEveryCaller(t *testing.T) {
 			all.Go(func() {
 				_, err := source.Get(t.Context(), a, is("1"))
 				_, ok := errors.AsType[*panics.Error](err)
-				if !ok || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "flight.TestPanicInAFetch") {
-					t.Errorf("Get = %v, want a panics.Error that names this test and not the panic's text", err)
+				if !ok || strings.Contains(err.Error(), "canary") ||
+					!strings.Contains(err.Error(), "flight.TestPanicInAFetch") {
+					t.Errorf("Get = %v, want a panics.Error with this test's name but not the panic's text", err)
 				}
 			})
 		}

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// Go's server sends Go's client no session tickets. OpenSSL's sends two after
-// the handshake of TLS 1.3, and WeChat's may. A connection opened ahead must
-// survive them.
+// Go's server sends Go's client no session tickets. OpenSSL's sends two after the
+// handshake of TLS 1.3, and WeChat's may do the same. They must not break a
+// connection opened ahead.
 func TestConnectionOpenedAheadToOpenSSLServesTheFirstRequest(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -31,48 +31,23 @@ func TestConnectionOpenedAheadToOpenSSLServesTheFirstRequest(t *testing.T) {
 			for _, name := range []string{"first", "second"} {
 				wantOwn(t, c, name)
 			}
-			if _, conns := s.count(""); conns != 1 {
-				t.Errorf("%d connections, want 1", conns)
-			}
+			s.wantConns(t, "two requests", 1)
 		})
 	}
 }
 
-// newOpenSSL starts OpenSSL's server behind one that counts connections. It
-// answers each request with the name in its path.
+// newOpenSSL starts OpenSSL's server behind a server that counts connections, and
+// returns a client that trusts it.
 func newOpenSSL(t *testing.T, flag string) (*server, *Client) {
 	t.Helper()
-	certificate, trust := identity(t)
 	folder, err := os.MkdirTemp("", "tls") // t.TempDir's path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	socket, pair := filepath.Join(folder, "socket"), filepath.Join(folder, "pair.pem")
-	if err := os.WriteFile(pair, encode(t, certificate), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	openssl := exec.CommandContext(t.Context(), "openssl", "s_server", flag, "-quiet",
-		"-unix", socket, "-cert", pair, "-key", pair)
-	in, err := openssl.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := openssl.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := openssl.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = openssl.Wait() })
-	go func() { // what the client sent comes out, and what goes in is sent to it
-		requests := bufio.NewReader(out)
-		for r, err := http.ReadRequest(requests); err == nil; r, err = http.ReadRequest(requests) {
-			time.Sleep(3 * maxTickets / 2) // the bound on reading tickets is none on the answer
-			_, _ = io.WriteString(in, reply(r.URL.Path[1:]))
-		}
-	}()
+	certificate, trust := identity(t)
+	socket := filepath.Join(folder, "socket")
+	runOpenSSL(t, flag, socket, certificate)
 	s := newServer(t, func(c net.Conn, _ int, _ func() string) {
 		to, err := net.Dial("unix", socket)
 		for ; err != nil && t.Context().Err() == nil; to, err = net.Dial("unix", socket) {
@@ -88,6 +63,37 @@ func newOpenSSL(t *testing.T, flag string) (*server, *Client) {
 	c := newClient(t, strings.Replace(s.url, "http", "https", 1))
 	c.secure.RootCAs = trust
 	return s, c
+}
+
+// runOpenSSL starts OpenSSL's server at socket. It answers each request with the
+// request's name.
+func runOpenSSL(t *testing.T, flag, socket string, certificate tls.Certificate) {
+	t.Helper()
+	pair := socket + ".pem"
+	if err := os.WriteFile(pair, encode(t, certificate), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openssl := exec.CommandContext(t.Context(), "openssl", "s_server", flag, "-quiet", "-unix", socket,
+		"-cert", pair, "-key", pair)
+	in, err := openssl.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := openssl.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := openssl.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = openssl.Wait() })
+	go func() { // OpenSSL prints what the client sends, and sends it what it reads
+		requests := bufio.NewReader(out)
+		for r, err := http.ReadRequest(requests); err == nil; r, err = http.ReadRequest(requests) {
+			time.Sleep(3 * maxTickets / 2) // an answer may take longer than maxTickets
+			_, _ = io.WriteString(in, reply(r.URL.Path[1:]))
+		}
+	}()
 }
 
 // encode returns a certificate and its private key as PEM.

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// server is one at the level of bytes. It counts requests, by path, and
-// connections.
+// server is a server that reads requests and writes bytes. It counts connections,
+// and requests by the name in their path.
 type server struct {
 	url   string
 	mu    sync.Mutex
@@ -25,9 +25,8 @@ type server struct {
 	conns int
 }
 
-// newServer serves each connection with serve, which gets the connection's
-// number and a function that reads one request and returns the name in its
-// path, or "" at the connection's end.
+// newServer serves each connection with serve. n is the connection's number. next
+// reads a request and returns its name, or "" when the connection ends.
 func newServer(t *testing.T, serve func(c net.Conn, n int, next func() string)) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,8 +106,8 @@ func connect(t *testing.T, c *Client) {
 	}
 }
 
-// get sends a GET, takes any answer and returns its body. Every error must be an
-// *Error that holds nothing of the request.
+// get sends a GET, accepts any answer and returns its body. It checks that an error
+// holds nothing of the request.
 func get(t *testing.T, c *Client, name string) (body string, _ *Error) {
 	t.Helper()
 	return getWithin(t, c, name, 5*time.Second)
@@ -128,11 +127,11 @@ func getWithin(t *testing.T, c *Client, name string, limit time.Duration) (body 
 	}
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
-		t.Fatalf("the error is a %T, want an *Error", err)
+		t.Fatalf("got a %T, want an *Error", err)
 	}
 	for _, leak := range []string{name, "http", "127.0.0.1", "host"} {
 		if strings.Contains(fmt.Sprintf("%+v %v", *failure, err), leak) {
-			t.Errorf("the error %q holds %q", err, leak)
+			t.Errorf("got %v, want an error without %q", err, leak)
 		}
 	}
 	return body, failure
@@ -147,28 +146,46 @@ func request(t *testing.T, ctx context.Context, name string) *http.Request {
 	return r
 }
 
-// wantOwn checks that a request gets the answer that has its name.
+// wantOwn checks that a request gets its own answer, which repeats its name.
 func wantOwn(t *testing.T, c *Client, name string) {
 	t.Helper()
 	if body, failure := get(t, c, name); failure != nil || body != name {
-		t.Errorf("the request %q got the answer %.40q, %v", name, body, failure)
+		t.Errorf("request %q: got the answer %.40q, %v, want its own", name, body, failure)
 	}
 }
 
-// waitFor waits for what another goroutine, or the kernel, is about to do.
+// wantConns checks how many connections the server has accepted. name says what
+// happened, for the failure text.
+func (s *server) wantConns(t *testing.T, name string, want int) {
+	t.Helper()
+	if _, got := s.count(""); got != want {
+		t.Errorf("%s: got %d connections in all, want %d", name, got, want)
+	}
+}
+
+// wantFailure checks that got is want.
+func wantFailure(t *testing.T, name string, got *Error, want Error) {
+	t.Helper()
+	if got == nil || *got != want {
+		t.Errorf("%s: got %v, want %v", name, got, &want)
+	}
+}
+
+// waitFor waits until happened returns true. what names the condition, as in "the
+// process has ended".
 func waitFor(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); !happened(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("still waiting: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
-// waitUntil waits until the kernel knows the only idle connection to be so.
+// waitUntil waits until the only idle connection is in this state.
 func waitUntil(t *testing.T, c *Client, want state) {
 	t.Helper()
-	waitFor(t, "for the kernel", func() bool { return look(c.idle[0].tcp) == want })
+	waitFor(t, "the connection's state has changed", func() bool { return look(c.idle[0].tcp) == want })
 }
 
 func TestRequestIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
@@ -184,7 +201,7 @@ func TestRequestIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 		}
 		_, failure := get(t, c, "hangup")
 		if failure == nil || failure.Kind != Lost {
-			t.Errorf("%s: %v, want lost", first, failure)
+			t.Errorf("%s: got %v, want lost", first, failure)
 		}
 		if times, conns := s.count("hangup"); times != 1 || conns != 1 {
 			t.Errorf("%s: sent %d times over %d connections, want once over one", first, times, conns)
@@ -193,7 +210,7 @@ func TestRequestIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 	}
 }
 
-// countingConn counts writes and takes only some bytes of each.
+// countingConn counts writes and accepts only the first bytes of each.
 type countingConn struct {
 	net.Conn
 	takes  int
@@ -219,17 +236,19 @@ func TestMessageIsOneWriteWhoseBytesAreCounted(t *testing.T) {
 		r.Method, r.Body, r.ContentLength = http.MethodPost, io.NopCloser(strings.NewReader("body")), 4
 		err := c.Do(r, func(int, []byte) bool { return true })
 		failure, _ := errors.AsType[*Error](err)
-		if want == "" && err != nil || want != "" && (failure == nil || *failure != Error{want, "connection reset"}) {
-			t.Errorf("%d bytes written: %v, want %q", takes, err, want)
+		if want != "" {
+			wantFailure(t, fmt.Sprintf("%d bytes written", takes), failure, Error{want, "connection reset"})
+		} else if err != nil {
+			t.Errorf("%d bytes written: got %v, want no error", takes, err)
 		}
 		if writes != 1 {
-			t.Errorf("%d bytes written: %d writes, want 1", takes, writes)
+			t.Errorf("%d bytes written: got %d writes, want 1", takes, writes)
 		}
 	}
 }
 
-// Nothing is read between two requests, as in a frozen process, so a connection
-// that the server ends meanwhile is dead and the process does not know it.
+// Between two requests nobody reads from the connection, as in a frozen process. So
+// the process does not notice if the server closes it.
 func TestDeadConnectionIsNotWrittenTo(t *testing.T) {
 	for name, linger := range map[string]int{"FIN": -1, "RST": 0} {
 		s := newServer(t, func(c net.Conn, n int, next func() string) {
@@ -265,7 +284,7 @@ func TestUnsolicitedBytesAreNotTheFirstAnswer(t *testing.T) {
 	wantOwn(t, c, "first")
 }
 
-// What follows an answer must not become the next answer, which is another
+// Bytes that follow an answer must not become the next answer, which may be another
 // user's.
 func TestSurplusAfterAnAnswerIsNotTheNextAnswer(t *testing.T) {
 	for name, later := range map[string]bool{"at once": false, "later": true} {
@@ -285,14 +304,14 @@ func TestSurplusAfterAnAnswerIsNotTheNextAnswer(t *testing.T) {
 		if later {
 			waitUntil(t, c, spoken)
 		} else if len(c.idle) > 0 {
-			t.Error("at once: the connection was kept")
+			t.Errorf("at once: got %d idle connections, want none", len(c.idle))
 		}
 		wantOwn(t, c, name+" 2")
 	}
 }
 
-// A broken server sends a stray answer, and from then on each request gets its
-// predecessor's: the shift lasts as long as the connection.
+// A broken server sends a stray answer. From then on, each request on that
+// connection gets its predecessor's answer.
 func TestConnectionIsClosedIfItsAnswerIsNotAccepted(t *testing.T) {
 	s := newServer(t, func(c net.Conn, n int, next func() string) {
 		if n > 0 {
@@ -317,7 +336,7 @@ func TestConnectionIsClosedIfItsAnswerIsNotAccepted(t *testing.T) {
 			return got == name
 		})
 		if err != nil || got != want {
-			t.Errorf("the request %q got the answer %q, %v, want %q", name, got, err, want)
+			t.Errorf("request %q: got the answer %q, %v, want %q", name, got, err, want)
 		}
 	}
 	if times, conns := s.count("first"); times != 1 || conns != 2 {
@@ -338,7 +357,7 @@ func TestConnectionIsClosedIfAcceptPanics(t *testing.T) {
 	select {
 	case <-closed:
 	case <-time.After(5 * time.Second):
-		t.Error("the connection is still open")
+		t.Error("got an open connection after 5 s, want it closed")
 	}
 }
 
@@ -351,13 +370,11 @@ func TestConnectionCloseHeaderIsHonored(t *testing.T) {
 	c := newClient(t, s.url)
 	wantOwn(t, c, "first")
 	wantOwn(t, c, "second")
-	if _, conns := s.count(""); conns != 2 {
-		t.Errorf("%d connections, want 2", conns)
-	}
+	s.wantConns(t, "two requests", 2)
 }
 
-// A context that ends sets the connection's deadline in the past, from a
-// goroutine of its own, so at a time that nobody knows.
+// A context that ends sets the connection's deadline from another goroutine, so
+// possibly after Do has returned.
 func TestConnectionIsNotKeptIfItsContextEnds(t *testing.T) {
 	s := newServer(t, answerAll)
 	c := newClient(t, s.url)
@@ -367,7 +384,7 @@ func TestConnectionIsNotKeptIfItsContextEnds(t *testing.T) {
 		return true
 	})
 	if err != nil || len(c.idle) != 0 {
-		t.Errorf("%v, and %d connections are kept, want none", err, len(c.idle))
+		t.Errorf("got %v and %d idle connections, want no error and none", err, len(c.idle))
 	}
 	wantOwn(t, c, "second")
 }
@@ -376,16 +393,15 @@ func TestRequestWhoseContextHasEndedIsNotSent(t *testing.T) {
 	s := newServer(t, answerAll)
 	c := newClient(t, s.url)
 	connect(t, c)
-	if _, failure := getWithin(t, c, "late", -time.Second); failure == nil || *failure != (Error{Unreachable, "timeout"}) {
-		t.Errorf("%v, want unreachable: timeout", failure)
-	}
+	_, failure := getWithin(t, c, "late", -time.Second)
+	wantFailure(t, "late", failure, Error{Unreachable, "timeout"})
 	wantOwn(t, c, "next")
 	if times, _ := s.count("late"); times != 0 {
 		t.Errorf("sent %d times, want 0", times)
 	}
 }
 
-// The bound is on one answer, not on all that a connection carries.
+// The limit applies to each answer, not to a connection's answers together.
 func TestLimitAppliesToEachAnswer(t *testing.T) {
 	long := strings.Repeat("x", maxBody)
 	s := newServer(t, func(c net.Conn, _ int, next func() string) {
@@ -401,15 +417,12 @@ func TestLimitAppliesToEachAnswer(t *testing.T) {
 	const many = 3 * maxAnswer / maxBody
 	for i := range many {
 		if body, failure := get(t, c, fmt.Sprint("no", i)); failure != nil || body != long {
-			t.Fatalf("answer %d: %d bytes, %v, want %d", i, len(body), failure, len(long))
+			t.Fatalf("answer %d: got %d bytes, %v, want %d", i, len(body), failure, len(long))
 		}
 	}
-	if _, conns := s.count(""); conns != 1 {
-		t.Errorf("%d answers came over %d connections, want 1", many, conns)
-	}
-	if _, failure := get(t, c, "over"); failure == nil || *failure != (Error{Malformed, "too large"}) {
-		t.Errorf("one byte more: %v, want malformed: too large", failure)
-	}
+	s.wantConns(t, "many long answers", 1)
+	_, failure := get(t, c, "over")
+	wantFailure(t, "one byte more", failure, Error{Malformed, "too large"})
 }
 
 func TestNewestConnectionIsUsedFirst(t *testing.T) {
@@ -418,11 +431,11 @@ func TestNewestConnectionIsUsedFirst(t *testing.T) {
 	connect(t, c)
 	connect(t, c)
 	newest := c.idle[1]
-	if strings.Contains(newest.idleSince.String(), "m=") {
-		t.Error("the time has a monotonic part, which a freeze may stop")
+	if since := newest.idleSince.String(); strings.Contains(since, "m=") {
+		t.Errorf("got idleSince %s, want no monotonic reading, which a freeze may stop", since)
 	}
 	if c.take() != newest { // so that the others can grow old
-		t.Error("an older one is used first")
+		t.Error("take returned an older connection, want the newest")
 	}
 }
 
@@ -434,9 +447,7 @@ func TestOldConnectionIsNotUsed(t *testing.T) {
 			idle.idleSince = idle.idleSince.Add(-age)
 		}
 		wantOwn(t, c, "name")
-		if _, conns := s.count(""); conns != []int{1, 1, 2}[i] {
-			t.Errorf("idle for %v: %d connections in all", age, conns)
-		}
+		s.wantConns(t, fmt.Sprint("idle for ", age), []int{1, 1, 2}[i])
 	}
 }
 
@@ -452,23 +463,26 @@ func TestConcurrentRequestsGetTheirOwnAnswers(t *testing.T) {
 	}
 	all.Wait()
 	if kept := len(c.idle); kept < 1 || kept > 64 {
-		t.Errorf("%d connections are kept, want 1 to 64", kept)
+		t.Errorf("got %d idle connections, want 1 to 64", kept)
 	}
 }
 
 func TestAddressComesFromTheBaseURL(t *testing.T) {
 	for base, want := range map[string]string{
-		"https://host.example/a": "host.example:443", "http://localhost": "localhost:80", "http://[::1]:8080/": "[::1]:8080",
+		"https://host.example/a": "host.example:443", "http://localhost": "localhost:80",
+		"http://[::1]:8080/": "[::1]:8080",
 	} {
-		if c := newClient(t, base); c.address != want || (c.secure != nil) != strings.HasPrefix(base, "https") {
-			t.Errorf("%s: address %s, TLS %v, want %s", base, c.address, c.secure != nil, want)
+		c, secure := newClient(t, base), strings.HasPrefix(base, "https")
+		if c.address != want || (c.secure != nil) != secure {
+			t.Errorf("%s: got address %s, TLS %v, want %s, %v", base, c.address, c.secure != nil, want, secure)
 		}
 	}
 	for _, base := range []url.URL{
-		{Scheme: "ftp", Host: "host"}, {Host: "host"}, {Scheme: "http", Host: "host:0"}, {Scheme: "http", Host: "host:65536"},
+		{Scheme: "ftp", Host: "host"}, {Host: "host"},
+		{Scheme: "http", Host: "host:0"}, {Scheme: "http", Host: "host:65536"},
 	} {
 		if _, err := New(&base); err == nil {
-			t.Errorf("%s was taken", &base)
+			t.Errorf("New(%s) = nil, want an error", &base)
 		}
 	}
 }
@@ -478,7 +492,7 @@ func TestReasonNamesTheCause(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.Close() // so that it refuses
+	_ = l.Close() // so that nothing listens at its address
 	silentServer := newServer(t, func(c net.Conn, _ int, _ func() string) { _, _ = io.Copy(io.Discard, c) })
 	for base, want := range map[string]Error{
 		"http://" + l.Addr().String():                         {Unreachable, "connection refused"},
@@ -495,8 +509,7 @@ func TestReasonNamesTheCause(t *testing.T) {
 			_, _ = io.WriteString(c, "not HTTP\r\n\r\n")
 		}).url: {Lost, "protocol"},
 	} {
-		if _, failure := getWithin(t, newClient(t, base), "name", 300*time.Millisecond); failure == nil || *failure != want {
-			t.Errorf("%v, want %v", failure, &want)
-		}
+		_, failure := getWithin(t, newClient(t, base), "name", 300*time.Millisecond)
+		wantFailure(t, base, failure, want)
 	}
 }

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// identity is a certificate for 127.0.0.1 and example.com, and who trusts it.
+// identity returns a certificate for 127.0.0.1 and example.com, and a pool that
+// trusts it.
 func identity(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	s := httptest.NewTLSServer(http.NotFoundHandler())
@@ -26,7 +27,8 @@ func identity(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return s.TLS.Certificates[0], trust
 }
 
-// tap is the TCP beneath a server's TLS. It can hold back what TLS writes.
+// tap is the TCP connection beneath a server's TLS. It can hold back what TLS
+// writes.
 type tap struct {
 	net.Conn
 	hold bool
@@ -48,7 +50,8 @@ func (t *tap) flush(n int) {
 	t.held = t.held[n:]
 }
 
-// newTLSServer is newServer with TLS of one version, and a client that trusts it.
+// newTLSServer is like [newServer], with one version of TLS. It also returns a client
+// that trusts the server.
 func newTLSServer(
 	t *testing.T, version uint16, serve func(c *tls.Conn, beneath *tap, n int, next func() string),
 ) (*server, *Client) {
@@ -84,7 +87,7 @@ func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
 			defer mu.Unlock()
 			requests++
 			if r.ProtoMajor != 1 {
-				t.Errorf("spoke %s", r.Proto)
+				t.Errorf("got %s, want HTTP/1", r.Proto)
 			}
 			_, _ = io.WriteString(w, r.URL.Path[1:])
 		}))
@@ -110,15 +113,15 @@ func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
 		}
 		mu.Lock()
 		if len(conns) != 1 || requests != 3 {
-			t.Errorf("%s: %d requests over %d connections, want 3 over 1", scheme, requests, len(conns))
+			t.Errorf("%s: got %d requests over %d connections, want 3 over 1", scheme, requests, len(conns))
 		}
 		mu.Unlock()
 		s.Close()
 	}
 }
 
-// What a server does to a connection opened ahead, before any request. The first
-// request must go over another, once, and get its own answer.
+// A server may do these things to a connection before its first request. The request
+// must then go out once, over another connection, and get its own answer.
 func TestBrokenConnectionOpenedAheadIsDropped(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before func(c *tls.Conn, beneath *tap)
@@ -165,7 +168,7 @@ func TestBrokenConnectionOpenedAheadIsDropped(t *testing.T) {
 	}
 }
 
-// expiredConn is a connection whose reads end for want of time.
+// expiredConn is a connection whose reads exceed their deadline.
 type expiredConn struct{ net.Conn }
 
 func (expiredConn) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
@@ -179,51 +182,52 @@ func TestConnectionOpenedAheadIsDroppedIfTicketsTakeTooLong(t *testing.T) {
 	})
 	connect(t, c)
 	waitUntil(t, c, spoken)
-	c.idle[0].Conn = expiredConn{c.idle[0].Conn} // so what came stays unread
+	c.idle[0].Conn = expiredConn{c.idle[0].Conn} // so that the answer stays unread
 	wantOwn(t, c, "first")
-	if _, conns := s.count("first"); conns != 2 {
-		t.Errorf("%d connections in all, want 2", conns)
-	}
+	s.wantConns(t, "after the first request", 2)
 }
 
-// answerAnd sends an answer and, in the same segment, the first n bytes of the
-// next record.
-func answerAnd(n int) func(*tls.Conn, *tap, string) {
-	return func(c *tls.Conn, beneath *tap, answer string) {
-		beneath.hold = true
-		_, _ = io.WriteString(c, answer)
-		end := len(beneath.held)
-		_, _ = io.WriteString(c, reply("nobody's"))
-		beneath.flush(min(end+n, len(beneath.held)))
-	}
+// surplusTest is what a server writes after an answer.
+type surplusTest struct {
+	first string // the request's name, and so the answer's body
+	after func(c *tls.Conn, beneath *tap, answer string)
 }
 
-// What a server sends after an answer, or behind it in the same segment. The
-// next request must go over another connection and get its own answer.
-func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
-	// An answer as long as a bufio.Reader's buffer: what follows it stays with TLS.
+func surplusTests() map[string]surplusTest {
+	// After an answer as long as a bufio.Reader's buffer, the surplus stays with TLS.
 	full := strings.Repeat("x", 4096-len(reply(strings.Repeat("x", 1000)))+1000)
-	for name, tt := range map[string]struct {
-		first string // request, and so the answer
-		after func(c *tls.Conn, beneath *tap, answer string)
-	}{
-		"in the same record": {"first", func(c *tls.Conn, _ *tap, answer string) {
-			_, _ = io.WriteString(c, answer+reply("nobody's"))
-		}},
-		"in the same record, beyond a full buffer": {full, func(c *tls.Conn, _ *tap, answer string) {
-			_, _ = io.WriteString(c, answer+reply("nobody's"))
-		}},
-		"in the next record, in the same segment": {"first", answerAnd(4096)},
-		"the beginning of a record":               {"first", answerAnd(20)},
-		"three bytes of a record's header":        {"first", answerAnd(3)},
-		"one byte of a record's header":           {"first", answerAnd(1)},
+	sameRecord := func(c *tls.Conn, _ *tap, answer string) {
+		_, _ = io.WriteString(c, answer+reply("nobody's"))
+	}
+	sameSegment := func(n int) func(*tls.Conn, *tap, string) {
+		return func(c *tls.Conn, beneath *tap, answer string) {
+			beneath.hold = true
+			_, _ = io.WriteString(c, answer)
+			end := len(beneath.held)
+			_, _ = io.WriteString(c, reply("nobody's"))
+			beneath.flush(min(end+n, len(beneath.held)))
+		}
+	}
+	return map[string]surplusTest{
+		"in the same record":                       {"first", sameRecord},
+		"in the same record, beyond a full buffer": {full, sameRecord},
+		"in the next record, in the same segment":  {"first", sameSegment(4096)},
+		"the beginning of a record":                {"first", sameSegment(20)},
+		"three bytes of a record's header":         {"first", sameSegment(3)},
+		"one byte of a record's header":            {"first", sameSegment(1)},
 		"close_notify": {"first", func(c *tls.Conn, beneath *tap, answer string) {
 			beneath.hold = true
 			_, _ = io.WriteString(c, answer)
 			_ = c.CloseWrite()
 			beneath.flush(len(beneath.held))
 		}},
-	} {
+	}
+}
+
+// After surplus, the next request must go over another connection and get its own
+// answer.
+func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
+	for name, tt := range surplusTests() {
 		for version := range versions {
 			t.Run(name+", "+version, func(t *testing.T) {
 				s, c := newTLSServer(t, versions[version], func(c *tls.Conn, beneath *tap, n int, next func() string) {
@@ -251,23 +255,20 @@ func TestCertificatesAreVerified(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	c := newClient(t, s.URL)
-	if _, failure := get(t, c, "name"); failure == nil || *failure != (Error{Unreachable, "tls: certificate"}) {
-		t.Errorf("an unknown issuer: %v", failure)
-	}
+	_, failure := get(t, c, "name")
+	wantFailure(t, "an unknown issuer", failure, Error{Unreachable, "tls: certificate"})
 	c.secure.RootCAs = x509.NewCertPool()
 	c.secure.RootCAs.AddCert(s.Certificate())
 	c.secure.ServerName = "api.weixin.qq.com"
-	if _, failure := get(t, c, "name"); failure == nil || *failure != (Error{Unreachable, "tls: certificate"}) {
-		t.Errorf("another name: %v", failure)
-	}
+	_, failure = get(t, c, "name")
+	wantFailure(t, "another name", failure, Error{Unreachable, "tls: certificate"})
 }
 
 func TestVersionsBeforeTLS12AreRefused(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
 		s, c := newTLSServer(t, version, func(c *tls.Conn, _ *tap, n int, next func() string) { answerAll(c, n, next) })
-		if _, failure := get(t, c, "name"); failure == nil || *failure != (Error{Unreachable, "tls: protocol"}) {
-			t.Errorf("%s: %v, want unreachable: tls: protocol", tls.VersionName(version), failure)
-		}
+		_, failure := get(t, c, "name")
+		wantFailure(t, tls.VersionName(version), failure, Error{Unreachable, "tls: protocol"})
 		if times, _ := s.count("name"); times != 0 {
 			t.Errorf("%s: sent %d times, want 0", tls.VersionName(version), times)
 		}
@@ -284,9 +285,9 @@ func TestConnectionIsClosedIfItsHandshakeFails(t *testing.T) {
 	})
 	c := newClient(t, strings.Replace(s.url, "http", "https", 1))
 	if err := c.Connect(t.Context()); err == nil {
-		t.Fatal("connected")
+		t.Fatal("Connect = nil, want an error")
 	}
 	if err := <-left; errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("the client left the connection open")
+		t.Error("got an open connection after 2 s, want it closed")
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// These are the reasons for this package. If one of them fails, net/http has
-// changed, and perhaps can be used instead.
+// These tests show why this package exists. If one fails, net/http has changed and
+// can perhaps replace the package.
 
 func newClientConn(t *testing.T, address string) http.RoundTripper {
 	t.Helper()
@@ -33,7 +33,7 @@ func newTransport(t *testing.T, _ string) http.RoundTripper {
 	return transport
 }
 
-// trip makes one round trip, and returns its error.
+// trip makes one round trip and returns its error.
 func trip(t *testing.T, through http.RoundTripper, target string, body io.Reader) error {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, body)
@@ -74,7 +74,7 @@ func TestTransportResendsAGETWithoutABody(t *testing.T) {
 	}
 }
 
-// lockedBuffer is a Buffer for several goroutines.
+// lockedBuffer is a buffer that is safe for concurrent use.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -110,7 +110,7 @@ func TestTransportLogsUnsolicitedBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(surplus)
-		waitFor(t, name+" to log the surplus", func() bool { return logged.contains("canary") })
+		waitFor(t, name+" has logged the surplus", func() bool { return logged.contains("canary") })
 	}
 }
 
@@ -119,12 +119,12 @@ func TestHTTPClientErrorsHoldTheURLButTransportErrorsDoNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.Close() // so that it refuses
+	_ = l.Close() // so that nothing listens at its address
 	target := (&url.URL{Scheme: "http", Host: l.Addr().String(), RawQuery: "canary"}).String()
 	if _, err := http.Get(target); err == nil || !strings.Contains(err.Error(), "canary") {
-		t.Errorf("http.Client: %v, want an error with the URL", err)
+		t.Errorf("http.Client: got %v, want an error with the URL", err)
 	}
 	if err := trip(t, newTransport(t, ""), target, nil); err == nil || strings.Contains(err.Error(), "canary") {
-		t.Errorf("Transport: %v, want an error without the URL", err)
+		t.Errorf("Transport: got %v, want an error without the URL", err)
 	}
 }

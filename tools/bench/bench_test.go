@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// around returns 21 rounds, from x-10 steps to x+10.
+// around returns the figures of 21 rounds, from x-10*step to x+10*step.
 func around(x, step float64) (s sample) {
 	for i := range 21 {
 		s = append(s, x+step*float64((i*8)%21-10))
@@ -35,13 +35,13 @@ func TestVerdictCoversTheWholeRangeOfTheMedian(t *testing.T) {
 		{row{figure: around(0.94, 0.01)}, "less"},
 	} {
 		if got := tt.row.verdict(); got != tt.want {
-			t.Errorf("%v against %v: %s, want %s", tt.row.figure, tt.row.limit, got, tt.want)
+			t.Errorf("%v with limit %v: got %s, want %s", tt.row.figure, tt.row.limit, got, tt.want)
 		}
 	}
-	// The 6th and the 16th: that 5 or fewer of 21 lie on one side of the median has
-	// a probability of 1.3 %, and 6 or fewer one of 3.9 %.
+	// The bounds are the 6th and the 16th figure. With a probability of 1.3 %, 5 or
+	// fewer of 21 lie on one side of the median. For 6 or fewer it is 3.9 %.
 	if low, middle, high := around(0, 1).median(); low != -5 || middle != 0 || high != 5 {
-		t.Errorf("the median of 21 is %v, in %v to %v; want 0, in -5 to 5", middle, low, high)
+		t.Errorf("got a median of %v, in %v to %v, want 0, in -5 to 5", middle, low, high)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestRatiosAreTakenWithinEachRound(t *testing.T) {
 		{what: "start, against the other build", figure: sample{2, 3, 1}, details: "3 ms, the other 3 ms"},
 	}
 	if !reflect.DeepEqual(rows, want) {
-		t.Errorf("ratios returned %v, want %v", rows, want)
+		t.Errorf("ratios = %v, want %v", rows, want)
 	}
 }
 
@@ -71,15 +71,15 @@ func TestFarServerAnswersOneRoundTripLater(t *testing.T) {
 		_ = answer.Body.Close()
 		return time.Since(began)
 	}
-	if took := get(); took < 2*roundTrip { // TLS's, and the answer's
-		t.Errorf("a new connection answered after %v, want at least %v", took, 2*roundTrip)
+	if took := get(); took < 2*roundTrip { // one for TLS and one for the answer
+		t.Errorf("new connection: got an answer after %v, want at least %v", took, 2*roundTrip)
 	}
 	least := get()
-	for range 4 { // the least of several, since the machine may be busy
+	for range 4 { // take the least, because the machine may be busy
 		least = min(least, get())
 	}
 	if least < roundTrip || least > 2*roundTrip {
-		t.Errorf("a kept connection answered after %v, want %v to %v", least, roundTrip, 2*roundTrip)
+		t.Errorf("kept connection: got an answer after %v, want %v to %v", least, roundTrip, 2*roundTrip)
 	}
 }
 
@@ -87,6 +87,6 @@ func TestTemplateEnvironmentIsRead(t *testing.T) {
 	env, err := templateEnvironment("../../template.yaml")
 	slices.Sort(env)
 	if want := []string{"GOMAXPROCS=1", "SSL_CERT_DIR=/nonexistent"}; err != nil || !slices.Equal(env, want) {
-		t.Errorf("templateEnvironment returned %v, %v, want %v", env, err, want)
+		t.Errorf("templateEnvironment = %v, %v, want %v", env, err, want)
 	}
 }

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// writeCertificates lays 143 root certificates out as Amazon Linux 2023 does: in
-// one directory to which both paths lead that Go reads, /etc/ssl/certs and
-// /etc/pki/tls/certs. The directory has each certificate in a file, two links to
-// it by hash, which Go skips, and a link to the bundle, which Go reads before the
-// directories and again in each: https://github.com/golang/go/issues/79018
+// writeCertificates writes 143 root certificates as Amazon Linux 2023 has them. Go
+// reads /etc/ssl/certs and /etc/pki/tls/certs, and there both are the same
+// directory. For each certificate it has a file and two links by hash, which Go
+// skips. It also has a link to the bundle. Go reads the bundle first, and again in
+// each directory: https://github.com/golang/go/issues/79018
 //
-// Only root may write there, but Go reads the same from the paths that
-// SSL_CERT_FILE and SSL_CERT_DIR name. One of the certificates is the stand-ins'.
+// Only root may write to those paths, so SSL_CERT_FILE and SSL_CERT_DIR must name
+// these instead. One of the certificates is the stand-ins'.
 func writeCertificates(dir string, standIn *x509.Certificate) (bundle, directories string, _ error) {
 	roots, err := makeRoots(142)
 	roots = append(roots, standIn.Raw)
@@ -41,8 +41,8 @@ func writeCertificates(dir string, standIn *x509.Certificate) (bundle, directori
 	return bundle, again + ":" + certs, errors.Join(err, os.WriteFile(target, all.Bytes(), 0o600))
 }
 
-// makeRoots makes root certificates. All share a key of 4096 bits, the size that
-// most real ones have.
+// makeRoots makes n root certificates. They share a key of 4096 bits, the size of
+// most real root keys.
 func makeRoots(n int) (roots [][]byte, _ error) {
 	key, err := rsa.GenerateKey(rand.Reader, 4096)
 	if err != nil {

@@ -4,9 +4,9 @@
 // with make bench.
 //
 // Most figures are ratios to the smallest program that does the same job. Both
-// sides take turns in every round, so a busy machine slows both, and the median
-// of the rounds' ratios counts. With -against, another build of the bootstrap
-// takes its turn in the same rounds, to compare a change with the commit before.
+// sides take turns in every round, so that a busy machine slows both. The figure is
+// the median of the rounds' ratios. With -against, another build of the bootstrap
+// takes part in the same rounds, to compare a change with the commit before.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 
 func run(dir, against string, short bool) error {
 	if runtime.GOOS != "linux" {
-		return errors.New("it reads /proc, and so needs Linux")
+		return errors.New("needs Linux, because it reads /proc")
 	}
 	began, before := time.Now(), busy()
 	sides := []string{filepath.Join(dir, "phone"), filepath.Join(dir, "reference")}

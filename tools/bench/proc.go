@@ -43,8 +43,8 @@ func peakMemory(pid int) (float64, error) {
 	return kilobytes * 1024, err
 }
 
-// busy returns the time that all processors have worked since the machine
-// started, or 0 if Linux does not tell.
+// busy returns how long all processors have worked since the machine started, or 0
+// if /proc does not say.
 func busy() (total time.Duration) {
 	text, err := os.ReadFile("/proc/stat")
 	var name string
@@ -56,7 +56,7 @@ func busy() (total time.Duration) {
 	return (user + nice + system + irq + softirq + steal) * 10 * time.Millisecond
 }
 
-// own returns the part of it that this process and its ended children used.
+// own returns the CPU time that this process and its finished children have used.
 func own() (total time.Duration) {
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var usage syscall.Rusage

@@ -15,8 +15,8 @@ import (
 	"wechat-phone/local/lambdatest"
 )
 
-// rounds measures each side n times. The sides take turns, there and back again,
-// so that none always comes first or always after the same one.
+// rounds measures each side n times. The sides take turns, and every other round
+// reverses their order, so that none always comes first.
 func (b *bench) rounds(n, sides int, measure func(side int) error) error {
 	if b.short {
 		n = 2
@@ -34,7 +34,7 @@ func (b *bench) rounds(n, sides int, measure func(side int) error) error {
 	return nil
 }
 
-// starts measures the time from exec until the function asks for its first event.
+// starts measures the time from exec until the function requests its first event.
 func (b *bench) starts() ([]row, error) {
 	took := make([]sample, len(b.sides))
 	err := b.rounds(301, len(b.sides), func(i int) error {
@@ -70,8 +70,8 @@ func (b *bench) timeStart(took *sample, bootstrap string, p place) error {
 	return nil
 }
 
-// firstRequest compares a new process's first request with its tenth: whatever
-// the start left undone makes the first one slower.
+// firstRequest compares a new process's first request with its tenth. Anything that
+// the start has left to do makes the first one slower.
 func (b *bench) firstRequest() ([]row, error) {
 	took := make([]sample, 2)
 	err := b.rounds(21, 1, func(int) error {
@@ -92,7 +92,7 @@ func (b *bench) firstRequest() ([]row, error) {
 	return ratios("first request after a cold start, WeChat 50 ms away", 1.1, took, "ms", "the tenth"), err
 }
 
-// warm measures batches of 100 requests: the median time of one, and its CPU time.
+// warm measures a warm request's time and CPU time, in batches of 100.
 func (b *bench) warm() ([]row, error) {
 	functions := make([]*lambdatest.Function, len(b.sides))
 	for i, bootstrap := range b.sides {
@@ -126,8 +126,8 @@ func (b *bench) warm() ([]row, error) {
 	return append(rows, ratios("a warm request's CPU", 1.2, cpu, "ms", reference)...), err
 }
 
-// open runs shared/opendata's benchmark. One processor, as the function has,
-// measures work, and not how soon another processor wakes up.
+// open runs shared/opendata's benchmark on one processor, as the function has. With
+// more, it would also measure how soon another processor wakes up.
 func (b *bench) open() ([]row, error) {
 	line := regexp.MustCompile(`BenchmarkOpenPhone/(?:ours|reference)\s+\d+\s+(\S+) ns/op\s+\d+ B/op\s+(\d+) allocs/op`)
 	took, allocations := make([]sample, 2), make([]sample, 2)
@@ -182,6 +182,7 @@ func (b *bench) many() ([]row, error) {
 	return ratios("64 requests at once, WeChat 50 ms away, 500 a second, p50", 1.3, took, "ms", "ideal"), err
 }
 
+// sizes measures the function's file sizes and its memory.
 func (b *bench) sizes() ([]row, error) {
 	binary, err := os.ReadFile(filepath.Clean(b.sides[0]))
 	if err != nil {

@@ -21,9 +21,9 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// bench holds the executables, and the places that they run in.
+// bench has the executables and the places that they run in.
 type bench struct {
-	sides []string // paths: ours, the reference, and the other build if there is one
+	sides []string // paths: the function, the reference, and the other build if there is one
 	short bool
 
 	near       place // over plain HTTP
@@ -38,7 +38,7 @@ type bench struct {
 	dir       string // for the certificates
 }
 
-// place is what a function runs against, and its environment there.
+// place has the servers that a function runs against, and its environment.
 type place struct {
 	wechat, secrets *httptest.Server
 	env             []string
@@ -92,8 +92,8 @@ func newEvent(tap any) ([]byte, error) {
 	return json.Marshal(lambdatest.NewEvent(r, body))
 }
 
-// templateEnvironment returns the variables that template.yaml sets whatever its
-// parameters are.
+// templateEnvironment returns the variables to which template.yaml gives constant
+// values.
 func templateEnvironment(file string) (env []string, _ error) {
 	text, err := os.ReadFile(file) // #nosec G304 -- a constant
 	constant := regexp.MustCompile(`(?m)^ {10}([A-Z_]+): "?([^"!{\s]+)"?$`)
@@ -111,7 +111,7 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// deploy starts a function and waits until it asks for its first event.
+// deploy starts a function and waits until it requests its first event.
 func (b *bench) deploy(bootstrap string, p place, concurrency int) (*lambdatest.Function, error) {
 	return lambdatest.Start(lambdatest.Config{
 		Bootstrap: bootstrap, Concurrency: concurrency, Logs: io.Discard,

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// sample is what the rounds measured.
+// sample has one figure for each round.
 type sample []float64
 
-// median returns the middle, and the bounds within which the true median lies 19
-// times out of 20, whatever the distribution (from the sign test). With fewer
-// than 9 rounds, the bounds are the lowest and the highest.
+// median returns the sample's median, and the bounds of the true median. It lies
+// within them 19 times out of 20, for any distribution (sign test). With fewer than
+// 9 rounds, the bounds are the lowest and the highest figure.
 func (s sample) median() (low, middle, high float64) {
 	if len(s) == 0 {
 		return math.NaN(), math.NaN(), math.NaN()
@@ -31,13 +31,13 @@ func (s sample) middle() float64 {
 type row struct {
 	what    string
 	figure  sample
-	limit   float64 // the highest the figure may be, or 0 in a comparison of two builds
+	limit   float64 // the highest permitted figure, or 0 in a comparison of two builds
 	unit    string  // empty for a ratio
 	details string
 }
 
-// ratios returns the row of the first sample, ours, against the second, the
-// reference's; and of ours against the third, the other build's, if there is one.
+// ratios returns a row for the function against the reference and, if there is a
+// third sample, a row for the function against the other build.
 func ratios(what string, limit float64, took []sample, unit, reference string) (rows []row) {
 	for i, other := range took[1:] {
 		r := row{what: what, limit: limit}
@@ -53,8 +53,8 @@ func ratios(what string, limit float64, took []sample, unit, reference string) (
 	return rows
 }
 
-// verdict says whether the limit is held. It takes the whole range in which the
-// median may lie, and says so if the limit lies within it.
+// verdict says whether the figure is within the limit. It cannot tell if the limit
+// lies within the bounds of the median.
 func (r row) verdict() string {
 	low, _, high := r.figure.median()
 	switch {

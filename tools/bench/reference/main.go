@@ -1,6 +1,6 @@
-// Command reference is the smallest function that does what any such function
-// must: it reads a secret at its start, and for each event asks WeChat over a kept
-// connection and logs a line. The phone function is measured against it.
+// Command reference is the smallest function that does what every such function must
+// do. It reads a secret at start. For each event it calls WeChat over a kept
+// connection and logs a line. The benchmark compares the phone function with it.
 package main
 
 import (
