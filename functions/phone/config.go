@@ -90,4 +90,4 @@ func sdkError(err error, getenv func(string) string) error {
 	return err
 }
 
-var sdkVariable = regexp.MustCompile(`AWS_[A-Z_]+`)
+var sdkVariable = regexp.MustCompile(`AWS_[A-Z0-9_]+`)

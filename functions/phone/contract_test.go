@@ -291,6 +291,7 @@ func TestInvalidVariableEndsTheProcessAndIsNamed(t *testing.T) {
 		{"AWS_MAX_ATTEMPTS", "canary"},
 		{"AWS_RETRY_MODE", "canary"},
 		{"AWS_USE_FIPS_ENDPOINT", "canary"},
+		{"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "canary"},
 		{"AWS_CA_BUNDLE", "/canary"},
 		{"AWS_CA_BUNDLE", "/etc/hostname"},
 		{"AWS_PROFILE", "canary"},
@@ -496,6 +497,15 @@ func TestStandardLogIsOneFixedLine(t *testing.T) {
 	if text := out.String(); strings.Contains(text, "canary") || strings.Contains(text, "Unsolicited") ||
 		!strings.Contains(text, `"level":"ERROR"`) || !strings.Contains(text, "withheld") || strings.Count(text, "\n") != 1 {
 		t.Errorf("got %s, want one ERROR line that says a line was withheld", text)
+	}
+}
+
+func TestMissingRuntimeAPIIsNamed(t *testing.T) {
+	var out bytes.Buffer
+	w := libraryLog{slog.New(slog.NewJSONHandler(&out, nil))}
+	log.New(w, "", 0).Print("expected AWS Lambda environment variables [AWS_LAMBDA_RUNTIME_API] are not defined")
+	if text := out.String(); !strings.Contains(text, "AWS_LAMBDA_RUNTIME_API is not set") {
+		t.Errorf("got %s, want a line that names the variable", text)
 	}
 }
 

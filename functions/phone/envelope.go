@@ -93,14 +93,16 @@ func (e event) withoutStage(path string) string {
 }
 
 // header returns a header's value. It ignores the name's case: HTTP APIs lower-case
-// names with payload format 2.0 only, and sam local start-api never does.
+// names with payload format 2.0 only, and sam local start-api never does. It joins
+// the values of several headers by commas, as HTTP APIs do.
 func (e event) header(name string) string {
+	var values []string
 	for written, value := range e.Headers {
 		if strings.EqualFold(written, name) {
-			return value
+			values = append(values, value)
 		}
 	}
-	return ""
+	return strings.Join(values, ",")
 }
 
 // body returns the decoded body. Every error is a [*failure.Error].

@@ -84,14 +84,18 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 }
 
 // withToken makes a call that uses the access token. If WeChat rejects the token,
-// it makes the call once more with a new one. If WeChat rejects the mini-program,
+// it makes the call once more, provided that WeChat gives another token. If WeChat rejects the mini-program,
 // it rereads the secret for the next request only, because this request's phone
 // code may be spent.
 func (x *exchange) withToken(ctx context.Context, call func() error) error {
 	err := x.measure(call)
 	if wechat.RejectsToken(err) {
-		x.tokens.Drop(x.token)
+		rejected := x.token
+		x.tokens.Drop(rejected)
 		if err := x.fetchToken(ctx); err != nil {
+			return err
+		}
+		if x.token.Equal(rejected.Value) {
 			return err
 		}
 		err = x.measure(call)

@@ -184,6 +184,17 @@ func TestRequestIDIsInEveryAnswerAndItsLogLine(t *testing.T) {
 }
 
 // Pages change base64 in these ways before it arrives.
+// Two headers whose names differ in case count as two, whichever comes first.
+func TestHeadersThatDifferInCaseAreTwo(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, nil)
+	for range 10 { // a map has no order
+		e := httpAPI("POST /phone", "/phone", "$default", nil)
+		e["headers"] = object{"Content-Type": "application/json", "content-type": "application/json"}
+		r.WantFailure("two content types", invoke(t, r, e, hostile.JSON(r.NewTap())), "unsupported_media_type", 415, "fix")
+	}
+}
+
 func TestBase64IsRepaired(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)

@@ -103,9 +103,12 @@ type libraryLog struct{ *slog.Logger }
 
 // Write logs a fixed line instead of p.
 func (l libraryLog) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte("/runtime/invocation/next")) { // as when an emulator ends
+	switch {
+	case bytes.Contains(p, []byte("/runtime/invocation/")): // as when an emulator ends
 		l.Warn("the Lambda runtime API is gone, so the process ends")
-	} else {
+	case bytes.Contains(p, []byte("AWS_LAMBDA_RUNTIME_API")):
+		l.Error("AWS_LAMBDA_RUNTIME_API is not set: this program runs in AWS Lambda")
+	default:
 		l.Error("a library logged a line, which is withheld because it may hold data")
 	}
 	return len(p), nil

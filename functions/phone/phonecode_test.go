@@ -322,11 +322,26 @@ func TestTokenThatIsRejectedAgainIsNotReplacedAgain(t *testing.T) {
 	r := rig.Raise(t, rig.Env(verifyOn))
 	for i, errcode := range []int{40001, 40014, 42001} {
 		name := fmt.Sprint("errcode ", errcode)
+		r.WeChat.EndToken() // so that there is another
 		tap := r.TapPhone(rig.NewUser())
 		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(errcode, "canary"))
 		r.WantFailure(name, r.PostPhone(tap), "upstream_error", 502, "tap")
 		wantSeen(t, r, name, tap.PhoneCode, 2)
 		wantFetches(t, r, name, 2+i)
+	}
+}
+
+// A phone code goes to WeChat again only with another token. stable_token, which is
+// not forced, may well give the same.
+func TestPhoneCodeIsNotSentAgainWithTheSameToken(t *testing.T) {
+	t.Parallel()
+	r := rig.Raise(t, nil)
+	for _, errcode := range []int{40001, 40014, 42001} {
+		name := fmt.Sprint("errcode ", errcode)
+		tap := r.TapPhone(rig.NewUser())
+		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(errcode, "canary"))
+		r.WantFailure(name, r.PostPhone(tap), "upstream_error", 502, "tap")
+		wantSeen(t, r, name, tap.PhoneCode, 1)
 	}
 }
 

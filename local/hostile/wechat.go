@@ -191,6 +191,7 @@ func PhoneAnswers(user wechattest.User, elsewhere string) []Answer {
 		{"no watermark", `{"errcode":0,"phone_info":{` + numbers + `}}`},
 		{"a watermark of nobody's", info(numbers, `"appid":""`)},
 		{"neither number", info(`"countryCode":86`, app)},
+		{"both numbers blank", info(`"phoneNumber":" ","purePhoneNumber":" ","countryCode":86`, app)},
 		{"both numbers empty", info(`"phoneNumber":"","purePhoneNumber":"","countryCode":86`, app)},
 		{"phone a number", with(`"13599991111"`, `13599991111`)},
 		{"country a bool", with(`86`, `true`)},

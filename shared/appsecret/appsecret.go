@@ -17,6 +17,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -179,7 +180,7 @@ func (s *Store) read(ctx context.Context, secret secretID) (Apps, error) {
 	var recorder errorRecorder
 	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id}, recorder.option)
 	if err != nil {
-		return Apps{}, classify(ctx, err, recorder.err)
+		return Apps{}, classify(ctx, err, recorder)
 	}
 	if out.SecretString == nil {
 		return Apps{}, &Error{Reason: "malformed: binary"}
@@ -187,11 +188,12 @@ func (s *Store) read(ctx context.Context, secret secretID) (Apps, error) {
 	return Parse(*out.SecretString)
 }
 
-// errorRecorder is an HTTP client that records how its last request failed. The
-// SDK retries until the deadline, and then says only that the deadline has passed.
+// errorRecorder is an HTTP client that records how its last request ended. The SDK
+// retries until the deadline, and then says only that the deadline has passed.
 type errorRecorder struct {
 	secretsmanager.HTTPClient
-	err error
+	err    error
+	status int // of the answer, if there was one
 }
 
 // option makes the SDK send its requests through r.
@@ -202,15 +204,18 @@ func (r *errorRecorder) option(o *secretsmanager.Options) {
 // Do implements [secretsmanager.HTTPClient].
 func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
 	answer, err := r.HTTPClient.Do(request)
-	r.err = err
+	r.err, r.status = err, 0
+	if err == nil {
+		r.status = answer.StatusCode
+	}
 	return answer, err
 }
 
 // classify returns err as an [*Error]. No answer, a 5xx and throttling are
 // temporary. All other answers (the secret is missing, denied or to be deleted, or
-// its key is disabled) stay the same until somebody acts. sending is how the last
-// request failed, or nil if it got an answer.
-func classify(ctx context.Context, err, sending error) *Error {
+// its key is disabled) stay the same until somebody acts. last is how the last
+// request ended.
+func classify(ctx context.Context, err error, last errorRecorder) *Error {
 	// Interfaces instead of the SDK's types avoid two modules for two methods.
 	answer, answered := errors.AsType[interface {
 		error
@@ -219,8 +224,10 @@ func classify(ctx context.Context, err, sending error) *Error {
 	_, broken := errors.AsType[net.Error](err)
 	broken = broken || errors.Is(err, io.ErrUnexpectedEOF) // half an answer
 	switch {
-	case sending != nil:
-		return &Error{Temporary: true, Reason: networkClass(sending)}
+	case last.err != nil:
+		return &Error{Temporary: true, Reason: networkClass(last.err)}
+	case ctx.Err() != nil && last.status >= http.StatusBadRequest: // retried: Secrets Manager fails or throttles
+		return &Error{Temporary: true, Reason: fmt.Sprint("status ", last.status)}
 	case ctx.Err() != nil:
 		return &Error{Temporary: true, Reason: "timeout"}
 	case broken:

@@ -553,6 +553,31 @@ func TestUnreachableSecretsManagerIsClassified(t *testing.T) {
 	}
 }
 
+// A Secrets Manager that fails or throttles until the deadline is not merely slow.
+func TestFailureUntilTheDeadlineIsNotATimeout(t *testing.T) {
+	setAWS(t)
+	t.Setenv("AWS_MAX_ATTEMPTS", "50")
+	secrets := &standin.Server{}
+	server := httptest.NewServer(secrets)
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.URL)
+	loaded, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Logger = nil
+	for want, fault := range map[string]http.HandlerFunc{
+		"status 400": standin.Fault(400, "ThrottlingException", "canary"),
+		"status 500": standin.Fault(500, "InternalServiceError", "canary"),
+	} {
+		secrets.Fail(fault)
+		_, err := New(secretsmanager.NewFromConfig(loaded), "name", time.Now).Get(t.Context())
+		if e, ok := errors.AsType[*Error](err); !ok || *e != (Error{true, want}) {
+			t.Errorf("Get = %v, want %s", err, want)
+		}
+	}
+}
+
 // A broken mini-program must not delay another's rotation. An unknown appid, which
 // anybody can name, must delay neither.
 func TestRereadsAreLimitedForEachPurpose(t *testing.T) {

@@ -129,6 +129,10 @@ func (c *Client) Do(r *http.Request, accept func(status int, body []byte) bool) 
 		if used, err = c.dial(r.Context()); err != nil {
 			return err
 		}
+		if !used.ready() { // the server has spoken first
+			_ = used.Close()
+			return &Error{Unreachable, "protocol"}
+		}
 	}
 	keep := false
 	stop := context.AfterFunc(r.Context(), func() { _ = used.SetDeadline(past) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 
 	"wechat-phone/shared/opendata"
 )
@@ -51,7 +52,7 @@ func (a phoneAnswer) phone(appID string) (opendata.Phone, error) {
 		return opendata.Phone{}, malformedPhone(opendata.WatermarkMissing)
 	case a.Info.Watermark.AppID != appID:
 		return opendata.Phone{}, malformedPhone(opendata.WatermarkForeign)
-	case a.Info.Phone.PhoneNumber == "" && a.Info.Phone.PurePhoneNumber == "":
+	case strings.TrimSpace(a.Info.Phone.PhoneNumber+a.Info.Phone.PurePhoneNumber) == "":
 		return opendata.Phone{}, malformedPhone(opendata.PhoneMissing)
 	}
 	return a.Info.Phone, nil
