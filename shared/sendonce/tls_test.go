@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,9 +87,13 @@ func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
 			if r.ProtoMajor != 1 {
 				t.Errorf("spoke %s", r.Proto)
 			}
+			if r.TLS != nil && r.TLS.NegotiatedProtocol != "http/1.1" {
+				t.Errorf("negotiated %q, want http/1.1", r.TLS.NegotiatedProtocol)
+			}
 			_, _ = io.WriteString(w, r.URL.Path[1:])
 		}))
 		s.EnableHTTP2 = true
+		s.TLS = &tls.Config{NextProtos: []string{"h2", "http/1.1"}}
 		s.Config.ConnState = func(c net.Conn, _ http.ConnState) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -186,6 +191,105 @@ func TestConnectionOpenedAheadIsDroppedIfTimeRunsOut(t *testing.T) {
 	}
 }
 
+// TLS asks for more than a record has, and a record arrives in pieces.
+func TestRecordsAreReadOneAtATime(t *testing.T) {
+	sent := slices.Concat([]byte{22, 3, 3, 1, 2}, make([]byte, 258), []byte{23, 3, 3, 0, 9}, make([]byte, 9))
+	ends := []int{5 + 258, len(sent)}
+	for _, size := range []int{1, 2, 3, 4, 5, 7, len(sent)} {
+		more := make(chan bool, 1)
+		s := newServer(t, func(c net.Conn, _ int, _ func() string) {
+			for piece := range slices.Chunk(sent, size) {
+				_, _ = c.Write(piece)
+				<-more
+			}
+		})
+		raw, err := net.DialTimeout("tcp", strings.TrimPrefix(s.url, "http://"), 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = raw.SetDeadline(time.Now().Add(5 * time.Second))
+		r := &records{TCPConn: raw.(*net.TCPConn)}
+		whole := 0
+		for read := 0; read < len(sent); {
+			n, err := r.Read(make([]byte, 4096))
+			read += n
+			atEnd := slices.Contains(ends, read)
+			if err != nil || r.between() != atEnd {
+				t.Fatalf("pieces of %d: after %d bytes, between is %v (%v), want %v", size, read, r.between(), err, atEnd)
+			}
+			if atEnd {
+				whole++
+			}
+			if read%size == 0 {
+				more <- true
+			}
+		}
+		if whole != len(ends) {
+			t.Errorf("pieces of %d: %d reads ended with a record, want %d", size, whole, len(ends))
+		}
+		_ = raw.Close()
+	}
+}
+
+// patientConn is a connection whose reads wait without end, unless they may not
+// wait at all.
+type patientConn struct{ net.Conn }
+
+func (patientConn) SetReadDeadline(time.Time) error { return nil }
+
+// drainedConn is a connection whose TLS keeps to itself what it reads, as it
+// does with session tickets.
+type drainedConn struct {
+	net.Conn
+	tcp *net.TCPConn
+}
+
+func (c drainedConn) Read([]byte) (int, error) {
+	_, err := io.Copy(io.Discard, c.tcp)
+	return 0, err
+}
+
+// take takes a connection, if it can be had in time.
+func take(t *testing.T, c *Client) *conn {
+	t.Helper()
+	taken := make(chan *conn, 1)
+	go func() { taken <- c.take() }()
+	select {
+	case got := <-taken:
+		return got
+	case <-time.After(5 * time.Second):
+		t.Fatal("still waiting for a connection")
+		return nil
+	}
+}
+
+func TestTicketsAreReadWithoutWaiting(t *testing.T) {
+	_, c := newTLSServer(t, tls.VersionTLS13, func(c *tls.Conn, _ *tap, n int, next func() string) {
+		answerAll(c, n, next)
+	})
+	c.secure.ClientSessionCache = tls.NewLRUClientSessionCache(1) // so that the server sends a ticket
+	connect(t, c)
+	waitUntil(t, c, spoken)
+	opened := c.idle[0]
+	opened.Conn = patientConn{opened.Conn}
+	if got := take(t, c); got != opened {
+		t.Error("the connection opened ahead was dropped")
+	}
+}
+
+func TestTicketsAreNotReadWithoutEnd(t *testing.T) {
+	_, c := newTLSServer(t, tls.VersionTLS13, func(_ *tls.Conn, beneath *tap, _ int, _ func() string) {
+		for _, err := beneath.Conn.Write([]byte{0}); err == nil; _, err = beneath.Conn.Write(make([]byte, 4096)) {
+		}
+	})
+	connect(t, c)
+	waitUntil(t, c, spoken)
+	c.idle[0].Conn = drainedConn{c.idle[0].Conn, c.idle[0].tcp}
+	if taken := take(t, c); taken != nil {
+		_ = taken.Close()
+	}
+}
+
 // answerAnd sends an answer and, in the same segment, the first n bytes of the
 // next record.
 func answerAnd(n int) func(*tls.Conn, *tap, string) {
@@ -212,6 +316,12 @@ func TestSurplusAfterAnAnswerOverTLSIsNotTheNextAnswer(t *testing.T) {
 		}},
 		"in the same record, beyond a full buffer": {full, func(c *tls.Conn, _ *tap, answer string) {
 			_, _ = io.WriteString(c, answer+reply("nobody's"))
+		}},
+		"in the same record, beyond the longest answer": {"first", func(c *tls.Conn, _ *tap, answer string) {
+			padding := strings.Repeat("a", maxAnswer-len(answer)-len("A: \r\n"))
+			answer = strings.Replace(answer, "\r\n", "\r\nA: "+padding+"\r\n", 1)
+			_, _ = io.WriteString(c, answer[:1000]) // so that no record ends with the answer
+			_, _ = io.WriteString(c, answer[1000:]+reply("nobody's"))
 		}},
 		"in the next record, in the same segment": {"first", answerAnd(4096)},
 		"the beginning of a record":               {"first", answerAnd(20)},

@@ -260,6 +260,24 @@ func TestBusyIsTriedAgainTwice(t *testing.T) {
 	}
 }
 
+// A "busy" may be another request's answer, and this request's still to come.
+func TestBusyIsTriedAgainOverAnotherConnection(t *testing.T) {
+	w := newWire(t, func(c net.Conn, n int, next func() string) {
+		answers := []string{`{"errcode":-1,"errmsg":"system error"}`, sessionOf("another")}
+		if n > 0 {
+			answers = []string{sessionOf("own")}
+		}
+		for _, answer := range answers {
+			next()
+			_, _ = io.WriteString(c, reply(answer))
+		}
+	})
+	session, failure := exchange(t, newClient(t, w.url), "canary-code", 5*time.Second)
+	if failure != nil || session.OpenID != "openid-of-own" {
+		t.Errorf("the session is %q, %v, want openid-of-own", session.OpenID, failure)
+	}
+}
+
 // WeChat refuses a code that it has seen. So when the connection breaks after
 // the request was written, nothing may send it again.
 func TestCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
@@ -322,6 +340,19 @@ func TestNothingWrittenIsUnreachableAndTriedAgain(t *testing.T) {
 		t.Errorf("a server that comes up: %v", failure)
 	}
 
+}
+
+func TestErrorOfConnectNamesNoCall(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close() // so that it refuses
+	want := Error{API: Connecting, Kind: Unreachable, Reason: "connection refused"}
+	err = newClient(t, "http://"+l.Addr().String()).Connect(t.Context())
+	if failure, ok := errors.AsType[*Error](err); !ok || *failure != want {
+		t.Errorf("%v, want %v", err, &want)
+	}
 }
 
 func TestNothingIsWrittenWithoutHandshakeOrTime(t *testing.T) {
