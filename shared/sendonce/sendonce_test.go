@@ -401,6 +401,56 @@ func TestRequestWhoseContextHasEndedIsNotSent(t *testing.T) {
 	}
 }
 
+func TestContextEndsAWriteThatTheServerDoesNotRead(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := newServer(t, func(c net.Conn, _ int, _ func() string) {
+		_, _ = c.Read(make([]byte, 1))
+		cancel()
+		<-t.Context().Done()
+	})
+	c := newClient(t, s.url)
+	r := request(t, ctx, "long")
+	long := strings.Repeat("x", 16<<20) // more than the kernel buffers
+	r.Method, r.Body, r.ContentLength = http.MethodPost, io.NopCloser(strings.NewReader(long)), int64(len(long))
+	done := make(chan error, 1)
+	go func() { done <- c.Do(r, func(int, []byte) bool { return true }) }()
+	select {
+	case err := <-done:
+		if failure, ok := errors.AsType[*Error](err); !ok || *failure != (Error{TimedOut, "timeout"}) {
+			t.Errorf("%v, want timed_out: timeout", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the request outlives its context")
+	}
+}
+
+func TestConnectionIsNotOpenedIfItsContextHasEnded(t *testing.T) {
+	c := newClient(t, newServer(t, answerAll).url)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	failure, _ := errors.AsType[*Error](c.Connect(ctx))
+	if failure == nil || *failure != (Error{Unreachable, "timeout"}) || len(c.idle) != 0 {
+		t.Errorf("%v, and %d connections are kept, want unreachable: timeout, and none", failure, len(c.idle))
+	}
+}
+
+func TestInterimAnswersAreSkipped(t *testing.T) {
+	s := newServer(t, func(c net.Conn, _ int, next func() string) {
+		for name := next(); name != ""; name = next() {
+			for _, status := range []string{"100 Continue", "102 Processing", "103 Early Hints", "199 Unknown"} {
+				_, _ = io.WriteString(c, "HTTP/1.1 "+status+"\r\nA: b\r\n\r\n")
+			}
+			_, _ = io.WriteString(c, reply(name))
+		}
+	})
+	c := newClient(t, s.url)
+	wantOwn(t, c, "first")
+	wantOwn(t, c, "second")
+	if _, conns := s.count(""); conns != 1 {
+		t.Errorf("%d connections, want 1", conns)
+	}
+}
+
 // The limit applies to each answer, not to a connection's answers together.
 func TestLimitAppliesToEachAnswer(t *testing.T) {
 	long := strings.Repeat("x", maxBody)
@@ -429,12 +479,13 @@ func TestNewestConnectionIsUsedFirst(t *testing.T) {
 	s := newServer(t, answerAll)
 	c := newClient(t, s.url)
 	connect(t, c)
+	oldest := c.idle[0]
 	connect(t, c)
 	newest := c.idle[1]
 	if since := newest.idleSince.String(); strings.Contains(since, "m=") {
 		t.Errorf("got idleSince %s, want no monotonic reading, which a freeze may stop", since)
 	}
-	if c.take() != newest { // so that the others can grow old
+	if taken := c.take(); taken != newest || taken == oldest { // so that the others can grow old
 		t.Error("take returned an older connection, want the newest")
 	}
 }
@@ -448,6 +499,58 @@ func TestOldConnectionIsNotUsed(t *testing.T) {
 		}
 		wantOwn(t, c, "name")
 		s.wantConns(t, fmt.Sprint("idle for ", age), []int{1, 1, 2}[i])
+	}
+}
+
+func TestAllOldConnectionsAreDropped(t *testing.T) {
+	s := newServer(t, answerAll)
+	c := newClient(t, s.url)
+	for range 3 {
+		connect(t, c)
+	}
+	for _, idle := range c.idle {
+		idle.idleSince = idle.idleSince.Add(-maxIdle - time.Second)
+	}
+	wantOwn(t, c, "first")
+	if _, conns := s.count(""); conns != 4 || len(c.idle) != 1 {
+		t.Errorf("%d connections in all, and %d are kept, want 4, and 1", conns, len(c.idle))
+	}
+}
+
+func TestConnectionBehindADeadOneIsUsed(t *testing.T) {
+	s := newServer(t, func(c net.Conn, n int, next func() string) {
+		if n == 0 {
+			answerAll(c, n, next)
+		}
+	})
+	c := newClient(t, s.url)
+	connect(t, c)
+	connect(t, c)
+	waitFor(t, "for the newest to end", func() bool { return look(c.idle[1].tcp) == ended })
+	wantOwn(t, c, "first")
+	if _, conns := s.count(""); conns != 2 {
+		t.Errorf("%d connections in all, want 2", conns)
+	}
+}
+
+// A process that lives for days would otherwise run out of descriptors.
+func TestConnectionThatCannotBeUsedIsClosed(t *testing.T) {
+	for name, age := range map[string]time.Duration{"unread bytes": 0, "too old": maxIdle + time.Second} {
+		s := newServer(t, func(c net.Conn, n int, next func() string) {
+			if n == 0 {
+				_, _ = io.WriteString(c, reply("nobody's"))
+			}
+			answerAll(c, n, next)
+		})
+		c := newClient(t, s.url)
+		connect(t, c)
+		waitUntil(t, c, spoken)
+		unused := c.idle[0]
+		unused.idleSince = unused.idleSince.Add(-age)
+		wantOwn(t, c, "first")
+		if look(unused.tcp) != ended {
+			t.Errorf("%s: the connection is still open", name)
+		}
 	}
 }
 

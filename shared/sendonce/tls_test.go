@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,9 +90,13 @@ func TestConnectionOpenedAheadServesTheFirstRequest(t *testing.T) {
 			if r.ProtoMajor != 1 {
 				t.Errorf("got %s, want HTTP/1", r.Proto)
 			}
+			if r.TLS != nil && r.TLS.NegotiatedProtocol != "http/1.1" {
+				t.Errorf("negotiated %q, want http/1.1", r.TLS.NegotiatedProtocol)
+			}
 			_, _ = io.WriteString(w, r.URL.Path[1:])
 		}))
 		s.EnableHTTP2 = true
+		s.TLS = &tls.Config{NextProtos: []string{"h2", "http/1.1"}}
 		s.Config.ConnState = func(c net.Conn, _ http.ConnState) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -187,6 +192,105 @@ func TestConnectionOpenedAheadIsDroppedIfTicketsTakeTooLong(t *testing.T) {
 	s.wantConns(t, "after the first request", 2)
 }
 
+// TLS asks for more than a record has, and a record arrives in pieces.
+func TestRecordsAreReadOneAtATime(t *testing.T) {
+	sent := slices.Concat([]byte{22, 3, 3, 1, 2}, make([]byte, 258), []byte{23, 3, 3, 0, 9}, make([]byte, 9))
+	ends := []int{5 + 258, len(sent)}
+	for _, size := range []int{1, 2, 3, 4, 5, 7, len(sent)} {
+		more := make(chan bool, 1)
+		s := newServer(t, func(c net.Conn, _ int, _ func() string) {
+			for piece := range slices.Chunk(sent, size) {
+				_, _ = c.Write(piece)
+				<-more
+			}
+		})
+		raw, err := net.DialTimeout("tcp", strings.TrimPrefix(s.url, "http://"), 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = raw.SetDeadline(time.Now().Add(5 * time.Second))
+		r := &records{TCPConn: raw.(*net.TCPConn)}
+		whole := 0
+		for read := 0; read < len(sent); {
+			n, err := r.Read(make([]byte, 4096))
+			read += n
+			atEnd := slices.Contains(ends, read)
+			if err != nil || r.between() != atEnd {
+				t.Fatalf("pieces of %d: after %d bytes, between is %v (%v), want %v", size, read, r.between(), err, atEnd)
+			}
+			if atEnd {
+				whole++
+			}
+			if read%size == 0 {
+				more <- true
+			}
+		}
+		if whole != len(ends) {
+			t.Errorf("pieces of %d: %d reads ended with a record, want %d", size, whole, len(ends))
+		}
+		_ = raw.Close()
+	}
+}
+
+// patientConn is a connection whose reads wait without end, unless they may not
+// wait at all.
+type patientConn struct{ net.Conn }
+
+func (patientConn) SetReadDeadline(time.Time) error { return nil }
+
+// drainedConn is a connection whose TLS keeps to itself what it reads, as it
+// does with session tickets.
+type drainedConn struct {
+	net.Conn
+	tcp *net.TCPConn
+}
+
+func (c drainedConn) Read([]byte) (int, error) {
+	_, err := io.Copy(io.Discard, c.tcp)
+	return 0, err
+}
+
+// take takes a connection, if it can be had in time.
+func take(t *testing.T, c *Client) *conn {
+	t.Helper()
+	taken := make(chan *conn, 1)
+	go func() { taken <- c.take() }()
+	select {
+	case got := <-taken:
+		return got
+	case <-time.After(5 * time.Second):
+		t.Fatal("still waiting for a connection")
+		return nil
+	}
+}
+
+func TestTicketsAreReadWithoutWaiting(t *testing.T) {
+	_, c := newTLSServer(t, tls.VersionTLS13, func(c *tls.Conn, _ *tap, n int, next func() string) {
+		answerAll(c, n, next)
+	})
+	c.secure.ClientSessionCache = tls.NewLRUClientSessionCache(1) // so that the server sends a ticket
+	connect(t, c)
+	waitUntil(t, c, spoken)
+	opened := c.idle[0]
+	opened.Conn = patientConn{opened.Conn}
+	if got := take(t, c); got != opened {
+		t.Error("the connection opened ahead was dropped")
+	}
+}
+
+func TestTicketsAreNotReadWithoutEnd(t *testing.T) {
+	_, c := newTLSServer(t, tls.VersionTLS13, func(_ *tls.Conn, beneath *tap, _ int, _ func() string) {
+		for _, err := beneath.Conn.Write([]byte{0}); err == nil; _, err = beneath.Conn.Write(make([]byte, 4096)) {
+		}
+	})
+	connect(t, c)
+	waitUntil(t, c, spoken)
+	c.idle[0].Conn = drainedConn{c.idle[0].Conn, c.idle[0].tcp}
+	if taken := take(t, c); taken != nil {
+		_ = taken.Close()
+	}
+}
+
 // surplusTest is what a server writes after an answer.
 type surplusTest struct {
 	first string // the request's name, and so the answer's body
@@ -208,13 +312,20 @@ func surplusTests() map[string]surplusTest {
 			beneath.flush(min(end+n, len(beneath.held)))
 		}
 	}
+	beyondTheLimit := func(c *tls.Conn, _ *tap, answer string) {
+		padding := strings.Repeat("a", maxAnswer-len(answer)-len("A: \r\n"))
+		answer = strings.Replace(answer, "\r\n", "\r\nA: "+padding+"\r\n", 1)
+		_, _ = io.WriteString(c, answer[:1000]) // so that no record ends with the answer
+		_, _ = io.WriteString(c, answer[1000:]+reply("nobody's"))
+	}
 	return map[string]surplusTest{
-		"in the same record":                       {"first", sameRecord},
-		"in the same record, beyond a full buffer": {full, sameRecord},
-		"in the next record, in the same segment":  {"first", sameSegment(4096)},
-		"the beginning of a record":                {"first", sameSegment(20)},
-		"three bytes of a record's header":         {"first", sameSegment(3)},
-		"one byte of a record's header":            {"first", sameSegment(1)},
+		"in the same record, after the longest answer": {"first", beyondTheLimit},
+		"in the same record":                           {"first", sameRecord},
+		"in the same record, beyond a full buffer":     {full, sameRecord},
+		"in the next record, in the same segment":      {"first", sameSegment(4096)},
+		"the beginning of a record":                    {"first", sameSegment(20)},
+		"three bytes of a record's header":             {"first", sameSegment(3)},
+		"one byte of a record's header":                {"first", sameSegment(1)},
 		"close_notify": {"first", func(c *tls.Conn, beneath *tap, answer string) {
 			beneath.hold = true
 			_, _ = io.WriteString(c, answer)
@@ -290,4 +401,54 @@ func TestConnectionIsClosedIfItsHandshakeFails(t *testing.T) {
 	if err := <-left; errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("got an open connection after 2 s, want it closed")
 	}
+}
+
+// lastFlight holds back the last flight of a TLS 1.2 server's handshake, and sends
+// it together with what the server writes next.
+type lastFlight struct {
+	net.Conn
+	writes int
+	held   []byte
+}
+
+func (f *lastFlight) Write(p []byte) (int, error) {
+	f.writes++
+	if f.writes == 2 {
+		f.held = slices.Clone(p)
+		return len(p), nil
+	}
+	_, err := f.Conn.Write(append(f.held, p...))
+	f.held = nil
+	return len(p), err
+}
+
+// An answer that comes with the end of the handshake is nobody's: the request has
+// not been written yet.
+func TestAnswerBeforeTheFirstRequestOfANewConnectionIsDropped(t *testing.T) {
+	certificate, trust := identity(t)
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: tls.VersionTLS12}
+	var s *server
+	ready := make(chan bool)
+	s = newServer(t, func(raw net.Conn, n int, _ func() string) {
+		<-ready
+		if n == 0 {
+			raw = &lastFlight{Conn: raw}
+		}
+		c := tls.Server(raw, config)
+		if c.Handshake() != nil {
+			return
+		}
+		if n == 0 {
+			_, _ = io.WriteString(c, reply("nobody's"))
+		}
+		answerAll(c, n, s.reader(c))
+	})
+	close(ready)
+	c := newClient(t, strings.Replace(s.url, "http", "https", 1))
+	c.secure.RootCAs = trust
+	err := c.Do(request(t, t.Context(), "first"), func(int, []byte) bool { t.Error("got an answer, want none"); return false })
+	if failure, ok := errors.AsType[*Error](err); !ok || *failure != (Error{Unreachable, "protocol"}) {
+		t.Errorf("got %v, want unreachable: protocol", err)
+	}
+	wantOwn(t, c, "first")
 }

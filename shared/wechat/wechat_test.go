@@ -285,6 +285,24 @@ func TestBusyIsRetriedTwice(t *testing.T) {
 	}
 }
 
+// A "busy" may be another request's answer, and this request's still to come.
+func TestBusyIsTriedAgainOverAnotherConnection(t *testing.T) {
+	w := newWire(t, func(c net.Conn, n int, next func() string) {
+		answers := []string{`{"errcode":-1,"errmsg":"system error"}`, sessionOf("another")}
+		if n > 0 {
+			answers = []string{sessionOf("own")}
+		}
+		for _, answer := range answers {
+			next()
+			_, _ = io.WriteString(c, reply(answer))
+		}
+	})
+	session, failure := exchange(t, newClient(t, w.url), "canary-code", 5*time.Second)
+	if failure != nil || session.OpenID != "openid-of-own" {
+		t.Errorf("the session is %q, %v, want openid-of-own", session.OpenID, failure)
+	}
+}
+
 // WeChat refuses a code that it has seen. So nothing may send the request again if
 // the connection breaks after it was written.
 func TestCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
@@ -350,6 +368,19 @@ func TestFailureBeforeWritingIsUnreachableAndRetried(t *testing.T) {
 	})
 	if _, failure := exchange(t, c, "canary-code", 5*time.Second); failure != nil {
 		t.Errorf("a server that starts late: got %v, want a session", failure)
+	}
+}
+
+func TestErrorOfConnectNamesNoCall(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close() // so that it refuses
+	want := Error{API: Connecting, Kind: Unreachable, Reason: "connection refused"}
+	err = newClient(t, "http://"+l.Addr().String()).Connect(t.Context())
+	if failure, ok := errors.AsType[*Error](err); !ok || *failure != want {
+		t.Errorf("%v, want %v", err, &want)
 	}
 }
 
