@@ -149,8 +149,8 @@ func TestPanicDuringVerificationIsInternal(t *testing.T) {
 	}()
 	f := failure.Of(&failure.NoVerdict{Err: panicked})
 	action := f.Action(failure.Progress{LoginCode: failure.Accepted})
-	if f.Kind != failure.Internal || action != failure.Login ||
-		!strings.Contains(f.Reason, "TestPanicDuringVerificationIsInternal") {
+	named := strings.Contains(f.Reason, "TestPanicDuringVerificationIsInternal")
+	if f.Kind != failure.Internal || action != failure.Login || !named {
 		t.Errorf("got %+v and the action %s, want internal with the panic's place and login", f, action)
 	}
 }

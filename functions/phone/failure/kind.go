@@ -67,7 +67,7 @@ var table = map[Kind]row{
 		"the content type must be application/json or application/x-www-form-urlencoded"},
 	CodeRejected: {400, Login, phoneCodeSent, "",
 		"WeChat refused the login code: it is expired, used, of another mini-program, or not from wx.login() " +
-			"(the button's code belongs into phoneCode)"},
+			"(the button's code belongs in phoneCode)"},
 	Undecryptable: {422, Login, phoneCodeSent, "",
 		"encryptedData cannot be opened with this login: call wx.login() before the user taps, never after"},
 	UserBlocked: {403, None, never, "",
