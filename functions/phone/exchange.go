@@ -96,6 +96,7 @@ func (x *exchange) withToken(ctx context.Context, call func() error) error {
 			return err
 		}
 		if x.token.Equal(rejected.Value) {
+			x.note(err)
 			return err
 		}
 		err = x.measure(call)
@@ -111,9 +112,14 @@ func (x *exchange) measure(call func() error) error {
 	began := time.Now()
 	err := call()
 	x.rec.wechatTime += time.Since(began)
+	x.note(err)
+	return err
+}
+
+// note records WeChat's errcode, if err is a refusal.
+func (x *exchange) note(err error) {
 	x.rec.errcode, x.rec.rid = 0, ""
 	if refusal, ok := errors.AsType[*wechat.Error](err); ok {
 		x.rec.errcode, x.rec.rid = refusal.ErrCode, refusal.RID
 	}
-	return err
 }
