@@ -416,6 +416,7 @@ func TestFailedRereadDoesNotMakeASpentPhoneCodeRetryable(t *testing.T) {
 	r := rig.Raise(t, nil)
 	tap := r.TapPhone(rig.NewUser())
 	r.WeChat.Script(tap.PhoneCode, func(w http.ResponseWriter, q *http.Request) {
+		r.WeChat.EndToken() // so that there is another
 		r.WeChat.Script(tap.PhoneCode, wechattest.Refuse(40125, "canary"))
 		wechattest.Refuse(42001, "canary")(w, q)
 	})
