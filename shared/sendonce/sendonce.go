@@ -48,6 +48,9 @@ import (
 // request would be lost.
 const maxIdle = 50 * time.Second
 
+// replaceTimeout bounds opening a connection that no request waits for.
+const replaceTimeout = 2 * time.Second
+
 // Kind says how a request failed.
 type Kind string
 
@@ -151,7 +154,19 @@ func (c *Client) Do(r *http.Request, accept func(status int, body []byte) bool) 
 		return err
 	}
 	keep = accept(answer.StatusCode, body) && !answer.Close
+	if !keep {
+		go c.replace()
+	}
 	return nil
+}
+
+// replace opens a connection instead of one that an answer has ended, so that the
+// next request need not wait for a handshake. Lambda may freeze it at any moment:
+// a connection that dies meanwhile fails here, or is found dead before its use.
+func (c *Client) replace() {
+	ctx, cancel := context.WithTimeout(context.Background(), replaceTimeout)
+	defer cancel()
+	_ = c.Connect(ctx)
 }
 
 // dial opens a connection, with TLS for https. Every error has the Kind

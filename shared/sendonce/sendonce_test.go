@@ -338,6 +338,7 @@ func TestConnectionIsClosedIfItsAnswerIsNotAccepted(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("request %q: got the answer %q, %v, want %q", name, got, err, want)
 		}
+		waitIdle(t, c)
 	}
 	if times, conns := s.count("first"); times != 1 || conns != 2 {
 		t.Errorf("the first request was sent %d times, over %d connections in all, want once over 2", times, conns)
@@ -368,9 +369,27 @@ func TestConnectionCloseHeaderIsHonored(t *testing.T) {
 		}
 	})
 	c := newClient(t, s.url)
-	wantOwn(t, c, "first")
-	wantOwn(t, c, "second")
-	s.wantConns(t, "two requests", 2)
+	for i, name := range []string{"first", "second"} {
+		wantOwn(t, c, name)
+		waitIdle(t, c)
+		s.wantConns(t, "with the one that replaces it, "+name, 2+i)
+	}
+}
+
+// waitIdle waits until a connection is ready for the next request.
+func waitIdle(t *testing.T, c *Client) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		idle := len(c.idle)
+		c.mu.Unlock()
+		if idle == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %d idle connections after 5 s, want 1", idle)
+		}
+	}
 }
 
 // A context that ends sets the connection's deadline from another goroutine, so

@@ -44,7 +44,7 @@ func appSecrets() string {
 
 // startsFifty measures what reading many mini-programs' secrets costs.
 func (b *bench) startsFifty() ([]row, error) {
-	took, err := b.startsIn(301, b.fifty, b.near)
+	took, err := b.startsIn(601, b.fifty, b.near)
 	return ratios("start with fifty mini-programs", 1.05, took, "ms", "with one"), err
 }
 
