@@ -39,9 +39,10 @@ func refererApp(referer string) string {
 }
 
 // chooseApp returns the credentials of the mini-program that a request is for. If
-// the secret holds one mini-program, every request is for that one. If it holds
-// several, the appid field decides, or else the Referer. For an unknown appid it
-// first rereads the secret, because somebody may have added a mini-program.
+// the secret holds one mini-program, every request without another appid field is
+// for that one. If it holds several, the appid field decides, or else the Referer.
+// For an unknown appid it first rereads the secret, because somebody may have added
+// a mini-program, and so it does if the mini-program's secret is empty.
 func (h *handler) chooseApp(ctx context.Context, r appRequest, rec *record) (wechat.Credentials, error) {
 	apps, err := h.secrets.Get(ctx)
 	if err != nil {

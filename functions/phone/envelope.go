@@ -148,7 +148,7 @@ func respond(status int, cacheControl, requestID string, body any) response {
 	}, string(encode(body))}
 }
 
-// encode returns body, a struct of strings, as JSON. It cannot fail, because it
+// encode returns body, a struct of strings and integers, as JSON. It cannot fail, because it
 // accepts bytes that are not UTF-8.
 func encode(body any) []byte {
 	text, _ := json.Marshal(body, jsontext.AllowInvalidUTF8(true))

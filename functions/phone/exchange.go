@@ -96,7 +96,7 @@ func (x *exchange) withToken(ctx context.Context, call func() error) error {
 			return err
 		}
 		if x.token.Equal(rejected.Value) {
-			x.note(err)
+			x.note(err) // fetchToken has cleared it
 			return err
 		}
 		err = x.measure(call)

@@ -15,9 +15,6 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// margin is the part of an invocation's time that is kept for the answer.
-const margin = 500 * time.Millisecond
-
 // handler answers events. It is safe for concurrent use.
 type handler struct {
 	secrets secretStore
@@ -58,15 +55,17 @@ type wechatAPI interface {
 
 // record collects what the answer and the log line say about a request.
 type record struct {
-	route    route
-	progress failure.Progress
+	route    route            // set by dispatch
+	progress failure.Progress // set by the route, then by exchange
 
+	// Set by chooseApp.
 	appID       string // empty until it is known to be one of the secret's
 	foreignPage bool   // the Referer names another mini-program
 
+	// Set by exchange.
 	wechatTime time.Duration
-	errcode    int    // from the last call of WeChat
-	rid        string // from the last call of WeChat
+	errcode    int    // of the refusal that decided the answer, if there was one
+	rid        string // the same refusal's
 }
 
 // Invoke implements [lambda.Handler]. It takes and returns bytes, so the runtime

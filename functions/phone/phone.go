@@ -8,6 +8,44 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
+// servePhone answers POST /phone: it exchanges the request's codes and data for a
+// verified phone number.
+func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, error) {
+	r, err := readPhoneRequest(e, h.requireLogin)
+	if err != nil {
+		return nil, err
+	}
+	rec.progress = r.progress()
+	app, err := h.chooseApp(ctx, r.app, rec)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	x := &exchange{secrets: h.secrets, tokens: h.tokens, wechat: h.wechat, app: app, rec: rec}
+	if r.phoneCode != "" || h.verify {
+		if err := x.fetchToken(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var session wechat.Session
+	if r.code != "" {
+		if session, err = x.login(ctx, r.code); err != nil {
+			return nil, err
+		}
+	}
+	var phone opendata.Phone
+	if r.phoneCode != "" {
+		phone, err = x.exchangePhoneCode(ctx, r.phoneCode, session.OpenID)
+	} else {
+		phone, err = h.open(ctx, x, r.sealed, session.Key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return phoneAnswer{phone, phone.E164(), session.OpenID, session.UnionID}, nil
+}
+
 // phoneRequest is a well-formed request of POST /phone. It has one of two shapes:
 // a login code and sealed data, or a phone code with or without a login code.
 type phoneRequest struct {
@@ -70,44 +108,6 @@ type phoneAnswer struct {
 	E164    string         `json:"e164,omitempty"`   // if it is certain
 	OpenID  string         `json:"openid,omitempty"` // if there was a login code
 	UnionID string         `json:"unionid,omitempty"`
-}
-
-// servePhone answers POST /phone: it exchanges the request's codes and data for a
-// verified phone number.
-func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, error) {
-	r, err := readPhoneRequest(e, h.requireLogin)
-	if err != nil {
-		return nil, err
-	}
-	rec.progress = r.progress()
-	app, err := h.chooseApp(ctx, r.app, rec)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, h.timeout)
-	defer cancel()
-	x := &exchange{secrets: h.secrets, tokens: h.tokens, wechat: h.wechat, app: app, rec: rec}
-	if r.phoneCode != "" || h.verify {
-		if err := x.fetchToken(ctx); err != nil {
-			return nil, err
-		}
-	}
-	var session wechat.Session
-	if r.code != "" {
-		if session, err = x.login(ctx, r.code); err != nil {
-			return nil, err
-		}
-	}
-	var phone opendata.Phone
-	if r.phoneCode != "" {
-		phone, err = x.exchangePhoneCode(ctx, r.phoneCode, session.OpenID)
-	} else {
-		phone, err = h.open(ctx, x, r.sealed, session.Key)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return phoneAnswer{phone, phone.E164(), session.OpenID, session.UnionID}, nil
 }
 
 // open opens sealed data. With VERIFY_ENCRYPTED_DATA, WeChat must also confirm that

@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"wechat-phone/functions/phone/failure"
 	"wechat-phone/shared/panics"
 )
+
+// margin is the part of an invocation's time that is kept for the answer.
+const margin = 500 * time.Millisecond
 
 // noStore is the cache-control of an answer that is for one caller only.
 const noStore = "no-store"
@@ -27,19 +31,6 @@ var routes = map[string]route{
 // noRoute stands for the route if the event matches none.
 var noRoute = route{name: "none"}
 
-// findRoute returns the route that e asks for. If only the method is wrong, the
-// route comes with the error. Every error is a [*failure.Error].
-func findRoute(e event) (route, error) {
-	r, ok := routes[e.path()]
-	if !ok {
-		return noRoute, &failure.Error{Kind: failure.NotFound}
-	}
-	if e.method() != r.method {
-		return r, &failure.Error{Kind: failure.MethodNotAllowed}
-	}
-	return r, nil
-}
-
 // dispatch serves an event of any kind and returns the answer's body. It turns a
 // panic into an error: otherwise the runtime would log the panic value and exit.
 func (h *handler) dispatch(ctx context.Context, raw []byte, rec *record) (body any, err error) {
@@ -58,4 +49,17 @@ func (h *handler) dispatch(ctx context.Context, raw []byte, rec *record) (body a
 		defer cancel()
 	}
 	return rec.route.serve(h, ctx, e, rec)
+}
+
+// findRoute returns the route that e asks for. If only the method is wrong, the
+// route comes with the error. Every error is a [*failure.Error].
+func findRoute(e event) (route, error) {
+	r, ok := routes[e.path()]
+	if !ok {
+		return noRoute, &failure.Error{Kind: failure.NotFound}
+	}
+	if e.method() != r.method {
+		return r, &failure.Error{Kind: failure.MethodNotAllowed}
+	}
+	return r, nil
 }

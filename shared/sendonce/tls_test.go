@@ -446,7 +446,10 @@ func TestAnswerBeforeTheFirstRequestOfANewConnectionIsDropped(t *testing.T) {
 	close(ready)
 	c := newClient(t, strings.Replace(s.url, "http", "https", 1))
 	c.secure.RootCAs = trust
-	err := c.Do(request(t, t.Context(), "first"), func(int, []byte) bool { t.Error("got an answer, want none"); return false })
+	err := c.Do(request(t, t.Context(), "first"), func(int, []byte) bool {
+		t.Error("got an answer, want none")
+		return false
+	})
 	if failure, ok := errors.AsType[*Error](err); !ok || *failure != (Error{Unreachable, "protocol"}) {
 		t.Errorf("got %v, want unreachable: protocol", err)
 	}

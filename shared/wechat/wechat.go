@@ -248,7 +248,8 @@ type request struct {
 
 // answer is what an API answers.
 type answer interface {
-	// fits reports whether the answer has everything that the request asked for.
+	// fits reports whether the answer has everything that the request asked for. If
+	// not, it may be another request's, so its connection must not carry the next.
 	fits(request) bool
 }
 

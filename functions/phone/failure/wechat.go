@@ -96,7 +96,7 @@ func kindOfCall(e *wechat.Error) Kind {
 	switch {
 	case e.Kind == wechat.Refused:
 		return refusal(e.API, e.ErrCode).Kind
-	case e.Kind == wechat.Unreachable, e.API == wechat.TokenAPI: // no code was sent
+	case e.Kind == wechat.Unreachable, e.API == wechat.TokenAPI: // this call sent no code
 		return Unavailable
 	case e.Kind == wechat.TimedOut:
 		return UpstreamTimeout
