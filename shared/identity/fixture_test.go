@@ -138,7 +138,7 @@ var expect = Expect{issuer, appID, openID, now, 30 * day}
 
 func without(c Claims) Claims { c.Phone = Phone{}; return c }
 
-func thumbprint(key *rsa.PublicKey) string { return describe(Key{}, *key).thumbprint() }
+func thumbprint(key *rsa.PublicKey) string { return describe(*key).ID }
 
 func nextEntry(tb testing.TB, key *rsa.PrivateKey) entry {
 	tb.Helper()

@@ -124,7 +124,11 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 			}
 		}
 	}
-	for name, v := range map[string]any{"a token": token, "a private key": signing.PrivateKey} {
+}
+
+func TestTokensAndPrivateKeysPrintAsRedacted(t *testing.T) {
+	token, private := fixedKeys(t).Sign(claims), signingEntry(t, rfc7515Key(t)).PrivateKey
+	for name, v := range map[string]any{"a token": token, "a private key": private} {
 		if got := fmt.Sprintf("%v %+v %#v", v, v, v); got != "[redacted] [redacted] [redacted]" {
 			t.Errorf("%s: got %.40q, want [redacted] three times", name, got)
 		}

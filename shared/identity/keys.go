@@ -205,15 +205,16 @@ func (e entry) parse() (public publicKey, sign signer, problem string) {
 	if key == nil {
 		return public, nil, "a key is not a valid RSA key"
 	}
-	public = describe(e.Key, *key)
+	public = describe(*key)
 	switch {
 	case key.N.BitLen() < minBits:
 		return public, nil, "a key has fewer than 2048 bits"
 	case key.N.Bit(0) == 0, key.E < 3, key.E%2 == 0, key.E > 1<<31-1: // as crypto/rsa demands
 		return public, nil, "a key is not a valid RSA key"
-	case public.thumbprint() != e.ID:
+	case public.ID != e.ID:
 		return public, nil, "a kid is not its key's thumbprint"
 	}
+	public.Key = e.Key
 	return public, sign, ""
 }
 
@@ -257,25 +258,14 @@ func publicPart(der string) *rsa.PublicKey {
 	return &rsa.PublicKey{N: inner.N, E: inner.E}
 }
 
-func describe(info Key, key rsa.PublicKey) publicKey {
-	header := marshal(struct {
-		Algorithm string `json:"alg"`
-		KeyID     string `json:"kid"`
-		Type      string `json:"typ"`
-	}{"RS256", info.ID, "JWT"})
-	return publicKey{
-		Key:       info,
-		PublicKey: key,
-		n:         base64url.EncodeToString(key.N.Bytes()),
-		e:         base64url.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
-		prefix:    base64url.EncodeToString(header) + ".",
-	}
-}
-
-// thumbprint is the key's RFC 7638 thumbprint.
-func (k publicKey) thumbprint() string {
-	digest := sha256.Sum256([]byte(`{"e":"` + k.e + `","kty":"RSA","n":"` + k.n + `"}`))
-	return base64url.EncodeToString(digest[:])
+// describe computes what others call the key.
+func describe(key rsa.PublicKey) publicKey {
+	n := base64url.EncodeToString(key.N.Bytes())
+	e := base64url.EncodeToString(big.NewInt(int64(key.E)).Bytes())
+	digest := sha256.Sum256([]byte(`{"e":"` + e + `","kty":"RSA","n":"` + n + `"}`)) // RFC 7638
+	kid := base64url.EncodeToString(digest[:])
+	header := base64url.EncodeToString([]byte(`{"alg":"RS256","kid":"` + kid + `","typ":"JWT"}`))
+	return publicKey{Key: Key{ID: kid}, PublicKey: key, n: n, e: e, prefix: header + "."}
 }
 
 // verify reports whether signature is the key's own of text.

@@ -41,6 +41,10 @@ func TestSignatureOfRFC7515(t *testing.T) {
 // change returns e after edit.
 func change(e entry, edit func(*entry)) entry { edit(&e); return e }
 
+func withID(e entry, kid string) entry          { e.ID = kid; return e }
+func withPrivate(e entry, key privateDER) entry { e.PrivateKey = key; return e }
+func withPublic(e entry, der []byte) entry      { e.PublicKey = der; return e }
+
 func TestParseKeysAcceptsUsableLists(t *testing.T) {
 	keys := pool()
 	signing, next := signingEntry(t, keys[0]), nextEntry(t, keys[1])
@@ -125,20 +129,18 @@ func withExponent(key *rsa.PrivateKey, e int) *rsa.PublicKey {
 	return &rsa.PublicKey{N: key.N, E: e}
 }
 
+const (
+	notRSA    = "a key is not a valid RSA key"
+	noPrivate = "a key that is not retired must have privateKey and no publicKey"
+	noPublic  = "a retired key must have publicKey and no privateKey"
+	fewBits   = "a key has fewer than 2048 bits"
+	misnamed  = "a kid is not its key's thumbprint"
+)
+
 func TestParseKeysRefusesUnusableLists(t *testing.T) {
 	keys := pool()
 	signing, next := signingEntry(t, keys[0]), nextEntry(t, keys[1])
 	retired := retiredEntry(t, &keys[2].PublicKey, now)
-	small := largeKey(t, 2047)
-	private, public := ellipticDER(t)
-	even := &rsa.PublicKey{N: new(big.Int).Add(keys[2].N, big.NewInt(1)), E: 65537}
-	const (
-		notRSA     = "a key is not a valid RSA key"
-		noPrivate  = "a key that is not retired must have privateKey and no publicKey"
-		noPublic   = "a retired key must have publicKey and no privateKey"
-		fewBits    = "a key has fewer than 2048 bits"
-		thumbprint = "a kid is not its key's thumbprint"
-	)
 	for _, tt := range []struct {
 		name string
 		list []entry
@@ -152,29 +154,45 @@ func TestParseKeysRefusesUnusableLists(t *testing.T) {
 		{"no created", []entry{change(signing, func(e *entry) { e.Created = time.Time{} })}, "a key has no created"},
 		{"retired without signsFrom", []entry{signing, change(retired, func(e *entry) { e.SignsFrom = time.Time{} })},
 			"a key has retired and no signsFrom"},
-		{"retired with privateKey", []entry{signing, change(retired, func(e *entry) { e.PrivateKey = next.PrivateKey })},
+		{"retired with privateKey", []entry{signing, withPrivate(retired, next.PrivateKey)},
 			noPublic},
-		{"retired without publicKey", []entry{signing, change(retired, func(e *entry) { e.PublicKey = nil })}, noPublic},
-		{"signing without privateKey", []entry{change(signing, func(e *entry) { e.PrivateKey = privateDER{} })}, noPrivate},
-		{"signing with publicKey", []entry{change(signing, func(e *entry) { e.PublicKey = retired.PublicKey })}, noPrivate},
-		{"next without privateKey", []entry{signing, change(next, func(e *entry) { e.PrivateKey = privateDER{} })}, noPrivate},
+		{"retired without publicKey", []entry{signing, withPublic(retired, nil)}, noPublic},
+		{"signing without privateKey", []entry{withPrivate(signing, privateDER{})}, noPrivate},
+		{"signing with publicKey", []entry{withPublic(signing, retired.PublicKey)}, noPrivate},
+		{"next without privateKey", []entry{signing, withPrivate(next, privateDER{})}, noPrivate},
+	} {
+		wantProblem(t, tt.name, listText(t, tt.list...), tt.want)
+	}
+}
+
+func TestParseKeysRefusesUnusableKeys(t *testing.T) {
+	keys := pool()
+	signing, next := signingEntry(t, keys[0]), nextEntry(t, keys[1])
+	retired := retiredEntry(t, &keys[2].PublicKey, now)
+	small := largeKey(t, 2047)
+	private, public := ellipticDER(t)
+	even := &rsa.PublicKey{N: new(big.Int).Add(keys[2].N, big.NewInt(1)), E: 65537}
+	longer := hold([]byte(next.PrivateKey.Reveal() + "x"))
+	for _, tt := range []struct {
+		name string
+		list []entry
+		want string
+	}{
 		{"signing key of 2047 bits", []entry{signingEntry(t, small)}, fewBits},
 		{"next key of 2047 bits", []entry{signing, nextEntry(t, small)}, fewBits},
 		{"retired key of 2047 bits", []entry{signing, retiredEntry(t, &small.PublicKey, now)}, fewBits},
-		{"signing key with another kid", []entry{change(signing, func(e *entry) { e.ID = next.ID })}, thumbprint},
-		{"next key with another kid", []entry{signing, change(next, func(e *entry) { e.ID = retired.ID })}, thumbprint},
-		{"retired key with another kid", []entry{signing, change(retired, func(e *entry) { e.ID = next.ID })}, thumbprint},
-		{"empty kid", []entry{change(signing, func(e *entry) { e.ID = "" })}, thumbprint},
-		{"elliptic signing key", []entry{change(signing, func(e *entry) { e.PrivateKey = hold(private) })}, notRSA},
-		{"elliptic next key", []entry{signing, change(next, func(e *entry) { e.PrivateKey = hold(private) })}, notRSA},
-		{"elliptic retired key", []entry{signing, change(retired, func(e *entry) { e.PublicKey = public })}, notRSA},
-		{"signing key that is not DER", []entry{change(signing, func(e *entry) { e.PrivateKey = hold([]byte("x")) })}, notRSA},
-		{"next key that is not DER", []entry{signing, change(next, func(e *entry) { e.PrivateKey = hold([]byte("x")) })}, notRSA},
-		{"retired key that is not DER", []entry{signing, change(retired, func(e *entry) { e.PublicKey = []byte("x") })}, notRSA},
-		{"next key with text after it", []entry{signing, change(next, func(e *entry) {
-			e.PrivateKey = hold([]byte(e.PrivateKey.Reveal() + "x"))
-		})}, notRSA},
-		{"damaged signing key", []entry{change(signing, func(e *entry) { e.PrivateKey = flip(t, *e, keys[0]) })}, notRSA},
+		{"signing key with another kid", []entry{withID(signing, next.ID)}, misnamed},
+		{"next key with another kid", []entry{signing, withID(next, retired.ID)}, misnamed},
+		{"retired key with another kid", []entry{signing, withID(retired, next.ID)}, misnamed},
+		{"empty kid", []entry{withID(signing, "")}, misnamed},
+		{"elliptic signing key", []entry{withPrivate(signing, hold(private))}, notRSA},
+		{"elliptic next key", []entry{signing, withPrivate(next, hold(private))}, notRSA},
+		{"elliptic retired key", []entry{signing, withPublic(retired, public)}, notRSA},
+		{"signing key that is not DER", []entry{withPrivate(signing, hold([]byte("x")))}, notRSA},
+		{"next key that is not DER", []entry{signing, withPrivate(next, hold([]byte("x")))}, notRSA},
+		{"retired key that is not DER", []entry{signing, withPublic(retired, []byte("x"))}, notRSA},
+		{"next key with text after it", []entry{signing, withPrivate(next, longer)}, notRSA},
+		{"damaged signing key", []entry{withPrivate(signing, flip(t, signing, keys[0]))}, notRSA},
 		{"signing key with three primes", []entry{signingEntry(t, threePrimes(t))}, notRSA},
 		{"retired key with an even modulus", []entry{signing, retiredEntry(t, even, now)}, notRSA},
 		{"retired key with exponent 1", []entry{signing, retiredEntry(t, withExponent(keys[2], 1), now)}, notRSA},
@@ -187,7 +205,8 @@ func TestParseKeysRefusesUnusableLists(t *testing.T) {
 
 func threePrimes(tb testing.TB) *rsa.PrivateKey {
 	tb.Helper()
-	key, err := rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048) //nolint:staticcheck // to be refused
+	//lint:ignore SA1019 a key of this kind must be refused
+	key, err := rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -255,4 +274,30 @@ func TestJWKS(t *testing.T) {
 	if text := string(set.JWKS(now)); !strings.HasPrefix(text, first) {
 		t.Errorf("got  %.700s\nwant %s", text, first)
 	}
+}
+
+// The seeds are the same in each of the fuzzer's processes.
+func FuzzParseKeys(f *testing.F) {
+	retired := retiredEntry(f, &rsa.PublicKey{N: number(f, rfc7638N), E: 65537}, now)
+	good := listText(f, signingEntry(f, rfc7515Key(f)), retired)
+	for _, seed := range []string{"", "[]", "[{}]", "null", good, strings.ReplaceAll(good, "signsFrom", "s")} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := ParseKeys(text)
+		if err != nil {
+			if _, ok := errors.AsType[*Error](err); !ok || keys != nil {
+				t.Fatalf("got error %v, keys %v, want an *Error alone", err, keys != nil)
+			}
+			return
+		}
+		for i, key := range keys.All() {
+			if (key.Role() == Signing) != (i == 0) || key.Role() == Next && i != 1 || len(key.ID) != 43 {
+				t.Errorf("key %d: got the role %v and the kid %s", i, key.Role(), key.ID)
+			}
+		}
+		if _, reason := keys.Check(keys.Sign(claims).Reveal(), expect); reason != "" {
+			t.Errorf("its own token: got %q, want it renewed", reason)
+		}
+	})
 }

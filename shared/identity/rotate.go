@@ -15,8 +15,8 @@ import (
 // and every process knows it.
 const publishBefore = 24 * time.Hour
 
-// Change is a new list of keys, and what it changes. A step that concerns no key has
-// none of the kids.
+// Change is a new list of keys, and what is new about it. A field is empty if no key
+// changed in that way.
 type Change struct {
 	List     redacted.Value // the signing secret's new text
 	Promoted string         // the kid of the key that signs from now on, if it was next
@@ -31,8 +31,9 @@ func New(now time.Time) (Change, error) { return newRotation(nil, now).first() }
 
 // Rotate promotes the next key, retires the one that signed, makes a new next key, and
 // drops the keys retired more than 31 days ago. It changes nothing if the next key
-// was created less than 24 hours ago; then the error's Until is when to come back. If the list
-// has no next key, Rotate makes one and promotes none. Every error is an [*Error].
+// was created less than 24 hours ago; the error's Until then says when to come back. If
+// the list has no next key, Rotate makes one and promotes none. Every error is an
+// [*Error].
 func Rotate(text string, now time.Time) (Change, error) {
 	list, err := usableList(text)
 	if err != nil {
@@ -41,10 +42,10 @@ func Rotate(text string, now time.Time) (Change, error) {
 	return newRotation(list, now).rotate()
 }
 
-// Revoke drops the key with that kid and every key that has ever signed: who has one
-// could have renewed a forged number into a token of another. It promotes the next
-// key, or a fresh one if the next key is the one to revoke, and makes a new next key.
-// Every error is an [*Error].
+// Revoke drops the key with that kid and every key that has ever signed: whoever holds a
+// leaked key could have renewed a forged number into a token that another key signed.
+// It promotes the next key, or a fresh one if kid is the next key's, and makes a new
+// next key. Every error is an [*Error].
 func Revoke(text, kid string, now time.Time) (Change, error) {
 	list, err := usableList(text)
 	if err != nil {
@@ -154,7 +155,7 @@ func (r *rotation) make() *entry {
 	if err != nil {
 		panic("identity: a new key cannot be encoded")
 	}
-	id := describe(Key{}, key.PublicKey).thumbprint()
+	id := describe(key.PublicKey).ID
 	r.list = append(r.list, entry{Key{ID: id, Created: r.now}, privateDER{redacted.New(string(der))}, nil})
 	r.change.Made = append(r.change.Made, id)
 	return &r.list[len(r.list)-1]
