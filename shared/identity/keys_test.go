@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json/v2"
 	"errors"
@@ -125,6 +127,30 @@ func flip(tb testing.TB, e entry, key *rsa.PrivateKey) privateDER {
 	return hold(raw)
 }
 
+// pkcs8 encodes what [ParseKeys] reads of a next key, with text after the inner key.
+func pkcs8(tb testing.TB, algorithm asn1.ObjectIdentifier, n *big.Int, after []byte) privateDER {
+	tb.Helper()
+	inner, err := asn1.Marshal(struct {
+		Version int
+		N       *big.Int
+		E       int
+	}{0, n, 65537})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	outer, err := asn1.Marshal(struct {
+		Version    int
+		Algorithm  pkix.AlgorithmIdentifier
+		PrivateKey []byte
+	}{0, pkix.AlgorithmIdentifier{Algorithm: algorithm}, append(inner, after...)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return hold(outer)
+}
+
+var oidPSS = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10} // RFC 8017, appendix C
+
 func withExponent(key *rsa.PrivateKey, e int) *rsa.PublicKey {
 	return &rsa.PublicKey{N: key.N, E: e}
 }
@@ -172,6 +198,7 @@ func TestParseKeysRefusesUnusableKeys(t *testing.T) {
 	small := largeKey(t, 2047)
 	private, public := ellipticDER(t)
 	even := &rsa.PublicKey{N: new(big.Int).Add(keys[2].N, big.NewInt(1)), E: 65537}
+	negative := new(big.Int).Neg(keys[1].N)
 	longer := hold([]byte(next.PrivateKey.Reveal() + "x"))
 	for _, tt := range []struct {
 		name string
@@ -191,6 +218,9 @@ func TestParseKeysRefusesUnusableKeys(t *testing.T) {
 		{"signing key that is not DER", []entry{withPrivate(signing, hold([]byte("x")))}, notRSA},
 		{"next key that is not DER", []entry{signing, withPrivate(next, hold([]byte("x")))}, notRSA},
 		{"retired key that is not DER", []entry{signing, withPublic(retired, []byte("x"))}, notRSA},
+		{"next key for RSA-PSS alone", []entry{signing, withPrivate(next, pkcs8(t, oidPSS, keys[1].N, nil))}, notRSA},
+		{"next key with a negative modulus", []entry{signing, withPrivate(next, pkcs8(t, oidRSA, negative, nil))}, notRSA},
+		{"next key with text inside", []entry{signing, withPrivate(next, pkcs8(t, oidRSA, keys[1].N, []byte("x")))}, notRSA},
 		{"next key with text after it", []entry{signing, withPrivate(next, longer)}, notRSA},
 		{"damaged signing key", []entry{withPrivate(signing, flip(t, signing, keys[0]))}, notRSA},
 		{"signing key with three primes", []entry{signingEntry(t, threePrimes(t))}, notRSA},
