@@ -95,6 +95,8 @@ fuzz: ## run each fuzz target for a while (FUZZTIME=5s)
 	go test -run '^$$' -fuzz '^FuzzAnswer$$' -fuzztime $(FUZZTIME) ./shared/wechat
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./shared/opendata
 	go test -run '^$$' -fuzz '^FuzzOpenPhone$$' -fuzztime $(FUZZTIME) ./shared/opendata
+	go test -run '^$$' -fuzz '^FuzzCheck$$' -fuzztime $(FUZZTIME) ./shared/identity
+	go test -run '^$$' -fuzz '^FuzzParseKeys$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./shared/identity
 
 soak: build/local/bootstrap ## run the soak tests: load, freezes, rereads, timing (minutes; Linux)
 	BOOTSTRAP="$$PWD/$<" go test -tags soak -count=1 -v -parallel 32 -bench . -benchtime 20000x -timeout 60m ./local/soak
