@@ -445,7 +445,7 @@ func (s sealer) padded(last ...byte) wechattest.Tap {
 }
 
 func (s sealer) badPaddings() map[string]wechattest.Tap {
-	pad := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, n) }
+	pad := func(n byte) []byte { return bytes.Repeat([]byte{n}, int(n)) }
 	return map[string]wechattest.Tap{
 		"no padding":             s.padded(' '),
 		"padding of 0":           s.padded(0),
