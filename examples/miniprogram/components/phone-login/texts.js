@@ -4,7 +4,7 @@
 const zh = {
   button: { normal: '手机号快捷登录', sending: '登录中…', waiting: '登录中…', offline: '重试' },
   note: {
-    waiting: '系统繁忙，{seconds} 秒后自动重试',
+    waiting: '暂时无法登录，{seconds} 秒后自动重试',
     no_login: '网络异常，请检查网络后重试',
     success: '登录成功',
     refused: '你已拒绝授权手机号',
@@ -12,7 +12,7 @@ const zh = {
     button_failed: '获取手机号失败，请重试或使用其他方式登录',
     tap_again: '登录未成功，请再次点击按钮',
     later: '暂时无法登录，请稍后再试',
-    failed: '登录失败，请联系客服 {requestId}',
+    failed: '登录失败，请联系客服。{requestId}',
   },
 }
 
