@@ -15,7 +15,7 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// margin is the part of an invocation's time that is kept for the answer.
+// margin is the time at the end of an invocation that is reserved for the answer.
 const margin = 500 * time.Millisecond
 
 // handler answers events. It is safe for concurrent use.
@@ -23,7 +23,7 @@ type handler struct {
 	secrets secretStore
 	tokens  tokenCache
 	wechat  wechatAPI
-	timeout time.Duration // for all calls of WeChat together
+	timeout time.Duration // for all calls to WeChat together
 	maxAge  time.Duration // of a watermark; 0 for any
 	verify  bool          // ask WeChat whether it sealed the data
 
@@ -49,7 +49,7 @@ type tokenCache interface {
 	Drop(rejected wechat.AccessToken)
 }
 
-// wechatAPI has the function's calls of WeChat. See [wechat.Client].
+// wechatAPI makes the function's calls to WeChat. See [wechat.Client].
 type wechatAPI interface {
 	Code2Session(ctx context.Context, app wechat.Credentials, code string) (wechat.Session, error)
 	PhoneNumber(ctx context.Context, token wechat.AccessToken, code, openID string) (opendata.Phone, error)
@@ -61,12 +61,12 @@ type record struct {
 	route    route
 	progress failure.Progress
 
-	appID       string // empty until it is known to be one of the secret's
+	appID       string // empty until the secret is known to hold it
 	foreignPage bool   // the Referer names another mini-program
 
 	wechatTime time.Duration
-	errcode    int    // from the last call of WeChat
-	rid        string // from the last call of WeChat
+	errcode    int    // from the last call to WeChat
+	rid        string // from the last call to WeChat
 }
 
 // Invoke implements [lambda.Handler]. It takes and returns bytes, so the runtime

@@ -8,7 +8,7 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// phoneRequest is a well-formed request of POST /phone. It has one of two shapes:
+// phoneRequest is a well-formed request to POST /phone. It has one of two shapes:
 // a login code and sealed data, or a phone code with or without a login code.
 type phoneRequest struct {
 	app       appRequest
@@ -53,7 +53,7 @@ func readPhoneRequest(e event, requireLogin bool) (phoneRequest, error) {
 	return r, checkCode("phoneCode", r.phoneCode)
 }
 
-// progress returns the states of the request's codes before any was sent.
+// progress returns the states of the request's codes before any is sent.
 func (r phoneRequest) progress() (p failure.Progress) {
 	if r.code != "" {
 		p.LoginCode = failure.Unsent
@@ -111,7 +111,7 @@ func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, er
 }
 
 // open opens sealed data. With VERIFY_ENCRYPTED_DATA, WeChat must also confirm that
-// it sealed the data. Only WeChat's no makes the data undecryptable. Any other
+// it sealed the data. If WeChat denies it, the data is undecryptable. Any other
 // failure of that call is a [*failure.NoVerdict].
 func (h *handler) open(
 	ctx context.Context, x *exchange, sealed opendata.Sealed, key opendata.SessionKey,

@@ -24,11 +24,11 @@ var routes = map[string]route{
 	"/phone": {"/phone", http.MethodPost, noStore, (*handler).servePhone},
 }
 
-// noRoute stands for the route if the event matches none.
+// noRoute is the route of an event that matches no other.
 var noRoute = route{name: "none"}
 
-// findRoute returns the route that e asks for. If only the method is wrong, the
-// route comes with the error. Every error is a [*failure.Error].
+// findRoute returns the route that e asks for. If only the method is wrong, it
+// returns both the route and the error. Every error is a [*failure.Error].
 func findRoute(e event) (route, error) {
 	r, ok := routes[e.path()]
 	if !ok {
