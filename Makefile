@@ -3,8 +3,9 @@
 # Go fetches the toolchain that go.mod names, whatever this machine has.
 export GOTOOLCHAIN = auto
 
-# The caller's Go settings and a go.work in a folder above change no byte of the
-# bootstrap and break no command. A value also overrides go env -w; none does not.
+# The caller's Go settings and a go.work in a folder above must neither change the
+# bootstrap nor break a command. A value overrides go env -w too; an unset variable
+# does not.
 export GOFLAGS = -buildvcs=false
 export GOWORK = off
 export GO111MODULE = on
@@ -25,8 +26,8 @@ MINIPROGRAM_TEST = examples/miniprogram/test
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
-# The same flags wherever the function is built: static, stripped, and the same
-# bytes from a checkout and from SAM's copy of it, which has no .git.
+# Every build of the function uses these flags. The binary is static and stripped. Its
+# bytes are the same from a checkout and from SAM's copy of it, which has no .git.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w"
 
 # What to install if a program is missing.
@@ -111,7 +112,7 @@ build: ARTIFACTS_DIR = build/lambda
 build: build-PhoneFunction ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 
 # sam build calls this with ARTIFACTS_DIR. It does not say which architecture it
-# builds for. samconfig.toml knows what ENV gives to the template.
+# builds for, so this reads the architecture of ENV from samconfig.toml.
 build-PhoneFunction: build/local/samconfig
 	@arch=$${ARCH:-$$(build/local/samconfig -env "$$ENV" Architecture)} || exit; \
 	case "$${arch:=x86_64}" in \
@@ -121,15 +122,15 @@ build-PhoneFunction: build/local/samconfig
 	esac; \
 	GOOS=linux GOARCH=$$goarch $(GO_BUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/phone
 
-# It passes every parameter: SAM keeps the stack's value of one that it is not given,
-# so the Traffic of a fix or of a restart would stay.
+# Pass every parameter: SAM keeps the stack's value of any parameter that it is not
+# given. Traffic would otherwise keep the value of the last fix or restart.
 deploy: known-env | have-sam ## build and deploy (ENV=dev or prod; TRAFFIC=at-once while an alarm fires)
 	sam validate --config-env "$$ENV"
 	sam build --config-env "$$ENV"
 	parameters=$$(build/local/samconfig -env "$$ENV" -traffic "$$TRAFFIC") && \
 		sam deploy --config-env "$$ENV" --parameter-overrides "$$parameters" $(FLAGS)
 
-# It changes nothing else about the stack, whatever this working tree holds.
+# This changes nothing else about the stack, whatever the working tree holds.
 restart: known-env | have-aws ## start all of the function's processes anew, as deployed (ENV=dev or prod)
 	@stack=$$(build/local/samconfig -env "$$ENV" -stack) && \
 	names=$$(aws cloudformation describe-stacks --stack-name "$$stack" \
@@ -168,7 +169,7 @@ build/local/stage: | have-go
 build/local/samconfig: | have-go
 	@go build -o $@ ./tools/samconfig
 
-# What a command needs, so that it fails with one line.
+# Prerequisites: a command without one fails with a single line.
 
 known-env: build/local/samconfig
 	@build/local/samconfig -env "$$ENV" -traffic "$$TRAFFIC" >/dev/null

@@ -1,6 +1,6 @@
 // Command local runs the phone function on this machine, against mock servers
-// for everything in the cloud. Run it through make run, make start and make
-// invoke, or see its flags.
+// for everything in the cloud. Run it with make run, make start or make invoke. Its
+// flag -h lists the others.
 package main
 
 import (

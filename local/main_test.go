@@ -107,7 +107,7 @@ func TestErrorNamesThePortThatIsTaken(t *testing.T) {
 	}
 }
 
-func TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted(t *testing.T) {
+func TestStageRunsUntilInterruptedAndStopsWhatItStarted(t *testing.T) {
 	t.Parallel()
 	start := command(t, "-route", "POST /phone")
 	stdout, err := start.StdoutPipe()

@@ -25,7 +25,7 @@ func refererOf(appID string) string {
 	return "https://servicewechat.com/" + appID + "/12/page-frame.html"
 }
 
-// userOf returns a made-up user of a mini-program.
+// userOf makes up a user of a mini-program.
 func userOf(appID string) wechattest.User {
 	user := rig.NewUser()
 	user.AppID = appID
@@ -138,7 +138,7 @@ func TestCodeRejectedMentionsAForeignReferer(t *testing.T) {
 		tap.Code = "never-given"
 		got := postFrom(t, r, tap, referer, "")
 		r.WantFailure(referer, got, "code_rejected", 400, "login")
-		if noted := strings.Contains(got.Message, note); noted != want || strings.Contains(got.Message, "wx4444") {
+		if found := strings.Contains(got.Message, note); found != want || strings.Contains(got.Message, "wx4444") {
 			t.Errorf("Referer %q: got the message %q, want one without an appid, and with the note: %v",
 				referer, got.Message, want)
 		}
@@ -238,8 +238,8 @@ func TestLogLineHasTheAppIDOnceItIsKnown(t *testing.T) {
 }
 
 // If the secret's only mini-program is replaced, the function serves the new one.
-// A request that began before fails with the credentials that it began with.
-func TestSecretThatNamesAnotherMiniProgram(t *testing.T) {
+// A request that is already running keeps the old credentials and fails.
+func TestSecretReplacesItsOnlyMiniProgram(t *testing.T) {
 	t.Parallel()
 	const moved = "wx5555555555555555"
 	r := rig.Raise(t, nil)
@@ -268,8 +268,8 @@ func TestTokenIsFetchedAtStartOnlyForASingleMiniProgram(t *testing.T) {
 	}
 }
 
-// Fifty mini-programs share the function, and 64 requests run at once. Every answer
-// of WeChat's is marked with its mini-program, so a mix-up shows.
+// Fifty mini-programs share the function, and 64 requests run at once. Each of
+// WeChat's answers is marked with its mini-program, so a mix-up shows.
 func TestFiftyMiniProgramsAreNeverMixedUp(t *testing.T) {
 	t.Parallel()
 	const apps, atOnce, each = 50, 64, 20
@@ -321,8 +321,8 @@ func TestRotatingOneMiniProgramFailsNoRequest(t *testing.T) {
 	})
 }
 
-// A mini-program that hangs and one whose secret is wrong neither fail nor delay
-// the requests of a good one.
+// A mini-program that hangs, or one whose secret is wrong, neither fails nor delays
+// a good one's requests.
 func TestHangingMiniProgramDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) {

@@ -74,7 +74,7 @@ func readSwitch(getenv func(string) string, name string) (on bool, _ error) {
 }
 
 // sdkError names the variable that kept the AWS SDK from loading its
-// configuration. The SDK names some itself, but with their values.
+// configuration. The SDK's own errors name some variables, but repeat their values.
 func sdkError(err error, getenv func(string) string) error {
 	const problem = "cannot be used by the AWS SDK"
 	if name := sdkVariable.FindString(err.Error()); name != "" {

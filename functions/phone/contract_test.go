@@ -97,7 +97,7 @@ func TestEveryEncodingOfARequestIsAccepted(t *testing.T) {
 	for _, e := range []object{
 		httpAPI("", "/phone", "$default", nil), httpAPI("", "/prod/phone", "prod", nil),
 	} {
-		delete(e, "headers") // and so it has no content type
+		delete(e, "headers") // including the content type
 		e["body"] = base64.StdEncoding.EncodeToString([]byte(hostile.JSON(r.Tap(user))))
 		e["isBase64Encoded"] = true
 		wantBody(t, fmt.Sprint("base64 to ", e["rawPath"]), invokeEvent(t, r, e), want)
@@ -175,7 +175,7 @@ func TestWatermarkMaxAge(t *testing.T) {
 	}
 }
 
-// sealAt seals user's number with a watermark of that time. WeChat's stand-in does
+// sealAt seals user's number with a watermark of the given time. The mock WeChat does
 // not know the data.
 func sealAt(user wechattest.User, sealed time.Time) wechattest.Tap {
 	return wechattest.Seal(user.SessionKey, fmt.Appendf(nil,
@@ -253,7 +253,7 @@ func TestCodeWorksOnce(t *testing.T) {
 	r.WantFailure("an invented code", r.Post(tap), "code_rejected", 400, "login")
 }
 
-func TestAnswerComesBeforeTheDeadlineOfTheInvocation(t *testing.T) {
+func TestAnswerComesBeforeTheInvocationsDeadline(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Timeout = 1200 * time.Millisecond })
 	tap := r.TapScripted(rig.NewUser(), hostile.Silence)
@@ -445,8 +445,8 @@ func TestOneLinePerRequest(t *testing.T) {
 		lines = r.Logs.Requests()
 		return len(lines) == 2
 	})
-	if written := strings.Count(r.Logs.Text(), "\n") + 1; written != 2 {
-		t.Errorf("got %d lines, want 2: %s", written, r.Logs.Text())
+	if count := strings.Count(r.Logs.Text(), "\n") + 1; count != 2 {
+		t.Errorf("got %d lines, want 2: %s", count, r.Logs.Text())
 	}
 	for i, line := range lines {
 		wantTimes(t, line)
@@ -463,7 +463,7 @@ func TestOneLinePerRequest(t *testing.T) {
 	}
 }
 
-// wantTimes checks that a log line's times are there and add up.
+// wantTimes checks that a log line has its times and that they add up.
 func wantTimes(t *testing.T, line rig.Line) {
 	t.Helper()
 	if line.WeChatMs == nil || line.OwnMs == nil || line.TotalMs == nil || *line.WeChatMs <= 0 || *line.OwnMs <= 0 {
@@ -475,9 +475,9 @@ func wantTimes(t *testing.T, line rig.Line) {
 	}
 }
 
-// If the Runtime API disappears, as when an emulator ends, the runtime library logs
-// its address, and not as JSON.
-func TestEndOfTheRuntimeAPILogsOneLine(t *testing.T) {
+// If the Runtime API disappears, for example because an emulator exits, the runtime
+// library logs the API's address, and not as JSON.
+func TestLostRuntimeAPILogsOneLine(t *testing.T) {
 	t.Parallel()
 	code, text := rig.RunToExit(t, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
@@ -509,7 +509,7 @@ func TestMissingRuntimeAPIIsNamed(t *testing.T) {
 	}
 }
 
-// Calls to WeChat do not use the proxy, which nobody would expect.
+// An operator would expect calls to WeChat to use the proxy. They do not.
 func TestProxyVariableCausesAWarningAtStart(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {

@@ -94,7 +94,7 @@ func (e event) withoutStage(path string) string {
 
 // header returns a header's value. It ignores the name's case: HTTP APIs lower-case
 // names with payload format 2.0 only, and sam local start-api never does. It joins
-// the values of several headers by commas, as HTTP APIs do.
+// the values of several headers with commas, as HTTP APIs do.
 func (e event) header(name string) string {
 	var values []string
 	for written, value := range e.Headers {
@@ -130,7 +130,7 @@ type response struct {
 	Body       string  `json:"body"`
 }
 
-// headers are an answer's headers. A struct saves a map for each answer.
+// headers are an answer's headers. A struct avoids a map for each answer.
 type headers struct {
 	ContentType  string `json:"content-type"`
 	CacheControl string `json:"cache-control"`

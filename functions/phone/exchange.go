@@ -10,20 +10,20 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// exchange makes one request's calls of WeChat. It replaces credentials and access
+// exchange makes one request's calls to WeChat. It replaces credentials and access
 // tokens that WeChat rejects, and records each code's state.
 type exchange struct {
 	secrets secretStore
 	tokens  tokenCache
 	wechat  wechatAPI
 
-	app   wechat.Credentials // those of the last call
+	app   wechat.Credentials // used by the last call
 	token wechat.AccessToken // set by fetchToken
 	rec   *record
 }
 
 // fetchToken fetches the access token. Call it before sending a code: a login code
-// that is sent before the token is there may be wasted. The request keeps its token
+// that is sent without a token may be wasted. The request keeps its token
 // until WeChat rejects it.
 func (x *exchange) fetchToken(ctx context.Context) error {
 	return x.withCredentials(ctx, func() (err error) {
@@ -84,9 +84,9 @@ func (x *exchange) withCredentials(ctx context.Context, call func() error) error
 }
 
 // withToken makes a call that uses the access token. If WeChat rejects the token,
-// it makes the call once more, provided that WeChat gives another token. If WeChat rejects the mini-program,
-// it rereads the secret for the next request only, because this request's phone
-// code may be spent.
+// and stable_token returns another one, it makes the call once more. If WeChat
+// rejects the mini-program, it rereads the secret for the next request only,
+// because this request's phone code may be spent.
 func (x *exchange) withToken(ctx context.Context, call func() error) error {
 	err := x.measure(call)
 	if wechat.RejectsToken(err) {

@@ -70,7 +70,7 @@ func (stubTokens) Get(_ context.Context, app wechat.Credentials) (wechat.AccessT
 
 func (stubTokens) Drop(wechat.AccessToken) {}
 
-// tapOf returns a tap of stub's user.
+// tapOf returns a tap by user.
 func tapOf(user wechattest.User) wechattest.Tap {
 	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
 	tap.Code = hostile.Code(1)
@@ -88,8 +88,8 @@ func newStub(user wechattest.User) stub {
 	}}
 }
 
-// Whatever the event is, the function answers with a complete answer that holds
-// nothing of the request.
+// Whatever the event, the function returns a complete answer. A failure holds no part
+// of the request.
 func FuzzEvent(f *testing.F) {
 	user := hostile.User(1)
 	for _, event := range eventSeeds(f, tapOf(user)) {
@@ -158,8 +158,8 @@ func eventSeeds(f *testing.F, tap wechattest.Tap) (events [][]byte) {
 	return events
 }
 
-// checkAnswer checks that text is a complete answer, and that a failure holds
-// nothing of the request. It returns the answer's error.
+// checkAnswer checks that text is a complete answer, and that a failure holds no part
+// of the request. It returns the answer's error.
 func checkAnswer(t *testing.T, text []byte, user wechattest.User) failure.Kind {
 	t.Helper()
 	var got response
@@ -202,8 +202,8 @@ func checkAnswer(t *testing.T, text []byte, user wechattest.User) failure.Kind {
 	return body.Error
 }
 
-// A request is either accepted in full or refused with a message that repeats
-// nothing of it.
+// A request is either accepted in full or refused with a message that repeats no
+// part of it.
 func FuzzRequest(f *testing.F) {
 	tap := tapOf(hostile.User(1))
 	phone := wechattest.PhoneTap{PhoneCode: hostile.PhoneCode(1), Code: tap.Code}

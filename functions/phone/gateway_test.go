@@ -158,7 +158,7 @@ func TestGatewayForwardsOnlyItsRoute(t *testing.T) {
 	}
 }
 
-// The header leads to the log line, after a success too.
+// The header identifies the log line, even after a success.
 func TestRequestIDIsInEveryAnswerAndItsLogLine(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
@@ -183,8 +183,7 @@ func TestRequestIDIsInEveryAnswerAndItsLogLine(t *testing.T) {
 	}
 }
 
-// Pages change base64 in these ways before it arrives.
-// Two headers whose names differ in case count as two, whichever comes first.
+// Two headers whose names differ only in case count as two, whichever comes first.
 func TestHeadersThatDifferInCaseAreTwo(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
@@ -195,6 +194,7 @@ func TestHeadersThatDifferInCaseAreTwo(t *testing.T) {
 	}
 }
 
+// Pages change base64 in these ways before sending it.
 func TestBase64IsRepaired(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)

@@ -20,7 +20,7 @@ type handler struct {
 	secrets secretStore
 	tokens  tokenCache
 	wechat  wechatAPI
-	timeout time.Duration // for all calls of WeChat together
+	timeout time.Duration // for all calls to WeChat together
 	maxAge  time.Duration // of a watermark; 0 for any
 	verify  bool          // ask WeChat whether it sealed the data
 
@@ -46,7 +46,7 @@ type tokenCache interface {
 	Drop(rejected wechat.AccessToken)
 }
 
-// wechatAPI has the function's calls of WeChat. See [wechat.Client].
+// wechatAPI makes the function's calls to WeChat. See [wechat.Client].
 type wechatAPI interface {
 	Code2Session(ctx context.Context, app wechat.Credentials, code string) (wechat.Session, error)
 	PhoneNumber(ctx context.Context, token wechat.AccessToken, code, openID string) (opendata.Phone, error)
@@ -59,7 +59,7 @@ type record struct {
 	progress failure.Progress // set by the route, then by exchange
 
 	// Set by chooseApp.
-	appID       string // empty until it is known to be one of the secret's
+	appID       string // empty until the secret is known to hold it
 	foreignPage bool   // the Referer names another mini-program
 
 	// Set by exchange.

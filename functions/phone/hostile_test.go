@@ -29,10 +29,10 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// The parts of this test do to the function what the network, its peers and its
-// callers may do. Each part runs the compiled function. Every rig searches each
-// answer and each log line for the marked values of package hostile: secrets,
-// session keys, codes, openids, phone numbers and payloads.
+// In each part of this test, the network, WeChat, Secrets Manager or a caller
+// misbehaves. Each part runs the compiled function. Every rig searches each answer and
+// each log line for the marked values of package hostile: secrets, session keys,
+// codes, openids, phone numbers and payloads.
 func TestNothingBreaksItAndNothingLeaksFromIt(t *testing.T) {
 	t.Run("1000 first requests", testManyFirstRequests) // alone, because reading the secret may take only two seconds
 	t.Run("WeChat misbehaving", func(t *testing.T) {
@@ -156,7 +156,7 @@ func testConnectionReset(t *testing.T) {
 	wantSeen(t, r, "after a reset", tap.Code, 1)
 }
 
-// WeChat resets every handshake, so nothing of the request was written.
+// WeChat resets every handshake, so the function never writes a request.
 func testHandshakeReset(t *testing.T) {
 	t.Parallel()
 	broken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -202,7 +202,7 @@ func (l *resetFirst) Accept() (net.Conn, error) {
 type certificateTest struct {
 	name   string
 	edit   func(*x509.Certificate)
-	self   bool // signed by itself
+	self   bool // self-signed
 	protos []string
 	trust  bool
 }
@@ -271,8 +271,8 @@ func testCertificate(t *testing.T, tt certificateTest, roots string, certificate
 // discardLog is for servers whose clients are expected to fail.
 var discardLog = log.New(io.Discard, "", 0)
 
-// certificate returns a certificate for 127.0.0.1 and its key. If signer is nil it
-// is signed by itself.
+// certificate returns a certificate for 127.0.0.1 and its key. If signer is nil, the
+// certificate is self-signed.
 func certificate(
 	t *testing.T, edit func(*x509.Certificate), signer *x509.Certificate, signerKey *ecdsa.PrivateKey,
 ) (*x509.Certificate, *ecdsa.PrivateKey) {
@@ -372,7 +372,7 @@ func testSlowReadingAtStart(t *testing.T) {
 	r.WantPhone("the first request", r.NewTap())
 }
 
-// healthySecrets answers a call of Secrets Manager although a fault is set.
+// healthySecrets answers a call to Secrets Manager even while a fault is set.
 type healthySecrets struct{ *rig.Rig }
 
 func (u healthySecrets) ServeHTTP(w http.ResponseWriter, r *http.Request) { u.Secrets.Answer(w, r) }
@@ -426,8 +426,8 @@ func testRotationUnderLoad(t *testing.T) {
 	})
 }
 
-// rotateUnderLoad calls rotate while 16 goroutines post taps, which newTap makes
-// for each of them. No request may fail, and the secret may be reread once.
+// rotateUnderLoad calls rotate while 16 goroutines post the taps that newTap makes.
+// No request may fail, and the function may reread the secret only once.
 func rotateUnderLoad(t *testing.T, r *rig.Rig, newTap func(i int) wechattest.Tap, rotate func()) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -479,7 +479,7 @@ func testRequests(t *testing.T) {
 			}
 		}
 	}
-	wantReads(t, r, "only at start", 1)
+	wantReads(t, r, "bad requests", 1)
 	wantSeen(t, r, "bad requests", tap.Code, 0)
 	good := hostile.JSON(tap)
 	good += strings.Repeat(" ", 16<<10-len(good))
@@ -540,7 +540,7 @@ func testManyAtOnce(t *testing.T) {
 		select {
 		case <-arrived:
 		case <-time.After(8 * time.Second):
-			t.Fatal("got no 64 concurrent requests at WeChat within 8 s")
+			t.Fatal("got fewer concurrent requests at WeChat within 8 s, want 64")
 		}
 	}
 	close(release)

@@ -1,6 +1,6 @@
 // Command phone is the Lambda function. A WeChat mini-program posts what its
-// getPhoneNumber button gave, either a phone code or sealed data with a login code.
-// It gets a verified phone number.
+// getPhoneNumber button returned: a phone code, or sealed data with a login code.
+// The function answers with a verified phone number.
 package main
 
 import (
@@ -104,7 +104,7 @@ type libraryLog struct{ *slog.Logger }
 // Write logs a fixed line instead of p.
 func (l libraryLog) Write(p []byte) (int, error) {
 	switch {
-	case bytes.Contains(p, []byte("/runtime/invocation/")): // as when an emulator ends
+	case bytes.Contains(p, []byte("/runtime/invocation/")): // for example, an emulator has exited
 		l.Warn("the Lambda runtime API is gone, so the process ends")
 	case bytes.Contains(p, []byte("AWS_LAMBDA_RUNTIME_API")):
 		l.Error("AWS_LAMBDA_RUNTIME_API is not set: this program runs in AWS Lambda")

@@ -46,7 +46,7 @@ func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, er
 	return phoneAnswer{phone, phone.E164(), session.OpenID, session.UnionID}, nil
 }
 
-// phoneRequest is a well-formed request of POST /phone. It has one of two shapes:
+// phoneRequest is a well-formed request to POST /phone. It has one of two shapes:
 // a login code and sealed data, or a phone code with or without a login code.
 type phoneRequest struct {
 	app       appRequest
@@ -91,7 +91,7 @@ func readPhoneRequest(e event, requireLogin bool) (phoneRequest, error) {
 	return r, checkCode("phoneCode", r.phoneCode)
 }
 
-// progress returns the states of the request's codes before any was sent.
+// progress returns the states of the request's codes before any is sent.
 func (r phoneRequest) progress() (p failure.Progress) {
 	if r.code != "" {
 		p.LoginCode = failure.Unsent
@@ -111,7 +111,7 @@ type phoneAnswer struct {
 }
 
 // open opens sealed data. With VERIFY_ENCRYPTED_DATA, WeChat must also confirm that
-// it sealed the data. Only WeChat's no makes the data undecryptable. Any other
+// it sealed the data. If WeChat denies it, the data is undecryptable. Any other
 // failure of that call is a [*failure.NoVerdict].
 func (h *handler) open(
 	ctx context.Context, x *exchange, sealed opendata.Sealed, key opendata.SessionKey,

@@ -186,7 +186,7 @@ func TestNoCodeIsSentWithoutAToken(t *testing.T) {
 		name    string
 		serve   http.HandlerFunc
 		want    hostile.Want
-		message string // how it ends
+		message string // the end of the message
 	}{
 		{"a broken answer", wechattest.Answer("canary"), unavailable, "; no code has been used"},
 		{"an unknown refusal", wechattest.Refuse(50001, "canary"),
@@ -317,7 +317,7 @@ func TestRejectedTokenIsReplacedAndTheCallRetriedOnce(t *testing.T) {
 	wantFetches(t, r, "sealed data", 3)
 }
 
-func TestTokenThatIsRejectedAgainIsNotReplacedAgain(t *testing.T) {
+func TestTokenIsReplacedOnlyOnce(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, rig.Env(verifyOn))
 	for i, errcode := range []int{40001, 40014, 42001} {
@@ -331,8 +331,8 @@ func TestTokenThatIsRejectedAgainIsNotReplacedAgain(t *testing.T) {
 	}
 }
 
-// A phone code goes to WeChat again only with another token. stable_token, which is
-// not forced, may well give the same.
+// The function sends a phone code again only with another token. Without
+// force_refresh, stable_token may return the same one.
 func TestPhoneCodeIsNotSentAgainWithTheSameToken(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
@@ -358,8 +358,8 @@ func TestPhoneCodeIsUnusedIfTheTokenCannotBeReplaced(t *testing.T) {
 	r.WantPhoneByCode("the same request again", tap)
 }
 
-// If the login code is spent, the action does not depend on why there is no new
-// token.
+// Once the login code is spent, the action is never retry or wait, whatever the
+// reason that there is no new token.
 func TestRejectedTokenThatCannotBeReplacedLeavesTheLoginCodeSpent(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -482,7 +482,7 @@ func TestWrongSecretGetsNoToken(t *testing.T) {
 	r.WantFailure("a re-read that fails", r.PostPhone(r.TapBoth(rig.NewUser())), "unavailable", 503, "retry")
 }
 
-func TestOneTimeoutBoundsAllCallsOfWeChat(t *testing.T) {
+func TestOneTimeoutBoundsAllCallsToWeChat(t *testing.T) {
 	t.Parallel()
 	w := rig.NewWeChat(t, "http")
 	r := w.Raise(t, "WECHAT_TIMEOUT=900ms")
@@ -555,7 +555,7 @@ func TestTokenIsFetchedAtStartIfEveryRequestNeedsIt(t *testing.T) {
 	}
 }
 
-// The function starts in time all the same, and the first request tries again.
+// The function still starts in time, and the first request tries again.
 func TestFailedTokenFetchAtStartIsAWarning(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]http.HandlerFunc{

@@ -9,7 +9,7 @@ import (
 	"wechat-phone/shared/panics"
 )
 
-// margin is the part of an invocation's time that is kept for the answer.
+// margin is the time at the end of an invocation that is reserved for the answer.
 const margin = 500 * time.Millisecond
 
 // noStore is the cache-control of an answer that is for one caller only.
@@ -28,7 +28,7 @@ var routes = map[string]route{
 	"/phone": {"/phone", http.MethodPost, noStore, (*handler).servePhone},
 }
 
-// noRoute stands for the route if the event matches none.
+// noRoute is the route of an event that matches no other.
 var noRoute = route{name: "none"}
 
 // dispatch serves an event of any kind and returns the answer's body. It turns a

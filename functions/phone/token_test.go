@@ -17,10 +17,10 @@ import (
 // These are the parts of TestNothingBreaksItAndNothingLeaksFromIt that are about
 // access tokens and the calls that need one.
 
-// forEachTokenFailure calls do for each answer of stable_token. Eight functions
-// share the answers, because each remembers a failure for a second, and silence
-// takes two seconds before. They are checked for recovery only at the end, because
-// one function's endless answers slow the others down.
+// forEachTokenFailure calls do for each answer of stable_token. A function remembers
+// a failure for a second, and silence takes two more, so eight functions share the
+// answers. Their recovery is checked only at the end: one function's endless answers
+// slow the others down.
 func forEachTokenFailure(
 	t *testing.T, timeout time.Duration, answers []hostile.Answer,
 	do func(r *rig.Rig, answer hostile.Answer, tap wechattest.PhoneTap),
@@ -82,8 +82,8 @@ func testTokenAnswers(t *testing.T) {
 	forEachTokenFailure(t, shortTime, hostile.TokenAnswers(noServer), answer)
 }
 
-// wantRefused checks that the answer repeats nothing of WeChat's refusal, and that
-// the log line has its errcode and rid.
+// wantRefused checks that the answer repeats no part of WeChat's refusal, and that
+// the log line has the refusal's errcode and rid.
 func wantRefused(t *testing.T, r *rig.Rig, answer hostile.Answer, got rig.Answer, api string) {
 	t.Helper()
 	if strings.Contains(got.Body, "192.0.2.1") || strings.Contains(got.Body, "rid") {

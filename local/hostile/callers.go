@@ -50,8 +50,8 @@ const (
 	formType = "application/x-www-form-urlencoded"
 )
 
-// Requests returns requests that the function must refuse. They are made from a
-// good tap, and most have one thing wrong.
+// Requests returns requests that the function must refuse. Most are a good tap with
+// one thing wrong.
 func Requests(tap wechattest.Tap) []Request {
 	good, form := JSON(tap), Form(tap)
 	phone := wechattest.PhoneTap{PhoneCode: PhoneCode(0), Code: tap.Code}
@@ -259,8 +259,8 @@ func badLoginCodes(phone wechattest.PhoneTap) []Request {
 	}
 }
 
-// injections puts text into each field that would break out of a query, a header
-// or a log line.
+// injections puts text that would break out of a query, a header or a log line into
+// each field.
 func injections(tap wechattest.Tap, phone wechattest.PhoneTap) (all []Request) {
 	sealed, newer := JSON(tap), JSON(phone)
 	data, iv := quote(tap.EncryptedData), quote(tap.IV)

@@ -38,11 +38,11 @@ func refuse(want Want, errcodes ...int) (all []Answer) {
 	return all
 }
 
-// notAllowed has the errcodes that say that the mini-program may not call an API.
+// notAllowed has the errcodes for a mini-program that is not allowed to call an API.
 var notAllowed = []int{48001, 61024, 89501, 89503, 89506, 89507}
 
-// Refusals returns errcodes for the exchange of a login code, documented ones and
-// others.
+// Refusals returns documented and undocumented errcodes for the exchange of a login
+// code.
 func Refusals() []Answer {
 	return slices.Concat(
 		refuse(codeRejected, 40029, 40163), refuse(userBlocked, 40226), refuse(rateLimited, 45011),
@@ -53,8 +53,8 @@ func Refusals() []Answer {
 	)
 }
 
-// TokenRefusals returns errcodes for stable_token. Some of them are about a code or
-// a user, which stable_token does not get.
+// TokenRefusals returns errcodes for stable_token. Some are about a code or a
+// user, although stable_token receives neither.
 func TokenRefusals() []Answer {
 	return slices.Concat(
 		refuse(misconfigured, 40013, 40125, 40001, 41002, 41004, 40164, 40243),
@@ -88,8 +88,8 @@ func CheckRefusals() []Answer {
 	)
 }
 
-// Bytes answers a request by writing bytes to its connection. It closes the
-// connection afterwards.
+// Bytes returns a handler that calls serve with the request's connection and then
+// closes the connection.
 func Bytes(serve func(c net.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
@@ -189,7 +189,7 @@ func PhoneAnswers(user wechattest.User, elsewhere string) []Answer {
 		{"phone_info an array", `{"errcode":0,"phone_info":[{` + numbers + `}]}`},
 		{"another mini-program's number", info(numbers, `"appid":"wx1111111111111111"`)},
 		{"no watermark", `{"errcode":0,"phone_info":{` + numbers + `}}`},
-		{"a watermark of nobody's", info(numbers, `"appid":""`)},
+		{"an empty watermark appid", info(numbers, `"appid":""`)},
 		{"neither number", info(`"countryCode":86`, app)},
 		{"both numbers blank", info(`"phoneNumber":" ","purePhoneNumber":" ","countryCode":86`, app)},
 		{"both numbers empty", info(`"phoneNumber":"","purePhoneNumber":"","countryCode":86`, app)},
@@ -215,7 +215,7 @@ func CheckAnswers(elsewhere string) []Answer {
 	})
 }
 
-// call is a call to WeChat, for which it makes bad answers.
+// call describes a call to WeChat and makes bad answers to it.
 type call struct {
 	path        string
 	good        string // the body of a good answer
@@ -304,7 +304,7 @@ const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
 func (c call) excess() []Answer {
 	spaces := strings.Repeat(" ", 4096)
 	endless := func(text string) func(net.Conn) { return func(c net.Conn) { drip(c, text, 0) } }
-	bomb := gzipBomb() // now, since making it takes longer than an answer may
+	bomb := gzipBomb() // made here, because making it takes longer than an answer may
 	return []Answer{
 		c.useless("over 64 KiB", wechattest.Answer(c.good+strings.Repeat(" ", 64<<10))),
 		c.useless("an endless body", raw(ok+"\r\n", endless(spaces))),
@@ -400,7 +400,7 @@ var gzipBomb = sync.OnceValue(func() []byte {
 	return packed.Bytes()
 })
 
-// Undecryptable returns taps by user whose data does not open, each for another
+// Undecryptable returns taps by user whose data does not open, each for a different
 // reason. other is another user.
 func Undecryptable(user, other wechattest.User, now time.Time) map[string]wechattest.Tap {
 	s := sealer{user.SessionKey, now}
@@ -425,21 +425,22 @@ type sealer struct {
 
 func (s sealer) text(text string) wechattest.Tap { return wechattest.Seal(s.sessionKey, []byte(text)) }
 
-// watermarked returns the text of fields with a watermark.
-func watermarked(fields string, at time.Time, appID string) string {
+// withWatermark returns the text of fields with a watermark.
+func withWatermark(fields string, at time.Time, appID string) string {
 	return fmt.Sprintf(`{%s,"watermark":{"timestamp":%d,"appid":%q}}`, fields, at.Unix(), appID)
 }
 
 func (s sealer) phone(fields string) wechattest.Tap {
-	return s.text(watermarked(fields, s.now, stage.AppID))
+	return s.text(withWatermark(fields, s.now, stage.AppID))
 }
 
-// edited seals a phone number of which a part is replaced.
-func (s sealer) edited(from, to string) wechattest.Tap { return s.phone(edit(phoneFields, from, to)) }
+// withEdit seals a phone number with one part replaced.
+func (s sealer) withEdit(from, to string) wechattest.Tap { return s.phone(edit(phoneFields, from, to)) }
 
-// padded seals a phone number whose last bytes are last. The text fills whole blocks.
-func (s sealer) padded(last ...byte) wechattest.Tap {
-	text := watermarked(phoneFields, s.now, stage.AppID)
+// withPadding seals a phone number that ends in last, in place of its padding. The text
+// fills whole blocks.
+func (s sealer) withPadding(last ...byte) wechattest.Tap {
+	text := withWatermark(phoneFields, s.now, stage.AppID)
 	text += strings.Repeat(" ", 16-(len(text)+len(last))%16)
 	return wechattest.SealPadded(s.sessionKey, append([]byte(text), last...))
 }
@@ -447,54 +448,54 @@ func (s sealer) padded(last ...byte) wechattest.Tap {
 func (s sealer) badPaddings() map[string]wechattest.Tap {
 	pad := func(n byte) []byte { return bytes.Repeat([]byte{n}, int(n)) }
 	return map[string]wechattest.Tap{
-		"no padding":             s.padded(' '),
-		"padding of 0":           s.padded(0),
-		"padding of 17":          s.padded(pad(17)...),
-		"padding of 255":         s.padded(255),
-		"a wrong pad byte":       s.padded(3, 2, 3, 3),
-		"a wrong first pad byte": s.padded(append([]byte{0}, pad(16)[1:]...)...),
-		"a missing pad byte":     s.padded('x', 4, 4, 4),
+		"no padding":             s.withPadding(' '),
+		"padding of 0":           s.withPadding(0),
+		"padding of 17":          s.withPadding(pad(17)...),
+		"padding of 255":         s.withPadding(255),
+		"a wrong pad byte":       s.withPadding(3, 2, 3, 3),
+		"a wrong first pad byte": s.withPadding(append([]byte{0}, pad(16)[1:]...)...),
+		"a missing pad byte":     s.withPadding('x', 4, 4, 4),
 		"nothing but padding":    wechattest.SealPadded(s.sessionKey, bytes.Repeat(pad(16), 2)),
 	}
 }
 
 func (s sealer) badTexts() map[string]wechattest.Tap {
 	return map[string]wechattest.Tap{
-		"invalid UTF-8":         s.edited("1111", "111\xff"),
-		"half a surrogate pair": s.edited("1111", `111\udc00`),
+		"invalid UTF-8":         s.withEdit("1111", "111\xff"),
+		"half a surrogate pair": s.withEdit("1111", `111\udc00`),
 		"not JSON":              s.text(strings.Repeat("x", 150)),
 		"truncated JSON":        s.text(`{` + phoneFields),
 		"an array":              s.text(`[{` + phoneFields + `}]`),
 		"null":                  s.text("null" + strings.Repeat(" ", 40)),
-		"a duplicate name":      s.edited(`"countryCode"`, `"countryCode":"86","countryCode"`),
+		"a duplicate name":      s.withEdit(`"countryCode"`, `"countryCode":"86","countryCode"`),
 	}
 }
 
 func (s sealer) badPhones() map[string]wechattest.Tap {
 	return map[string]wechattest.Tap{
-		"phone a number":              s.edited(`"phoneNumber":"13599991111"`, `"phoneNumber":13599991111`),
-		"phone an object":             s.edited(`"phoneNumber":"13599991111"`, `"phoneNumber":{}`),
-		"country a bool":              s.edited(`"86"`, `true`),
-		"country a fraction":          s.edited(`"86"`, `86.5`),
-		"country missing":             s.edited(`"countryCode":"86"`, `"country":"86"`),
-		"country empty":               s.edited(`"86"`, `""`),
+		"phone a number":              s.withEdit(`"phoneNumber":"13599991111"`, `"phoneNumber":13599991111`),
+		"phone an object":             s.withEdit(`"phoneNumber":"13599991111"`, `"phoneNumber":{}`),
+		"country a bool":              s.withEdit(`"86"`, `true`),
+		"country a fraction":          s.withEdit(`"86"`, `86.5`),
+		"country missing":             s.withEdit(`"countryCode":"86"`, `"country":"86"`),
+		"country empty":               s.withEdit(`"86"`, `""`),
 		"no phone":                    s.phone(`"nickName":"Band"`),
-		"phone missing":               s.edited(`"phoneNumber"`, `"number"`),
-		"pure phone missing":          s.edited(`"purePhoneNumber"`, `"pure"`),
-		"phone empty":                 s.edited(`"phoneNumber":"13599991111"`, `"phoneNumber":""`),
-		"inconsistent":                s.edited("1111", "1112"),
-		"another country code before": s.edited(`"phoneNumber":"`, `"phoneNumber":"+87`),
-		"letters before":              s.edited(`"phoneNumber":"`, `"phoneNumber":"tel:`),
+		"phone missing":               s.withEdit(`"phoneNumber"`, `"number"`),
+		"pure phone missing":          s.withEdit(`"purePhoneNumber"`, `"pure"`),
+		"phone empty":                 s.withEdit(`"phoneNumber":"13599991111"`, `"phoneNumber":""`),
+		"inconsistent":                s.withEdit("1111", "1112"),
+		"another country code before": s.withEdit(`"phoneNumber":"`, `"phoneNumber":"+87`),
+		"letters before":              s.withEdit(`"phoneNumber":"`, `"phoneNumber":"tel:`),
 	}
 }
 
 func (s sealer) badWatermarks() map[string]wechattest.Tap {
-	at := func(t time.Time) wechattest.Tap { return s.text(watermarked(phoneFields, t, stage.AppID)) }
+	at := func(t time.Time) wechattest.Tap { return s.text(withWatermark(phoneFields, t, stage.AppID)) }
 	mark := func(watermark string) wechattest.Tap {
 		return s.text("{" + phoneFields + `,"watermark":` + watermark + "}")
 	}
 	return map[string]wechattest.Tap{
-		"another app":            s.text(watermarked(phoneFields, s.now, "wx1111111111111111")),
+		"another app":            s.text(withWatermark(phoneFields, s.now, "wx1111111111111111")),
 		"stale":                  at(s.now.Add(-10*time.Minute - 5*time.Second)),
 		"ahead":                  at(s.now.Add(2*time.Minute + 30*time.Second)),
 		"the end of time":        at(time.Unix(1<<62, 0)),

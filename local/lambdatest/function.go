@@ -26,7 +26,7 @@ type Config struct {
 	Bootstrap   string        // path of the executable
 	Env         []string      // the function's own variables, as NAME=value
 	Timeout     time.Duration // of one invocation; 10 s if 0
-	Concurrency int           // invocations at once in one process; 1 if 0
+	Concurrency int           // concurrent invocations in one process; 1 if 0
 	Logs        io.Writer     // receives the process's stdout and stderr
 }
 
@@ -161,7 +161,7 @@ func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 			return f.await(ctx, i)
 		case <-p.exited:
 			select {
-			case <-p.ready: // it started well: try a new process
+			case <-p.ready: // it had started, so try a new process
 			default:
 				return nil, &Error{Type: "Runtime.ExitError"}
 			}
@@ -180,7 +180,7 @@ func (f *Function) await(ctx context.Context, i *invocation) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timeout.C:
-		// A process with other invocations goes on.
+		// A process with other invocations keeps running.
 		if f.config.Concurrency == 1 {
 			_ = f.Signal(os.Kill)
 		}

@@ -103,8 +103,8 @@ func (l *Logs) Text() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// Request returns the log line of the failed request that got is the answer to. It
-// waits for the line, which may arrive shortly after the answer.
+// Request returns the log line with got's RequestID, which only a failure's body sets.
+// It waits for the line, which may arrive shortly after the answer.
 func (l *Logs) Request(t testing.TB, got Answer) (found Line) {
 	t.Helper()
 	WaitFor(t, "the request has a log line", func() bool {

@@ -1,7 +1,7 @@
 // Package rig runs the compiled function for tests. Call [Main] from TestMain, and
 // [Raise] in a test.
 //
-// A [Rig] also checks what holds in every test. The function writes only JSON
+// A [Rig] also checks what must hold in every test. The function writes only JSON
 // lines. It reports no failure to Lambda. [hostile.Leak] finds nothing in a log
 // line or an answer, except a user's own data in that user's successful answer.
 package rig

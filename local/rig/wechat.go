@@ -15,7 +15,7 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// WeChat is an HTTP server of its own for the mock WeChat. A test can end its
+// WeChat is a separate HTTP server for the mock WeChat. A test can end its
 // connections.
 type WeChat struct {
 	*httptest.Server

@@ -141,7 +141,7 @@ func (s *Server) Delete(name string) {
 	delete(s.secrets, name)
 }
 
-// Fail makes fault answer every call. Nil ends that.
+// Fail makes fault answer every call. A nil fault ends that.
 func (s *Server) Fail(fault http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,8 +188,9 @@ type input struct {
 	VersionStages                                                       []string
 }
 
-// call returns what answers an operation, or nil if the mock does not know it. The
-// answer lacks the secret's name and ARN. If the call fails, it is an error code.
+// call returns the function that answers an operation, or nil if the mock does not
+// know the operation. The function returns the output, without the secret's name and
+// ARN, or AWS's error code.
 func call(operation string) func(*secret, input) (output map[string]any, code string) {
 	switch operation {
 	case "GetSecretValue":
@@ -280,7 +281,8 @@ func (sec *secret) get(in input) (output map[string]any, code string) {
 	return output, ""
 }
 
-// put repeats itself if a version has the token as its id already.
+// put is idempotent: if a version already has the token as its id and the same text,
+// it returns that version.
 func (sec *secret) put(in input) (output map[string]any, code string) {
 	id := in.ClientRequestToken
 	switch v := sec.version(id); {

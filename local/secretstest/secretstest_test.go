@@ -56,7 +56,7 @@ func TestGetSecretValue(t *testing.T) {
 	}
 }
 
-// A step of a test is a call and what it must answer.
+// step is a call and the answer that it must get.
 type step struct {
 	operation, input string
 	status           int
@@ -145,7 +145,7 @@ func TestUpdateSecretVersionStage(t *testing.T) {
 		move(current+to+idB+`"`+from+idA+`"`, 200, `"Name":"name"`),
 		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"VersionStages":["AWSCURRENT","label"]`},
 		{"GetSecretValue", `{"SecretId":"name","VersionStage":"AWSPREVIOUS"}`, 200, `"VersionId":"` + idA},
-		move(current+to+idB+`"`, 200, ""), // it is there already
+		move(current+to+idB+`"`, 200, ""), // it has the label already
 		put(idC),
 		move(current+to+idC+`"`+from+idA+`"`, 400, refused), // somebody else moved it
 		move(`"VersionStage":"label"`+from+idC+`"`, 200, ""),
@@ -153,6 +153,6 @@ func TestUpdateSecretVersionStage(t *testing.T) {
 		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"of ` + idB},
 	})
 	if got := s.Value("name"); got != "of "+idB {
-		t.Errorf("the current value is %q, want the one of %s", got, idB)
+		t.Errorf("got the current value %q, want that of %s", got, idB)
 	}
 }

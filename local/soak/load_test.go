@@ -31,8 +31,8 @@ const (
 
 // TestSoakLoad sends many requests, for all mini-programs in turn. Every third is
 // hostile. At the end the process must have about as much memory, descriptors and
-// goroutines as after the warm-up. Counting goroutines ends a process, so those of
-// the warm-up are counted in a process of their own.
+// goroutines as after the warm-up. Counting goroutines ends a process, so a second
+// process counts those of the warm-up.
 func TestSoakLoad(t *testing.T) {
 	_, warm := load(t, warmUp)
 	before, after := load(t, total)
@@ -90,7 +90,7 @@ func load(t *testing.T, requests int64) (warm, end figures) {
 	sendUntil(requests)
 	end = measure(t, r)
 	if got := r.Function.PID(); got != pid {
-		t.Errorf("got process %d at the end, want %d still running", got, pid)
+		t.Errorf("got process %d at the end, want still %d", got, pid)
 	}
 	end.goroutines = countGoroutines(t, r)
 	return warm, end

@@ -18,7 +18,7 @@ import (
 // that decides whether the padding is good, and nothing else. It reports how well
 // the response time tells good padding from bad: the difference of the medians,
 // and the probability that one is slower (0.5 means no difference). For
-// comparison, it reports the same for two groups of equal requests.
+// comparison, it reports the same for two groups of identical requests.
 func BenchmarkOracle(b *testing.B) {
 	r := rig.Raise(b, nil)
 	user := rig.NewUser()
@@ -35,7 +35,7 @@ func BenchmarkOracle(b *testing.B) {
 		}
 	}
 	for i := 0; b.Loop(); i++ {
-		for j := range kinds { // in an order that rotates
+		for j := range kinds { // in rotating order
 			kind := &kinds[(i+j)%len(kinds)]
 			tap := r.Grant(user, kind.tap)
 			began := time.Now()

@@ -43,7 +43,7 @@ type Config struct {
 	Timeout     time.Duration // see [lambdatest.Config]
 	Concurrency int           // see [lambdatest.Config]
 	Logs        io.Writer     // receives the function's output
-	Several     bool          // serve three mini-programs, of which the third is broken
+	Several     bool          // serve three mini-programs; the third is broken
 
 	WeChatURL string // URL of another WeChat; the mock if empty
 	Secret    string // text of the secret; made up if empty

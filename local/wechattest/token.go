@@ -24,7 +24,7 @@ const sealedLife = 3 * 24 * time.Hour
 // tokens are the mini-program's access tokens.
 type tokens struct {
 	life    time.Duration
-	overlap time.Duration // the last part of a token's life, in which stable_token issues the next one
+	overlap time.Duration // the last part of a token's life, when stable_token issues the next one
 	newest  string
 	expiry  map[string]time.Time // of every token issued; zero if revoked
 }
@@ -102,8 +102,8 @@ func (s *Server) stableToken(_ *http.Request, in input) http.HandlerFunc {
 	return Answer(fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, t.newest, t.expiry[t.newest].Sub(now)/time.Second))
 }
 
-// tokenApp returns the mini-program whose valid access token a call has, or the
-// answer to a call without one.
+// tokenApp returns the mini-program that a call's access token belongs to. If the
+// token is missing or not valid, it returns WeChat's refusal instead.
 func (s *Server) tokenApp(r *http.Request) (appID string, refusal http.HandlerFunc) {
 	token := r.URL.Query().Get("access_token")
 	if token == "" {
@@ -157,7 +157,7 @@ func Hash(encryptedData string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// checkEncryptedMsg tells whether this server sealed some data. Its answer has
+// checkEncryptedMsg says whether this server sealed some data. Its answer has
 // WeChat's own misspelling, "vaild".
 func (s *Server) checkEncryptedMsg(r *http.Request, in input) http.HandlerFunc {
 	appID, refusal := s.tokenApp(r)
@@ -167,9 +167,9 @@ func (s *Server) checkEncryptedMsg(r *http.Request, in input) http.HandlerFunc {
 	if len(in.Hash) != 2*sha256.Size || strings.Trim(in.Hash, "0123456789abcdef") != "" {
 		return Refuse(40097, "invalid args")
 	}
-	one, known := s.sealed[in.Hash]
-	if !known || one.appID != appID || s.now().Sub(one.at) > sealedLife {
+	known, ok := s.sealed[in.Hash]
+	if !ok || known.appID != appID || s.now().Sub(known.at) > sealedLife {
 		return Refuse(1, "data not exist")
 	}
-	return Answer(fmt.Sprintf(`{"errcode":0,"errmsg":"ok","vaild":true,"create_time":%d}`, one.at.Unix()))
+	return Answer(fmt.Sprintf(`{"errcode":0,"errmsg":"ok","vaild":true,"create_time":%d}`, known.at.Unix()))
 }

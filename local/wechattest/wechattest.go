@@ -1,8 +1,8 @@
 // Package wechattest is a mock of WeChat's server API. Under /tap it also plays the
 // phone of a user who logs in and taps the getPhoneNumber button.
 //
-// It shares no code with the function. So its sealed data also tests the code that
-// opens it.
+// It shares no code with the function, so its sealed data also tests the function's
+// code that opens it.
 package wechattest
 
 import (
@@ -63,7 +63,7 @@ type seal struct {
 	at    time.Time
 }
 
-// grant is what a code gives access to.
+// grant is the user who got a code, and the code's state.
 type grant struct {
 	user     User
 	at       time.Time
@@ -147,7 +147,7 @@ func (s *Server) grant(codes map[string]*grant, code string, user User) {
 		expired := func(_ string, g *grant) bool { return !g.reusable && now.Sub(g.at) > 2*codeLife }
 		maps.DeleteFunc(s.logins, expired)
 		maps.DeleteFunc(s.phones, expired)
-		maps.DeleteFunc(s.sealed, func(_ string, one seal) bool { return now.Sub(one.at) > sealedLife })
+		maps.DeleteFunc(s.sealed, func(_ string, known seal) bool { return now.Sub(known.at) > sealedLife })
 	}
 	codes[code] = &grant{user: user, at: s.now()}
 }
@@ -165,17 +165,16 @@ func (s *Server) know(codes map[string]*grant, code string, user User) {
 	codes[code] = &grant{user: user, reusable: true}
 }
 
-// Script makes answer serve the calls with a key. The key is a login code or phone
-// code, the [Hash] of sealed data, or for calls to stable_token [TokenPath], or the
-// [TokenKey] of a mini-program. A nil answer removes the script.
+// Script makes answer serve the calls with a key. The key is a login code, a phone
+// code or the [Hash] of sealed data. For stable_token it is [TokenPath], or the
+// [TokenKey] of one mini-program. A nil answer removes the script.
 func (s *Server) Script(key string, answer http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scripts[key] = answer
 }
 
-// Seen returns the number of calls so far with a key, which is as in
-// [Server.Script].
+// Seen returns the number of calls so far with a key. [Server.Script] lists the keys.
 func (s *Server) Seen(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,7 +234,7 @@ func Seal(sessionKey, text []byte) Tap {
 	return SealPadded(sessionKey, text)
 }
 
-// SealPadded is like [Seal], for text that is padded already, well or badly.
+// SealPadded is like [Seal], for text that already has padding, good or bad.
 func SealPadded(sessionKey, text []byte) Tap {
 	block, err := aes.NewCipher(sessionKey)
 	if err != nil {
@@ -267,9 +266,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveTap answers what a page has after a user's tap: of the mini-program that the
-// query names, or of the first. If there are several, the answer names it, as a page
-// would.
+// serveTap answers with what a page has after a user's tap. The query may name the
+// mini-program; otherwise it is the first one. If there are several, the answer names
+// it, as a page would.
 func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 	user := s.NewUser()
 	user.AppID = r.URL.Query().Get("appid")

@@ -58,7 +58,7 @@ func parse(text string) (_ Apps, problem string) {
 	fields, apps := map[string]jsontext.Value{}, 0
 	for name, value := range raw {
 		name = Trim(name)
-		if _, twice := fields[name]; twice {
+		if _, duplicate := fields[name]; duplicate {
 			return Apps{}, "a name occurs twice"
 		}
 		fields[name] = value
@@ -119,8 +119,8 @@ func credentials(appID, secret string) wechat.Credentials {
 	return wechat.Credentials{AppID: appID, Secret: wechat.AppSecret{Value: redacted.New(secret)}}
 }
 
-// value returns a field's value. If the field is missing but one of its other
-// names is there, or a name in another case, the problem says so.
+// value returns a field's value. If the field is missing, but one of its other names
+// or a spelling in another case is present, the problem says so.
 func value(fields map[string]jsontext.Value, name string, others ...string) (_, problem string) {
 	raw, ok := fields[name]
 	if !ok {
@@ -146,7 +146,7 @@ func text(raw jsontext.Value) (value string, ok bool) {
 	return Trim(value), ok
 }
 
-// Trim removes what copying and pasting leaves around a value: white space, byte
+// Trim removes what copying and pasting leaves around a value: white space and byte
 // order marks.
 func Trim(text string) string {
 	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })

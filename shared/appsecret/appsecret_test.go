@@ -56,7 +56,7 @@ const (
 	text2 = `{"appid":"wx0000000000000001","secret":"s2"}`
 )
 
-// only returns the only one of apps.
+// only returns the only mini-program of apps, and passes err on.
 func only(apps Apps, err error) (wechat.Credentials, error) {
 	app, _ := apps.Only()
 	return app, err
@@ -523,7 +523,7 @@ func TestUnreachableSecretsManagerIsClassified(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // or the server would not notice that the client has gone
+		_, _ = io.Copy(io.Discard, r.Body) // otherwise the server would not notice that the client has gone
 		<-r.Context().Done()
 	}))
 	t.Cleanup(silent.Close)

@@ -122,7 +122,7 @@ func (s *Source[A, V]) Get(ctx context.Context, arg A, good func(V) bool) (V, er
 // Load fetches ahead of the first request. Its failure is not remembered, so the
 // first request tries again.
 func (s *Source[A, V]) Load(arg A) (V, error) {
-	// Without a deadline, because a failure after this would be remembered.
+	// Wait without a deadline: a failure that came later would be remembered.
 	value, err := s.Fetch(arg).Wait(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,8 +158,8 @@ func (s *Source[A, V]) join(entry *slot[A, V], arg A) *Flight[A, V] {
 	return f
 }
 
-// call calls fetch and turns a panic into a [*panics.Error]. This goroutine has no
-// other caller that could recover it, so it would end the process.
+// call calls fetch and turns a panic into a [*panics.Error]. Nothing else in this
+// goroutine would recover the panic, so it would end the process.
 func (s *Source[A, V]) call(ctx context.Context, arg A) (_ V, err error) {
 	defer panics.Recover(&err)
 	return s.fetch(ctx, arg)

@@ -188,7 +188,7 @@ func TestCallerThatGivesUpLeavesTheFetchRunning(t *testing.T) {
 	})
 }
 
-func TestFailureOfLoadIsNotRemembered(t *testing.T) {
+func TestLoadFailureIsNotRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{values: map[string]string{}}
 		source, a := New(api.fetch, time.Now), app{"a", "s"}

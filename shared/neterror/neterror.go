@@ -1,6 +1,6 @@
-// Package neterror names what went wrong on the network, for logs. The standard
-// library's errors hold addresses and URLs, with whatever secrets are in them; a
-// class holds neither.
+// Package neterror names the class of a network failure, for logs. The standard
+// library's errors hold addresses and URLs, with any secrets in them. A class holds
+// neither.
 package neterror
 
 import (

@@ -224,7 +224,7 @@ const (
 	Unverified        Reason = "unverified" // the data opens, but WeChat does not know it
 )
 
-// OpenError is the only error of opening data.
+// OpenError is the only type of error that opening data returns.
 type OpenError struct{ Reason Reason }
 
 // Error returns the same text for every reason.

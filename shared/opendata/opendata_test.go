@@ -262,7 +262,7 @@ func TestOpenPhoneReturnsTheSealedNumber(t *testing.T) {
 	}
 }
 
-func TestE164IsOnlyForCertainNumbers(t *testing.T) {
+func TestE164IsEmptyIfTheFieldsLeaveDoubt(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		phone Phone
@@ -331,7 +331,7 @@ func badPhones() []badPhone {
 	return slices.Concat(badTexts(), badNumbers(), badWatermarks())
 }
 
-// edit returns goodText, padded, in which a part is replaced.
+// edit returns goodText, padded, with one part replaced.
 func edit(from, to string) []byte {
 	if !strings.Contains(goodText, from) {
 		panic("no " + from + " in the text")
@@ -437,20 +437,20 @@ func TestWatermarkAgeIsBoundedAtBothEnds(t *testing.T) {
 	}
 }
 
-func TestNumberHasOnePlusAtMost(t *testing.T) {
+func TestNumberHasAtMostOnePlusSign(t *testing.T) {
 	for _, before := range []string{"++86", "++", "+ +"} {
 		text := strings.Replace(goodText, `"phoneNumber":"`, `"phoneNumber":"`+before, 1)
 		if _, err := OpenPhone(seal(t, pad(text)), key, rule); reason(err) != PhoneInconsistent {
-			t.Errorf("%q before it: reason %q, want %q", before, reason(err), PhoneInconsistent)
+			t.Errorf("%q before the number: got reason %q, want %q", before, reason(err), PhoneInconsistent)
 		}
 	}
 }
 
-func TestTimestampMustBeThereWhateverItsAge(t *testing.T) {
+func TestTimestampIsRequiredWhateverTheMaxAge(t *testing.T) {
 	text := strings.Replace(goodText, `"timestamp":1700000000,`, ``, 1)
 	for _, maxAge := range []time.Duration{0, time.Minute} {
 		if _, err := OpenPhone(seal(t, pad(text)), key, Rule{appID, maxAge, now}); reason(err) != WatermarkMissing {
-			t.Errorf("at most %v: reason %q, want %q", maxAge, reason(err), WatermarkMissing)
+			t.Errorf("at most %v old: got reason %q, want %q", maxAge, reason(err), WatermarkMissing)
 		}
 	}
 }

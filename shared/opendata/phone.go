@@ -8,7 +8,7 @@ import (
 
 // Phone is a user's phone number as WeChat writes it. Its fields have WeChat's names.
 type Phone struct {
-	PhoneNumber     string      `json:"phoneNumber"`     // outside mainland China with the country code
+	PhoneNumber     string      `json:"phoneNumber"`     // outside mainland China, it includes the country code
 	PurePhoneNumber string      `json:"purePhoneNumber"` // without the country code
 	CountryCode     CountryCode `json:"countryCode"`
 }
@@ -77,7 +77,7 @@ func (p Phone) Check() error {
 const maxDigits = 15
 
 // E164 returns the number in the form of ITU-T E.164: a plus sign and digits. It
-// returns "" if the three fields leave a doubt. WeChat omits the country code only
+// returns "" if the three fields leave any doubt. WeChat omits the country code only
 // from the numbers of mainland China.
 func (p Phone) E164() string {
 	country, pure, full := string(p.CountryCode), digits(p.PurePhoneNumber), digits(p.PhoneNumber)

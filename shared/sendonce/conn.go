@@ -44,8 +44,8 @@ type conn struct {
 	tcp       *net.TCPConn
 	records   *records // nil without TLS
 	limit     *io.LimitedReader
-	in        *bufio.Reader // over limit, over Conn
-	idleSince time.Time     // by the wall clock: the monotonic clock stops in a frozen machine
+	in        *bufio.Reader // reads limit, which reads Conn
+	idleSince time.Time     // by the wall clock: the monotonic clock stops while the machine is frozen
 }
 
 // exchange writes message, which is r encoded, and reads the answer and its body.
@@ -114,8 +114,9 @@ func (c *conn) ready() bool {
 }
 
 // readTickets reads what has arrived, without waiting for more, and reports
-// whether it was only session tickets. TLS handles those within Read, which then
-// fails with os.ErrDeadlineExceeded. After an answer or a close_notify it does not.
+// whether it was only session tickets. TLS handles tickets within Read, which then
+// fails with os.ErrDeadlineExceeded. After an answer or a close_notify, Read does not
+// fail with it.
 func (c *conn) readTickets() bool {
 	if c.SetReadDeadline(time.Now().Add(maxTickets)) != nil {
 		return false

@@ -34,9 +34,9 @@ func TestResetIsSeenAtTheFirstLook(t *testing.T) {
 	c := newClient(t, s.url)
 	connect(t, c)
 	close(opened)
-	waitFor(t, "for the reset", func() bool { return closed(c.idle[0].tcp) })
+	waitFor(t, "the connection has been reset", func() bool { return closed(c.idle[0].tcp) })
 	wantOwn(t, c, "first")
 	if times, conns := s.count("first"); times != 1 || conns != 2 {
-		t.Errorf("sent %d times over %d connections in all, want once over 2", times, conns)
+		t.Errorf("got the request %d times over %d connections in all, want once over 2", times, conns)
 	}
 }

@@ -12,14 +12,14 @@
 //
 //   - If a kept connection breaks, Transport resends a GET that has no body, or
 //     whose body has GetBody.
-//   - After a freeze, Transport writes into connections that died meanwhile.
-//   - Transport logs bytes that arrive unasked, with their text.
+//   - After a freeze, Transport writes to connections that died in the meantime.
+//   - Transport logs unsolicited bytes, with their text.
 //
 // Transport does not resend a GET that has a body without GetBody, and
-// [http.ClientConn] never resends. Both have the other two faults. A fourth
-// reason, that errors hold the URL, is true of [http.Client] only.
-// transport_test.go tests all of this but the second, which docs/architecture.md
-// has measured.
+// [http.ClientConn] never resends. Both still have the other two faults. Errors that
+// hold the URL are not a reason: only [http.Client] returns them. transport_test.go
+// tests all of this except the second reason, for which docs/architecture.md has
+// measurements.
 //
 // It ignores HTTPS_PROXY. Lambda has no proxy.
 package sendonce

@@ -436,10 +436,10 @@ func TestContextEndsAWriteThatTheServerDoesNotRead(t *testing.T) {
 	select {
 	case err := <-done:
 		if failure, ok := errors.AsType[*Error](err); !ok || *failure != (Error{TimedOut, "timeout"}) {
-			t.Errorf("%v, want timed_out: timeout", err)
+			t.Errorf("got %v, want timed_out: timeout", err)
 		}
 	case <-time.After(5 * time.Second):
-		t.Error("the request outlives its context")
+		t.Error("got no answer 5 s after the context ended, want an error at once")
 	}
 }
 
@@ -449,7 +449,7 @@ func TestConnectionIsNotOpenedIfItsContextHasEnded(t *testing.T) {
 	cancel()
 	failure, _ := errors.AsType[*Error](c.Connect(ctx))
 	if failure == nil || *failure != (Error{Unreachable, "timeout"}) || len(c.idle) != 0 {
-		t.Errorf("%v, and %d connections are kept, want unreachable: timeout, and none", failure, len(c.idle))
+		t.Errorf("got %v and %d idle connections, want unreachable: timeout and none", failure, len(c.idle))
 	}
 }
 
@@ -466,7 +466,7 @@ func TestInterimAnswersAreSkipped(t *testing.T) {
 	wantOwn(t, c, "first")
 	wantOwn(t, c, "second")
 	if _, conns := s.count(""); conns != 1 {
-		t.Errorf("%d connections, want 1", conns)
+		t.Errorf("got %d connections, want 1", conns)
 	}
 }
 
@@ -505,7 +505,7 @@ func TestNewestConnectionIsUsedFirst(t *testing.T) {
 		t.Errorf("got idleSince %s, want no monotonic reading, which a freeze may stop", since)
 	}
 	if taken := c.take(); taken != newest || taken == oldest { // so that the others can grow old
-		t.Error("take returned an older connection, want the newest")
+		t.Error("got an older connection from take, want the newest")
 	}
 }
 
@@ -532,7 +532,7 @@ func TestAllOldConnectionsAreDropped(t *testing.T) {
 	}
 	wantOwn(t, c, "first")
 	if _, conns := s.count(""); conns != 4 || len(c.idle) != 1 {
-		t.Errorf("%d connections in all, and %d are kept, want 4, and 1", conns, len(c.idle))
+		t.Errorf("got %d connections in all and %d idle ones, want 4 and 1", conns, len(c.idle))
 	}
 }
 
@@ -545,10 +545,10 @@ func TestConnectionBehindADeadOneIsUsed(t *testing.T) {
 	c := newClient(t, s.url)
 	connect(t, c)
 	connect(t, c)
-	waitFor(t, "for the newest to end", func() bool { return look(c.idle[1].tcp) == ended })
+	waitFor(t, "the newest connection has ended", func() bool { return look(c.idle[1].tcp) == ended })
 	wantOwn(t, c, "first")
 	if _, conns := s.count(""); conns != 2 {
-		t.Errorf("%d connections in all, want 2", conns)
+		t.Errorf("got %d connections in all, want 2", conns)
 	}
 }
 
@@ -568,7 +568,7 @@ func TestConnectionThatCannotBeUsedIsClosed(t *testing.T) {
 		unused.idleSince = unused.idleSince.Add(-age)
 		wantOwn(t, c, "first")
 		if look(unused.tcp) != ended {
-			t.Errorf("%s: the connection is still open", name)
+			t.Errorf("%s: got an open connection, want it closed", name)
 		}
 	}
 }

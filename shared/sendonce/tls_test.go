@@ -232,13 +232,13 @@ func TestRecordsAreReadOneAtATime(t *testing.T) {
 	}
 }
 
-// patientConn is a connection whose reads wait without end, unless they may not
-// wait at all.
+// patientConn is a connection that ignores read deadlines. Its reads wait forever
+// unless records.noWait is set.
 type patientConn struct{ net.Conn }
 
 func (patientConn) SetReadDeadline(time.Time) error { return nil }
 
-// drainedConn is a connection whose TLS keeps to itself what it reads, as it
+// drainedConn is a connection whose Read consumes all bytes and returns none, as TLS
 // does with session tickets.
 type drainedConn struct {
 	net.Conn
@@ -250,7 +250,7 @@ func (c drainedConn) Read([]byte) (int, error) {
 	return 0, err
 }
 
-// take takes a connection, if it can be had in time.
+// take calls c.take. It fails the test if that takes longer than five seconds.
 func take(t *testing.T, c *Client) *conn {
 	t.Helper()
 	taken := make(chan *conn, 1)
@@ -259,7 +259,7 @@ func take(t *testing.T, c *Client) *conn {
 	case got := <-taken:
 		return got
 	case <-time.After(5 * time.Second):
-		t.Fatal("still waiting for a connection")
+		t.Fatal("got no return from take within 5 s, want one")
 		return nil
 	}
 }
@@ -274,7 +274,7 @@ func TestTicketsAreReadWithoutWaiting(t *testing.T) {
 	opened := c.idle[0]
 	opened.Conn = patientConn{opened.Conn}
 	if got := take(t, c); got != opened {
-		t.Error("the connection opened ahead was dropped")
+		t.Error("got another connection or none, want the one opened ahead")
 	}
 }
 

@@ -33,7 +33,8 @@ const (
 
 var accessToken = AccessToken{redacted.New(tokenText), app.AppID}
 
-// sealed is the example on WeChat's page of checkencryptedmsg. hashOf is its hash.
+// sealed is the example from WeChat's page on checkencryptedmsg. sealedHash is its
+// hash.
 var sealed = func() opendata.Sealed {
 	const example = "hsSuSUsePBqSQw2rYMtf9Nvha603xX8f2BMQBcYRoJiMNwOqt/UEhrqekebG5ar0LFNAm5MD4Uz6zorRwiXJwbyS" +
 		"J/FEJHav4NsobBIU1PwdjbJWVQLFy7+YFkHB32OnQXWMh6ugW7Dyk2KS5BXp1f5lniKPp1KNLyNLlFlNZ2mgJCJmWvHj5AI7BLpW" +
@@ -45,9 +46,10 @@ var sealed = func() opendata.Sealed {
 	return s
 }()
 
-const hashOf = "657edd868c9715a9bebe42b833269a557a48498785397a796f1568c29a200b2c"
+const sealedHash = "657edd868c9715a9bebe42b833269a557a48498785397a796f1568c29a200b2c"
 
-// calls make each call that has a body, and return its result as text.
+// calls has a function for each API whose requests have a body. The function calls
+// the API and returns the result as text.
 var calls = map[API]func(context.Context, *Client) (string, error){
 	TokenAPI: func(ctx context.Context, c *Client) (string, error) {
 		token, life, err := c.StableToken(ctx, app)
@@ -76,7 +78,7 @@ func callAPI(t *testing.T, api API, c *Client, timeout time.Duration) (string, *
 	if !ok || failure.API != api || !strings.Contains(err.Error(), string(api)) {
 		t.Fatalf("%s: got %v, want an *Error that names the API", api, err)
 	}
-	for _, leak := range []string{"canary", "wx0123", "http", "127.0.0.1", "cgi-bin", "1358000", hashOf} {
+	for _, leak := range []string{"canary", "wx0123", "http", "127.0.0.1", "cgi-bin", "1358000", sealedHash} {
 		if strings.Contains(fmt.Sprintf("%+v %#v %v", *failure, *failure, err), leak) {
 			t.Errorf("got %v, want an error without %q", err, leak)
 		}
@@ -109,7 +111,7 @@ func TestCallsAreExactlyWhatWeChatDocuments(t *testing.T) {
 			`{"code":"code_1","openid":"o<1>"}`},
 		{"checkencryptedmsg", func(c *Client) error { return c.CheckEncryptedMsg(t.Context(), accessToken, sealed) },
 			`{"vaild":true}`, "/wxa/business/checkencryptedmsg?access_token=canary-token%26%3D",
-			`{"encrypted_msg_hash":"` + hashOf + `"}`},
+			`{"encrypted_msg_hash":"` + sealedHash + `"}`},
 	} {
 		text, host := sentBy(t, tt.answer, func(c *Client) {
 			if err := tt.call(c); err != nil {
@@ -295,8 +297,8 @@ func TestPhoneCodeIsSentOnceWhenTheServerReadsItAndHangsUp(t *testing.T) {
 	}
 }
 
-// strays are answers that may belong to another request. They are another API's,
-// not WeChat's, or a refusal, which looks the same from every API.
+// strays are answers that may belong to another request. Each is another API's, not
+// WeChat's, or a refusal, which looks the same from every API.
 var strays = map[API][]string{
 	LoginAPI: {
 		reply(goodPhone), reply(goodToken), reply(`{"vaild":true}`), reply(`{"openid":"o1"}`), reply(`{}`),

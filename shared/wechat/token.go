@@ -9,7 +9,7 @@ import (
 	"wechat-phone/shared/redacted"
 )
 
-// AccessToken authorizes calls of most of WeChat's APIs. It prints as
+// AccessToken authorizes calls to most of WeChat's APIs. It prints as
 // "[redacted]".
 type AccessToken struct {
 	redacted.Value
@@ -57,8 +57,8 @@ func (a tokenAnswer) fits(request) bool {
 	return err == nil
 }
 
-// spare is the end of a token's life, in which it is no longer used. It allows for
-// calls in progress and for clocks that differ.
+// spare is how long before its expiry a token is no longer used. It allows for calls
+// in progress and for clocks that differ.
 const spare = 2 * time.Minute
 
 // Tokens caches the access token of each mini-program. Concurrent callers share
@@ -96,9 +96,9 @@ func (t *Tokens) Load(app Credentials) error {
 	return err
 }
 
-// Get returns the mini-program's token. If none is cached it fetches one, but not
-// within a second of a failure with the same credentials. Every error is an
-// [*Error] or a panics.Error.
+// Get returns the mini-program's token. If the cache has no usable token, it fetches
+// one, but not within a second of a failure with the same credentials. Every error
+// is an [*Error] or a panics.Error.
 func (t *Tokens) Get(ctx context.Context, app Credentials) (AccessToken, error) {
 	got, err := t.source.Get(ctx, app, func(kept token) bool { return t.clock.Now().Before(kept.until) })
 	if err != nil && errors.Is(err, ctx.Err()) {

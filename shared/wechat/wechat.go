@@ -50,8 +50,8 @@ type Session struct {
 	UnionID string // identifies the user within its owner's Open Platform account; may be empty
 }
 
-// WeChat's errcodes that have a meaning here. Each API's page, linked at the
-// methods, lists its own.
+// The errcodes that this package or its callers handle. Each API's page, linked from
+// its method, lists all of its errcodes.
 const (
 	Busy             = -1
 	InvalidToken     = 40001 // from stable_token: the app secret is invalid
@@ -70,7 +70,7 @@ const (
 	QuotaExhausted   = 45009 // for today
 	TooManyCalls     = 45011 // in this minute
 
-	// The mini-program may not call the API.
+	// The mini-program is not allowed to call the API.
 	APIUnauthorized      = 48001
 	TokenUnfit           = 61024 // its access token is not valid for this API
 	AddressPending       = 89501 // an administrator must confirm the caller's address
@@ -104,7 +104,7 @@ const (
 	Unreachable = Kind(sendonce.Unreachable) // nothing of the request was written
 	Lost        = Kind(sendonce.Lost)        // the connection broke after something was written
 	TimedOut    = Kind(sendonce.TimedOut)    // something was written, and no answer came in time
-	Malformed   = Kind(sendonce.Malformed)   // the answer is not one to this request
+	Malformed   = Kind(sendonce.Malformed)   // the answer does not fit the request
 )
 
 // Error says how a call failed. It holds no URL, no address and none of WeChat's
@@ -114,7 +114,7 @@ type Error struct {
 	Kind    Kind
 	ErrCode int    // if WeChat sent one
 	RID     string // with an errcode: WeChat's request id, which its support asks for
-	Reason  string // of the other kinds: a class such as "dns" or "status 502"
+	Reason  string // for the other kinds: a class such as "dns" or "status 502"
 }
 
 func (e *Error) Error() string {
@@ -164,7 +164,7 @@ type Client struct {
 	server *sendonce.Client
 }
 
-// hostLetters can stand in a Host header without encoding.
+// hostLetters are allowed in a Host header without encoding.
 const hostLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]"
 
 // New returns a client of the API at baseURL, an http or https URL that may
@@ -238,7 +238,7 @@ func (a sessionAnswer) session() (Session, error) {
 // user leaves it.
 var pauses = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 
-// request is a call of one of WeChat's APIs: a GET, or a POST if it has a body.
+// request is a call to one of WeChat's APIs: a GET, or a POST if it has a body.
 type request struct {
 	api    API
 	target string // path and query
@@ -246,7 +246,7 @@ type request struct {
 	appID  string // the appid that the answer must have, if this API's answers have one
 }
 
-// answer is what an API answers.
+// answer is an API's decoded answer.
 type answer interface {
 	// fits reports whether the answer has everything that the request asked for. If
 	// not, it may be another request's, so its connection must not carry the next.

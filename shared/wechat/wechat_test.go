@@ -204,7 +204,7 @@ var answerTests = []struct {
 	{"no openid", `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, noSession},
 	{"no session key", `{"openid":"o1"}`, noSession},
 	{"a key of 15 bytes", `{"openid":"o1","session_key":"AAAAAAAAAAAAAAAAAAAA"}`, noSession},
-	{"a key that is no base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, noSession},
+	{"a key that is not base64", `{"openid":"o1","session_key":"!iihtNczf5v6AKRyjwEUhQ=="}`, noSession},
 	{"an array", `[` + goodAnswer + `]`, notJSON},
 	{"HTML", `<html>`, notJSON},
 	{"an empty body", ``, notJSON},
@@ -285,7 +285,8 @@ func TestBusyIsRetriedTwice(t *testing.T) {
 	}
 }
 
-// A "busy" may be another request's answer, and this request's still to come.
+// A "busy" may be another request's answer. This request's own answer may still be to
+// come.
 func TestBusyIsTriedAgainOverAnotherConnection(t *testing.T) {
 	w := newWire(t, func(c net.Conn, n int, next func() string) {
 		answers := []string{`{"errcode":-1,"errmsg":"system error"}`, sessionOf("another")}
@@ -299,7 +300,7 @@ func TestBusyIsTriedAgainOverAnotherConnection(t *testing.T) {
 	})
 	session, failure := exchange(t, newClient(t, w.url), "canary-code", 5*time.Second)
 	if failure != nil || session.OpenID != "openid-of-own" {
-		t.Errorf("the session is %q, %v, want openid-of-own", session.OpenID, failure)
+		t.Errorf("got the session of %q, %v, want openid-of-own", session.OpenID, failure)
 	}
 }
 
@@ -371,7 +372,7 @@ func TestFailureBeforeWritingIsUnreachableAndRetried(t *testing.T) {
 	}
 }
 
-func TestErrorOfConnectNamesNoCall(t *testing.T) {
+func TestConnectErrorNamesNoCall(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -380,7 +381,7 @@ func TestErrorOfConnectNamesNoCall(t *testing.T) {
 	want := Error{API: Connecting, Kind: Unreachable, Reason: "connection refused"}
 	err = newClient(t, "http://"+l.Addr().String()).Connect(t.Context())
 	if failure, ok := errors.AsType[*Error](err); !ok || *failure != want {
-		t.Errorf("%v, want %v", err, &want)
+		t.Errorf("got %v, want %v", err, &want)
 	}
 }
 
@@ -548,8 +549,8 @@ func TestBaseURLHasOnlySchemeHostAndPath(t *testing.T) {
 	}
 }
 
-// Every answer of WeChat's is complete or a documented error that holds nothing of
-// the answer.
+// Every body decodes to a complete answer or to a documented error that repeats no
+// part of the body.
 func FuzzAnswer(f *testing.F) {
 	for _, tt := range answerTests {
 		f.Add([]byte(tt.answer))

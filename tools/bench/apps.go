@@ -16,7 +16,7 @@ import (
 
 const (
 	apps   = 50 // mini-programs, as many as a secret may hold
-	atOnce = 64 // requests
+	atOnce = 64 // concurrent requests
 
 	// succeeded is in the answer to a request that succeeds.
 	succeeded = `"statusCode":200`
@@ -48,8 +48,8 @@ func (b *bench) startsFifty() ([]row, error) {
 	return ratios("start with fifty mini-programs", 1.05, took, "ms", "with one"), err
 }
 
-// neighbours compares the slowest requests of good mini-programs beside three broken
-// ones with those without. Each side has a process of its own, because a broken
+// neighbours measures how much three broken mini-programs slow down the slowest
+// requests of the good ones. Each side has its own process, because a broken
 // mini-program's requests also decide which connections the process keeps.
 func (b *bench) neighbours() ([]row, error) {
 	server, clients, err := newClients()
@@ -81,16 +81,16 @@ func (b *bench) neighbours() ([]row, error) {
 	return ratios(what, 1.3, took, "ms", "without the three"), err
 }
 
-// client sends a mini-program's requests, one after the other: sealed data and a
-// phone code by turns.
+// client sends a mini-program's requests, one after the other. They alternate between
+// sealed data and a phone code.
 type client struct {
 	good   bool
 	events [2][]byte
 	wants  [2]string // parts of the answers
 }
 
-// newClients returns a client for each request at once, of all mini-programs in
-// turn, and the WeChat that knows them.
+// newClients returns a client for each concurrent request, of all mini-programs in
+// turn, and the mock WeChat that knows them.
 func newClients() (*wechattest.Server, []client, error) {
 	server := wechattest.New(appID(0), stage.AppSecret, time.Now)
 	clients := make([]client, apps)
@@ -141,8 +141,8 @@ func newClient(server *wechattest.Server, n int) (client, error) {
 }
 
 // sendAll lets all clients send at once for a while. It returns how many ms the good
-// ones' requests took, except for the first ones, which find fewer connections than
-// later ones.
+// ones' requests took. It leaves out the first requests, because they find fewer idle
+// connections than later ones.
 func sendAll(f *lambdatest.Function, clients []client) (sample, error) {
 	begin := time.Now().Add(500 * time.Millisecond)
 	end := begin.Add(2 * time.Second)

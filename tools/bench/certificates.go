@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// writeCertificates writes 143 root certificates as Amazon Linux 2023 has them. Go
-// reads /etc/ssl/certs and /etc/pki/tls/certs, and there both are the same
-// directory. For each certificate it has a file and two links by hash, which Go
-// skips. It also has a link to the bundle. Go reads the bundle first, and again in
+// writeCertificates writes 143 root certificates in the layout of Amazon Linux 2023.
+// Go reads /etc/ssl/certs and /etc/pki/tls/certs. On Amazon Linux, both are the same
+// directory. For each certificate it has a file and two links by hash; Go skips the
+// links. It also has a link to the bundle. Go reads the bundle first, and again in
 // each directory: https://github.com/golang/go/issues/79018
 //
-// Only root may write to those paths, so SSL_CERT_FILE and SSL_CERT_DIR must name
-// these instead. One of the certificates is the stand-ins'.
+// Only root may write to those paths, so SSL_CERT_FILE and SSL_CERT_DIR must name the
+// written files instead. One of the certificates is that of the stand-ins.
 func writeCertificates(dir string, standIn *x509.Certificate) (bundle, directories string, _ error) {
 	roots, err := makeRoots(142)
 	roots = append(roots, standIn.Raw)

@@ -34,7 +34,7 @@ func run(dir, against string, short bool) error {
 	if runtime.GOOS != "linux" {
 		return errors.New("needs Linux, because it reads /proc")
 	}
-	began, before := time.Now(), busy()
+	began, before := time.Now(), busyTime()
 	sides := []string{filepath.Join(dir, "phone"), filepath.Join(dir, "reference")}
 	if against != "" {
 		sides = append(sides, against)
@@ -57,7 +57,7 @@ func run(dir, against string, short bool) error {
 	printTable(rows)
 	elapsed := time.Since(began)
 	cores := runtime.NumCPU()
-	others := max(busy()-before-own(), 0).Seconds() / elapsed.Seconds() / float64(cores)
+	others := max(busyTime()-before-ownTime(), 0).Seconds() / elapsed.Seconds() / float64(cores)
 	fmt.Printf("\n%d cores, %v. ", cores, elapsed.Round(time.Second))
 	fmt.Printf("Other processes took %.0f %% of the machine", 100*others)
 	if others > 0.05 {

@@ -43,9 +43,9 @@ func peakMemory(pid int) (float64, error) {
 	return kilobytes * 1024, err
 }
 
-// busy returns how long all processors have worked since the machine started, or 0
+// busyTime returns how long all processors have worked since the machine started, or 0
 // if /proc does not say.
-func busy() (total time.Duration) {
+func busyTime() (total time.Duration) {
 	text, err := os.ReadFile("/proc/stat")
 	var name string
 	var user, nice, system, idle, wait, irq, softirq, steal time.Duration
@@ -56,8 +56,8 @@ func busy() (total time.Duration) {
 	return (user + nice + system + irq + softirq + steal) * 10 * time.Millisecond
 }
 
-// own returns the CPU time that this process and its finished children have used.
-func own() (total time.Duration) {
+// ownTime returns the CPU time that this process and its finished children have used.
+func ownTime() (total time.Duration) {
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var usage syscall.Rusage
 		if syscall.Getrusage(who, &usage) == nil {

@@ -71,7 +71,7 @@ func newBench(sides []string, short bool) (*bench, error) {
 	}
 	bundle, directories, err := writeCertificates(b.dir, far.Certificate())
 	b.tls.env = append(slices.Clone(b.near.env), "SSL_CERT_FILE="+bundle)
-	// The last one of a name counts.
+	// If a variable occurs twice, the last value counts.
 	b.tlsDefault.env = append(slices.Clone(b.tls.env), "SSL_CERT_DIR="+directories)
 	b.away.env = b.tls.env
 	secret := "WECHAT_SECRET_ID=" + store.Put("fifty", appSecrets())
@@ -163,9 +163,9 @@ func serveFar(handler http.Handler) *httptest.Server {
 	return s
 }
 
-// farListener has clients a round trip away: whatever the server sends arrives so
-// much later. So a TLS 1.3 handshake takes a round trip, and an answer another.
-// TCP's own round trip is missing, since the kernel completes that.
+// farListener has clients a round trip away: whatever the server sends arrives one
+// round trip later. So a TLS 1.3 handshake takes a round trip, and an answer takes
+// another. The TCP handshake takes none, because the kernel completes it.
 type farListener struct{ net.Listener }
 
 func (l farListener) Accept() (net.Conn, error) {

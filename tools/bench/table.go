@@ -9,8 +9,8 @@ import (
 // sample has one figure for each round.
 type sample []float64
 
-// median returns the sample's median, and the bounds of the true median. It lies
-// within them 19 times out of 20, for any distribution (sign test). With fewer than
+// median returns the sample's median, and bounds for the true median. The true median
+// lies within them 19 times out of 20, for any distribution (sign test). With fewer than
 // 9 rounds, the bounds are the lowest and the highest figure.
 func (s sample) median() (low, middle, high float64) {
 	if len(s) == 0 {

@@ -14,7 +14,7 @@ import (
 // change is a change of one mini-program.
 type change struct {
 	appID         string
-	before, after held
+	before, after contents
 	malformed     error // how the whole value was malformed, if it was
 }
 
@@ -73,7 +73,7 @@ func (o options) confirm(in *os.File, c change) error {
 	case o.yes:
 		return nil
 	case term.IsTerminal(int(in.Fd())):
-		return converse(in, func(t *term.Terminal) error {
+		return withTerminal(in, func(t *term.Terminal) error {
 			t.SetPrompt("Make this change? (y/N) ")
 			line, err := t.ReadLine()
 			if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || answer != "y" && answer != "yes" {

@@ -12,17 +12,17 @@ import (
 	"wechat-phone/shared/appsecret"
 )
 
-// credentials are a mini-program's, as standard input has them.
+// credentials are a mini-program's credentials, as they appear on standard input.
 type credentials struct {
 	AppID  string `json:"appid"`
 	Secret string `json:"secret"`
 }
 
-// appSecret is the form of WeChat's app secrets. Like the appid's, it reveals values
-// that are swapped or copied incompletely, before a user does.
+// appSecret matches WeChat's app secrets. Checking the form finds values that are
+// swapped or incomplete before a user does.
 var appSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// errUnchanged is the answer to Ctrl-C, and to anything but yes.
+// errUnchanged says that the operator pressed Ctrl-C or did not answer yes.
 var errUnchanged = errors.New("stopped: the secret has not changed")
 
 // read reads and checks the credentials. Its errors hold no part of them.
@@ -46,7 +46,7 @@ func read(in *os.File) (c credentials, err error) {
 
 // ask asks for the credentials and shows neither.
 func ask(terminal *os.File) (c credentials, err error) {
-	err = converse(terminal, func(t *term.Terminal) error {
+	err = withTerminal(terminal, func(t *term.Terminal) error {
 		if c.AppID, err = t.ReadPassword("appid (not shown): "); err != nil {
 			return errUnchanged
 		}
@@ -58,16 +58,16 @@ func ask(terminal *os.File) (c credentials, err error) {
 	return c, err
 }
 
-// converse runs talk in the terminal's raw mode, which shows nothing that is typed,
-// even between two questions. In this mode Ctrl-C only ends the input.
-func converse(terminal *os.File, talk func(*term.Terminal) error) error {
+// withTerminal calls do in the terminal's raw mode, which shows nothing that is
+// typed, even between two questions. In this mode Ctrl-C only ends the input.
+func withTerminal(terminal *os.File, do func(*term.Terminal) error) error {
 	fd := int(terminal.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = term.Restore(fd, before) }()
-	return talk(term.NewTerminal(terminal, ""))
+	return do(term.NewTerminal(terminal, ""))
 }
 
 func decode(in io.Reader) (c credentials, err error) {

@@ -1,8 +1,8 @@
 // Command secret adds a mini-program to the secret of a deployed stack, or replaces,
 // removes or lists one. It changes one mini-program at a time and keeps the others.
 //
-// At a terminal it asks for appid and app secret and shows neither. Otherwise it
-// reads them from standard input, as JSON. It takes no secret as an argument: other
+// At a terminal it asks for the appid and the app secret and shows neither. Otherwise
+// it reads them from standard input, as JSON. It takes no secret as an argument: other
 // processes and the shell's history would see it.
 package main
 
@@ -84,7 +84,7 @@ func run(ctx context.Context, o options) error {
 
 // plan returns the change that the flags ask for. If it is a new app secret, plan
 // reads it from standard input.
-func (o options) plan(before held, malformed error) (change, error) {
+func (o options) plan(before contents, malformed error) (change, error) {
 	switch {
 	case malformed != nil && (o.list || o.remove != ""):
 		return change{}, fmt.Errorf("the secret's value is %w; make secret ENV=%s replaces all of it", malformed, o.env)
@@ -100,7 +100,7 @@ func (o options) plan(before held, malformed error) (change, error) {
 }
 
 // list prints the appids that the secret holds.
-func list(h held) {
+func list(h contents) {
 	for _, appID := range h.appIDs() {
 		if h.secrets[appID] == "" {
 			appID += "  (its secret is empty)"
@@ -115,7 +115,7 @@ func list(h held) {
 // outputs returns the stack's outputs. It asks SAM, which reads the stack's name
 // from samconfig.toml.
 func outputs(ctx context.Context, env string) (map[string]string, error) {
-	// #nosec G204 -- env is the deployer's own word
+	// #nosec G204 -- the deployer chooses env
 	sam := exec.CommandContext(ctx, "sam", "list", "stack-outputs", "--config-env", env, "--output", "json")
 	sam.Stderr = os.Stderr
 	text, err := sam.Output()

@@ -18,7 +18,7 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// asCommand is a variable that makes the test's own executable the command.
+// asCommand is the variable that turns the test's own executable into the command.
 const asCommand = "TEST_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,7 @@ func command(t *testing.T, secretsURL, arn string, flags ...string) *exec.Cmd {
 	sam := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'list stack-outputs --config-env prod --output json' ] || exit 9\n"+
 		`echo '[{"OutputKey":"PhoneUrl","OutputValue":"https://host/phone","Description":""},`+
 		`{"OutputKey":"SecretArn","OutputValue":"%s","Description":""}]'`, arn)
-	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil { // #nosec G306 -- it is to run
+	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil { // #nosec G306 -- it is run
 		t.Fatal(err)
 	}
 	c := exec.Command(os.Args[0], append([]string{"-env", "prod"}, flags...)...)
@@ -47,8 +47,8 @@ func command(t *testing.T, secretsURL, arn string, flags ...string) *exec.Cmd {
 	return c
 }
 
-// A secret that the stack created has no value at first. Putting one is enough.
-func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
+// A secret that the stack created has no value at first. Setting one is enough.
+func TestNewStackWorksOnceItsSecretHasAValue(t *testing.T) {
 	t.Parallel()
 	bootstrap, err := stage.Bootstrap(t.TempDir())
 	if err != nil {
@@ -64,7 +64,7 @@ func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
 	arn := s.Secrets.Create("of-the-stack")
 
 	if status, body := post(t, s, ""); status != 500 || !strings.Contains(body, `"misconfigured"`) {
-		t.Errorf("without a value: %d %s", status, body)
+		t.Errorf("without a value: got %d %s, want 500 misconfigured", status, body)
 	}
 	put := command(t, s.SecretsURL, arn)
 	put.Stdin = strings.NewReader(stage.Secret(stage.AppID, stage.AppSecret))
@@ -76,7 +76,7 @@ func TestStackThatMadeItsSecretHealsWithoutADeployment(t *testing.T) {
 	}
 	time.Sleep(time.Second) // the function remembers the failure for a second
 	if status, body := post(t, s, ""); status != 200 {
-		t.Errorf("with one: %d %s", status, body)
+		t.Errorf("with a value: got %d %s, want 200", status, body)
 	}
 }
 
@@ -99,7 +99,7 @@ func post(t *testing.T, s *stage.Stage, query string) (status int, body string) 
 }
 
 const (
-	canary     = "ca9a41" // in everything that must not be printed
+	canary     = "ca9a41" // occurs in everything that must not be printed
 	goodID     = "wx0000000000000001"
 	goodSecret = "00000000000000000000000000" + canary
 	goodJSON   = `{"appid":"` + goodID + `","secret":"` + goodSecret + `"}`
@@ -110,18 +110,18 @@ const (
 	bothJSON    = `{"` + goodID + `":"` + goodSecret + `","` + otherID + `":"` + otherSecret + `"}`
 )
 
-// manager returns a Secrets Manager with a secret that holds one mini-program, with an
-// app secret that is not up to date.
+// manager returns a Secrets Manager with a secret that holds one mini-program, whose
+// app secret is out of date.
 func manager(t *testing.T) (s *secretstest.Server, url, arn string) {
 	t.Helper()
 	s = &secretstest.Server{}
-	arn = s.Put("of-the-stack", asItWas)
+	arn = s.Put("of-the-stack", oldJSON)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return s, server.URL, arn
 }
 
-const asItWas = `{"appid":"` + goodID + `","secret":"22222222222222222222222222` + canary + `"}`
+const oldJSON = `{"appid":"` + goodID + `","secret":"22222222222222222222222222` + canary + `"}`
 
 func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 	t.Parallel()
@@ -148,11 +148,11 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 			`{"appid":"` + goodID + `","secret":"` + strings.Repeat(canary, 20000) + `"}`, "standard input must be"},
 		{"several mini-programs", bothJSON, "standard input must be"},
 	} {
-		s.Put("of-the-stack", asItWas)
+		s.Put("of-the-stack", oldJSON)
 		put := command(t, url, arn)
 		put.Stdin = strings.NewReader(test.stdin)
 		out, err := put.CombinedOutput()
-		want := asItWas
+		want := oldJSON
 		if test.says == "" {
 			want = goodJSON
 		}
@@ -161,7 +161,7 @@ func TestStandardInputIsCheckedAndNeverRepeated(t *testing.T) {
 			t.Errorf("%s: got error %v, want %q in\n%s", test.name, err, test.says, out)
 		}
 		if got := s.Value("of-the-stack"); got != want {
-			t.Errorf("%s: the secret is now %q", test.name, got)
+			t.Errorf("%s: got the secret %q, want %q", test.name, got, want)
 		}
 	}
 }
@@ -176,7 +176,7 @@ func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 	screen += readUntil(t, controller, "app secret (not shown): ")
 	_, _ = io.WriteString(controller, goodSecret+" \r")
 	if strings.Contains(screen, goodID) {
-		t.Errorf("the screen shows the appid: %s", screen)
+		t.Errorf("got the screen %s, want it without the appid", screen)
 	}
 	screen += readUntil(t, controller, "Make this change? (y/N) ")
 	_, _ = io.WriteString(controller, "y\r")
@@ -185,10 +185,10 @@ func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 		t.Error(err)
 	}
 	if strings.Contains(screen, canary) || !strings.Contains(screen, goodID+"  replaced") {
-		t.Errorf("the screen must show what changes, and nothing of a secret: %s", screen)
+		t.Errorf("got the screen %s, want the change on it, but no part of a secret", screen)
 	}
 	if got := s.Value("of-the-stack"); got != goodJSON {
-		t.Errorf("the secret is %q", got)
+		t.Errorf("got the secret %q, want %q", got, goodJSON)
 	}
 }
 
@@ -202,10 +202,10 @@ func TestTerminalAsksBeforeEachChange(t *testing.T) {
 		typed       string // at the question
 		want        string
 	}{
-		{"no", asItWas, nil, "n\r", asItWas},
-		{"only Return", asItWas, nil, "\r", asItWas},
-		{"Ctrl-C", asItWas, nil, "\x03", asItWas},
-		{"yes", asItWas, nil, "Yes\r", goodJSON},
+		{"no", oldJSON, nil, "n\r", oldJSON},
+		{"only Return", oldJSON, nil, "\r", oldJSON},
+		{"Ctrl-C", oldJSON, nil, "\x03", oldJSON},
+		{"yes", oldJSON, nil, "Yes\r", goodJSON},
 		{"a removal, no", bothJSON, []string{"-remove=" + otherID}, "\r", bothJSON},
 		{"a removal, yes", bothJSON, []string{"-remove=" + otherID}, "y\r", goodJSON},
 		{"a malformed value, no", malformed, nil, "n\r", malformed},
@@ -224,10 +224,10 @@ func TestTerminalAsksBeforeEachChange(t *testing.T) {
 		_, _ = io.WriteString(controller, test.typed)
 		err := put.Wait()
 		if failed := err != nil; failed != (test.want == test.value) || strings.Contains(screen, canary) {
-			t.Errorf("%s: got error %v\n%s", test.name, err, screen)
+			t.Errorf("%s: got error %v, want one only if nothing changes\n%s", test.name, err, screen)
 		}
 		if got := s.Value("of-the-stack"); got != test.want {
-			t.Errorf("%s: the secret is %q, want %q", test.name, got, test.want)
+			t.Errorf("%s: got the secret %q, want %q", test.name, got, test.want)
 		}
 	}
 }
@@ -239,11 +239,11 @@ func TestTerminalEchoesAgainAfterAnInterrupt(t *testing.T) {
 	controller, terminal := startAtTerminal(t, put)
 	readUntil(t, controller, "appid (not shown): ")
 	if echoes(t, terminal) {
-		t.Error("the terminal echoes while the command asks")
+		t.Error("got an echo while the command asks, want none")
 	}
 	_, _ = io.WriteString(controller, canary+"\x03") // Ctrl-C
 	if put.Wait() == nil || !echoes(t, terminal) {
-		t.Error("the terminal is left without echo")
+		t.Error("got no error, or no echo after the interrupt, want both")
 	}
 }
 
@@ -267,7 +267,7 @@ func echoes(t *testing.T, terminal *os.File) bool {
 	return state.Lflag&unix.ECHO != 0
 }
 
-// openTerminal opens a pseudo-terminal (Linux's).
+// openTerminal opens a Linux pseudo-terminal.
 func openTerminal(t *testing.T) (controller, terminal *os.File) {
 	t.Helper()
 	controller, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -339,12 +339,12 @@ func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
 		test.edit(put)
 		out, err := put.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), test.says) || strings.Contains(string(out), canary) {
-			t.Errorf("%s: %v\n%s", test.name, err, out)
+			t.Errorf("%s: got error %v, want %q in\n%s", test.name, err, test.says, out)
 		}
 		s.Fail(nil)
 	}
-	if got := s.Value("of-the-stack"); got != asItWas {
-		t.Errorf("the secret is now %q", got)
+	if got := s.Value("of-the-stack"); got != oldJSON {
+		t.Errorf("got the secret %q, want %q", got, oldJSON)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// holding returns a secret's text that holds n mini-programs.
-func holding(n int) string {
+// secretWith returns the text of a secret that holds n mini-programs.
+func secretWith(n int) string {
 	apps := map[string]string{}
 	for i := range n {
 		apps[fmt.Sprintf("wx%016x", 0xa0000000+i)] = goodSecret
@@ -21,9 +21,9 @@ func holding(n int) string {
 	return stage.Secrets(apps)
 }
 
-// holding50 returns holding(49) with goodID, which comes first.
-func holding50() string {
-	return `{"` + goodID + `":"` + goodSecret + `",` + strings.TrimPrefix(holding(49), "{")
+// secretWith50 returns secretWith(49) with goodID, which comes first.
+func secretWith50() string {
+	return `{"` + goodID + `":"` + goodSecret + `",` + strings.TrimPrefix(secretWith(49), "{")
 }
 
 // attempt is a run of the command.
@@ -49,19 +49,19 @@ func additions() []attempt {
 			[]string{goodID + "  replaced", "make smoke URL=https://host/phone\n"}},
 		{"one of two", `{"` + goodID + `":"","` + otherID + `":"` + otherSecret + `"}`, goodJSON, nil, bothJSON,
 			[]string{goodID + "  replaced", otherID + "  kept", "up to 30 seconds"}},
-		{"the fiftieth", holding(49), goodJSON, nil, holding50(), []string{goodID + "  added"}},
-		{"the fifty-first", holding(50), goodJSON, nil, holding(50),
+		{"the fiftieth", secretWith(49), goodJSON, nil, secretWith50(), []string{goodID + "  added"}},
+		{"the fifty-first", secretWith(50), goodJSON, nil, secretWith(50),
 			[]string{"more than 50 mini-programs", "has not changed"}},
 	}
 }
 
-// removals remove one, or find a secret that is malformed.
+// removals remove a mini-program, or find a malformed secret.
 func removals() []attempt {
 	return []attempt{
 		{"a removal", bothJSON, "", []string{"-remove=" + otherID, "-yes"}, goodJSON, []string{
 			otherID + "  removed", goodID + "  kept", "form that every release can read", "make restart ENV=prod\n",
 		}},
-		{"a removal of fifty", holding50(), "", []string{"-yes", "-remove=" + goodID}, holding(49),
+		{"a removal of fifty", secretWith50(), "", []string{"-yes", "-remove=" + goodID}, secretWith(49),
 			[]string{goodID + "  removed", "make restart ENV=prod\n"}},
 		{"a removal without -yes", bothJSON, "", []string{"-remove=" + otherID}, bothJSON, []string{"needs -yes"}},
 		{"a removal of the last", goodJSON, "", []string{"-remove=" + goodID, "-yes"}, goodJSON,
@@ -77,7 +77,8 @@ func removals() []attempt {
 			[]string{"malformed: not a JSON object", "replaces all of it", "make restart ENV=prod"}},
 		{"a removal from a malformed value", canary, "", []string{"-remove=" + goodID, "-yes"}, canary,
 			[]string{"malformed: not a JSON object", "make secret ENV=prod replaces all of it"}},
-		{"too many already", holding(51), goodJSON, nil, holding(51), []string{"more than 50 mini-programs", "needs -yes"}},
+		{"too many already", secretWith(51), goodJSON, nil, secretWith(51),
+			[]string{"more than 50 mini-programs", "needs -yes"}},
 	}
 }
 
@@ -90,18 +91,18 @@ func TestOneMiniProgramChangesAndTheOthersStay(t *testing.T) {
 		put.Stdin = strings.NewReader(test.stdin)
 		out, err := put.CombinedOutput()
 		if failed := err != nil; failed != (test.after == test.before) {
-			t.Errorf("%s: got error %v\n%s", test.name, err, out)
+			t.Errorf("%s: got error %v, want one only if nothing changes\n%s", test.name, err, out)
 		}
 		for _, want := range test.says {
 			if !strings.Contains(string(out), want) {
-				t.Errorf("%s: want %q in\n%s", test.name, want, out)
+				t.Errorf("%s: got\n%s, want %q in it", test.name, out, want)
 			}
 		}
 		if strings.Contains(string(out), canary) {
-			t.Errorf("%s: it shows a secret:\n%s", test.name, out)
+			t.Errorf("%s: got a part of a secret in\n%s, want none", test.name, out)
 		}
 		if got := s.Value("of-the-stack"); got != test.after {
-			t.Errorf("%s: the secret is %s, want %s", test.name, got, test.after)
+			t.Errorf("%s: got the secret %s, want %s", test.name, got, test.after)
 		}
 	}
 }
@@ -139,10 +140,10 @@ func TestListShowsAppidsAlone(t *testing.T) {
 }
 
 // Between reading the secret and replacing it, somebody else may do the same.
-func TestNoChangeOfAnotherOperatorIsLost(t *testing.T) {
+func TestAnotherOperatorsChangeIsNeverLost(t *testing.T) {
 	t.Parallel()
 	const theirs = `{"appid":"` + otherID + `","secret":"` + otherSecret + `"}`
-	for name, before := range map[string]string{"a later value": asItWas, "the first value": ""} {
+	for name, before := range map[string]string{"a later value": oldJSON, "the first value": ""} {
 		for _, call := range []string{"PutSecretValue", "UpdateSecretVersionStage"} {
 			if before == "" && call == "UpdateSecretVersionStage" {
 				continue // the first value needs no such call
@@ -166,25 +167,25 @@ func TestNoChangeOfAnotherOperatorIsLost(t *testing.T) {
 				t.Errorf("%s, before %s: got error %v and\n%s, want %q", name, call, err, out, want)
 			}
 			if got := s.Value("a"); got != theirs {
-				t.Errorf("%s, before %s: the secret is %q, want theirs", name, call, got)
+				t.Errorf("%s, before %s: got the secret %q, want theirs", name, call, got)
 			}
 
 			s.Fail(nil)
 			put = command(t, server.URL, arn)
 			put.Stdin = strings.NewReader(goodJSON)
 			if out, err := put.CombinedOutput(); err != nil {
-				t.Errorf("%s, before %s, again: %v\n%s", name, call, err, out)
+				t.Errorf("%s, before %s, again: got error %v, want none\n%s", name, call, err, out)
 			}
 			if got := s.Value("a"); got != bothJSON {
-				t.Errorf("%s, before %s, again: the secret is %q, want both", name, call, got)
+				t.Errorf("%s, before %s, again: got the secret %q, want both", name, call, got)
 			}
 			server.Close()
 		}
 	}
 }
 
-// An answer of AWS may be lost after it has done what it was asked.
-func TestLostAnswerOfTheMoveIsNoFailure(t *testing.T) {
+// AWS may move the label although its answer is lost.
+func TestLostAnswerToTheMoveIsNotAFailure(t *testing.T) {
 	t.Parallel()
 	s, url, arn := manager(t)
 	broken := secretstest.Fault(500, "InternalServiceError", canary)
@@ -198,7 +199,7 @@ func TestLostAnswerOfTheMoveIsNoFailure(t *testing.T) {
 		t.Errorf("got error %v, want none\n%s", err, out)
 	}
 	if got := s.Value("of-the-stack"); got != goodJSON {
-		t.Errorf("the secret is %q", got)
+		t.Errorf("got the secret %q, want %q", got, goodJSON)
 	}
 
 	moved := false
@@ -230,7 +231,7 @@ func TestAddedMiniProgramIsServedWithoutADeployment(t *testing.T) {
 	t.Cleanup(s.Close)
 	s.WeChat.AddApp(stage.SecondAppID, stage.AppSecret)
 	if status, body := post(t, s, ""); status != 200 {
-		t.Errorf("the first, before: %d %s", status, body)
+		t.Errorf("the first, before: got %d %s, want 200", status, body)
 	}
 	add := command(t, s.SecretsURL, s.Secrets.Create(stage.SecretName))
 	add.Stdin = strings.NewReader(stage.Secret(stage.SecondAppID, stage.AppSecret))
@@ -239,7 +240,7 @@ func TestAddedMiniProgramIsServedWithoutADeployment(t *testing.T) {
 	}
 	for _, appID := range []string{stage.SecondAppID, stage.AppID} {
 		if status, body := post(t, s, "?appid="+appID); status != 200 {
-			t.Errorf("%s, after: %d %s", appID, status, body)
+			t.Errorf("%s, after: got %d %s, want 200", appID, status, body)
 		}
 	}
 }

@@ -41,8 +41,8 @@ func newStore(ctx context.Context, arn string) (*store, error) {
 	return &store{secretsmanager.NewFromConfig(sdk), arn}, nil
 }
 
-// read returns the current version. A secret that the stack has made has none at
-// first.
+// read returns the current version. A secret that the stack has created has none
+// at first.
 func (s *store) read(ctx context.Context) (version, error) {
 	got, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &s.arn})
 	switch {
@@ -55,9 +55,9 @@ func (s *store) read(ctx context.Context) (version, error) {
 }
 
 // replace makes text the current value, unless somebody has replaced the version
-// before meanwhile. PutSecretValue alone would overwrite theirs. So it only stages a
-// version, unless it is the secret's first, and AWS moves AWSCURRENT only away from
-// the version that this command names.
+// before it in the meantime. PutSecretValue alone would overwrite their value.
+// Therefore replace only stages the new version, unless it is the secret's first.
+// Then AWS moves AWSCURRENT only if it is still on the version that replace names.
 //
 // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
 func (s *store) replace(ctx context.Context, before version, text string) error {
@@ -82,8 +82,8 @@ func (s *store) replace(ctx context.Context, before version, text string) error 
 	return nil
 }
 
-// explain returns what it means that the move failed. The secret itself is asked: the
-// move may have succeeded, and only its answer was lost.
+// explain returns the error to report after a failed move, or nil. It rereads the
+// secret, because the move may have succeeded and only its answer may be lost.
 func (s *store) explain(ctx context.Context, before, after string, failure error) error {
 	switch now, err := s.read(ctx); {
 	case err != nil:
@@ -96,7 +96,7 @@ func (s *store) explain(ctx context.Context, before, after string, failure error
 	return fmt.Errorf("%w: the secret has not changed", failure)
 }
 
-// refusal returns AWS's error by its code: its text might repeat what was sent.
+// refusal returns an error with AWS's code. AWS's text might repeat the request.
 func refusal(call string, err error) error {
 	code := errorCode(err)
 	if code == "" {
@@ -105,7 +105,7 @@ func refusal(call string, err error) error {
 	return fmt.Errorf("AWS Secrets Manager answered %s with %s", call, code)
 }
 
-// errorCode returns the code of AWS's answer, or nothing if there was no answer.
+// errorCode returns the code of AWS's answer, or "" if there was no answer.
 func errorCode(err error) string {
 	coded, ok := errors.AsType[interface {
 		error

@@ -5,7 +5,7 @@
 //
 // If the deployment serves several mini-programs, -appid chooses the one to test.
 //
-// With -connect it connects to another host than the URL's, and still asks for the
+// With -connect it connects to another host than the URL's, but still requests the
 // URL's host. This tests a custom domain before its DNS moves.
 package main
 
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// exit reports a wrong use of the command.
+// exit reports incorrect usage and ends the process.
 func exit(usage string) {
 	fmt.Fprintln(os.Stderr, "smoke:", usage)
 	os.Exit(2)
@@ -85,16 +85,16 @@ func (d *deployment) smoke(ctx context.Context, out io.Writer) bool {
 		{"WeChat refuses a made-up login code, so the secret is right", d.madeUpCode},
 		{"WeChat refuses a made-up phone code, so there is an access token", d.madeUpPhoneCode},
 	} {
-		verdict, why := "ok  ", check.run(ctx)
+		verdict, err := "ok  ", check.run(ctx)
 		switch {
-		case errors.Is(why, errLoopback), errors.Is(why, errLoginRequired):
+		case errors.Is(err, errLoopback), errors.Is(err, errLoginRequired):
 			verdict = "n/a "
-		case why != nil:
+		case err != nil:
 			verdict, passed = "FAIL", false
 		}
 		_, _ = fmt.Fprintln(out, verdict, check.name)
-		if why != nil {
-			_, _ = fmt.Fprintln(out, "     ", why)
+		if err != nil {
+			_, _ = fmt.Fprintln(out, "     ", err)
 		}
 		if i == 0 && !passed { // send nothing more to an unsafe address
 			return false
@@ -216,7 +216,7 @@ func (d *deployment) madeUpCode(ctx context.Context) error {
 	}))
 }
 
-// postCodes posts a request for the mini-program.
+// postCodes posts body for the mini-program under test.
 func (d *deployment) postCodes(ctx context.Context, body map[string]string) (answer, error) {
 	if d.appID != "" {
 		body["appid"] = d.appID

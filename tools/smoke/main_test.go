@@ -19,7 +19,7 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// asCommand is a variable that makes the test's own executable the command.
+// asCommand is the variable that turns the test's own executable into the command.
 const asCommand = "TEST_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// raise raises a stage with the compiled function on it. Unless edit changes it, the
-// gateway has the route of the deployed one.
+// raise starts a stage that runs the compiled function. Unless edit changes it, the
+// gateway has the same route as the deployed one.
 func raise(t *testing.T, edit func(*stage.Config)) *stage.Stage {
 	t.Helper()
 	bootstrap, err := stage.Bootstrap(t.TempDir())
@@ -48,20 +48,20 @@ func raise(t *testing.T, edit func(*stage.Config)) *stage.Stage {
 	return s
 }
 
-// try runs the checks and returns what they print: a verdict for each, and a reason
+// runChecks runs the checks and returns what they print: a verdict for each, and a reason
 // for each that failed.
-func try(t *testing.T, url string, want bool) string {
+func runChecks(t *testing.T, url string, want bool) string {
 	t.Helper()
-	return tryApp(t, url, "", want)
+	return runChecksFor(t, url, "", want)
 }
 
-// tryApp is try for one of several mini-programs.
-func tryApp(t *testing.T, url, appID string, want bool) string {
+// runChecksFor is runChecks for one of several mini-programs.
+func runChecksFor(t *testing.T, url, appID string, want bool) string {
 	t.Helper()
 	var out strings.Builder
 	d := &deployment{phone: url, appID: appID, client: newClient("")}
 	if got := d.smoke(t.Context(), &out); got != want {
-		t.Errorf("passed: %v, want %v\n%s", got, want, out.String())
+		t.Errorf("got passed %v, want %v\n%s", got, want, out.String())
 	}
 	return out.String()
 }
@@ -75,11 +75,11 @@ func verdicts(out string) (all string) {
 	return strings.TrimSpace(all)
 }
 
-func TestADeploymentThatWorksPasses(t *testing.T) {
+func TestWorkingDeploymentPasses(t *testing.T) {
 	t.Parallel()
 	s := raise(t, func(*stage.Config) {})
-	if out := try(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok ok" {
-		t.Error(out)
+	if out := runChecks(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok ok" {
+		t.Errorf("got\n%s, want n/a ok ok ok ok", out)
 	}
 }
 
@@ -94,18 +94,18 @@ func TestOneOfSeveralMiniProgramsIsTested(t *testing.T) {
 		{"", "n/a ok ok FAIL FAIL", "say which one to test with APPID=wx…"},
 		{"wx00000000000000ff", "n/a ok ok FAIL FAIL", "its secret does not hold APPID (make secret FLAGS=-list)"},
 	} {
-		out := tryApp(t, s.URL+"/phone", test.appID, test.says == "")
+		out := runChecksFor(t, s.URL+"/phone", test.appID, test.says == "")
 		if verdicts(out) != test.verdicts || !strings.Contains(out, test.says) {
 			t.Errorf("%q: got\n%s, want %s and %q", test.appID, out, test.verdicts, test.says)
 		}
 	}
 }
 
-func TestTheOnlyMiniProgramMayBeNamed(t *testing.T) {
+func TestOnlyMiniProgramMayBeNamed(t *testing.T) {
 	t.Parallel()
 	s := raise(t, func(*stage.Config) {})
-	if out := tryApp(t, s.URL+"/phone", stage.AppID, true); verdicts(out) != "n/a ok ok ok ok" {
-		t.Error(out)
+	if out := runChecksFor(t, s.URL+"/phone", stage.AppID, true); verdicts(out) != "n/a ok ok ok ok" {
+		t.Errorf("got\n%s, want n/a ok ok ok ok", out)
 	}
 }
 
@@ -130,16 +130,16 @@ func TestWrongArgumentsAreNamedBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
-func TestRequiringALoginCodeIsNoFailure(t *testing.T) {
+func TestRequiredLoginCodeIsNotAFailure(t *testing.T) {
 	t.Parallel()
 	s := raise(t, func(c *stage.Config) { c.Env = []string{"REQUIRE_LOGIN_CODE=on"} })
-	if out := try(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok n/a" {
-		t.Error(out)
+	if out := runChecks(t, s.URL+"/phone", true); verdicts(out) != "n/a ok ok ok n/a" {
+		t.Errorf("got\n%s, want n/a ok ok ok n/a", out)
 	}
 }
 
-// Before the DNS of a custom domain moves, the gateway answers for it at another
-// name already.
+// Before a custom domain's DNS moves, the gateway already answers for it at another
+// name.
 func TestConnectTestsADomainBeforeItsDNSMoves(t *testing.T) {
 	t.Parallel()
 	const domain = "phone.example.com" // httptest's certificate is for example.com and the names below it
@@ -175,14 +175,14 @@ func TestConnectTestsADomainBeforeItsDNSMoves(t *testing.T) {
 	for what, got := range map[string]*sync.Map{"Host": &hosts, "TLS server name": &names} {
 		got.Range(func(name, _ any) bool {
 			if host, _, _ := strings.Cut(name.(string), ":"); host != domain {
-				t.Errorf("the %s is %v, want %s", what, name, domain)
+				t.Errorf("got the %s %v, want %s", what, name, domain)
 			}
 			return true
 		})
 	}
 }
 
-func TestWhatIsWrongIsNamed(t *testing.T) {
+func TestProblemIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name     string
@@ -208,8 +208,8 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := raise(t, test.edit)
-			if out := try(t, s.URL+"/phone", false); verdicts(out) != test.verdicts || !strings.Contains(out, test.names) {
-				t.Error(out)
+			if out := runChecks(t, s.URL+"/phone", false); verdicts(out) != test.verdicts || !strings.Contains(out, test.names) {
+				t.Errorf("got\n%s, want %s and %q", out, test.verdicts, test.names)
 			}
 		})
 	}
@@ -246,15 +246,15 @@ func TestAnswersThatAreNotTheFunctionsFail(t *testing.T) {
 			says(400, `{"error":"invalid_request","message":"a","action":"fix","requestId":"b"}`), "the header"},
 	} {
 		server := httptest.NewServer(test.serve)
-		out := try(t, server.URL+"/phone", false)
+		out := runChecks(t, server.URL+"/phone", false)
 		if verdicts(out) != "n/a FAIL FAIL FAIL FAIL" || !strings.Contains(out, test.names) {
-			t.Errorf("%s: %s", test.name, out)
+			t.Errorf("%s: got\n%s, want n/a, four failures and %q", test.name, out, test.names)
 		}
 		server.Close()
 	}
 }
 
-func TestNothingIsSentToAnAddressThatIsNotSafe(t *testing.T) {
+func TestNothingIsSentToAnUnsafeAddress(t *testing.T) {
 	t.Parallel()
 	unknown := httptest.NewUnstartedServer(http.NotFoundHandler())
 	unknown.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -266,8 +266,8 @@ func TestNothingIsSentToAnAddressThatIsNotSafe(t *testing.T) {
 		"ftp://127.0.0.1/phone":        "not https",
 		"://":                          "missing protocol scheme",
 	} {
-		if out := try(t, url, false); verdicts(out) != "FAIL" || !strings.Contains(out, names) {
-			t.Errorf("%s: %s", url, out)
+		if out := runChecks(t, url, false); verdicts(out) != "FAIL" || !strings.Contains(out, names) {
+			t.Errorf("%s: got\n%s, want one failure and %q", url, out, names)
 		}
 	}
 }

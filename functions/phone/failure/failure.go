@@ -1,6 +1,6 @@
 // Package failure decides how the function answers a failed request. Call [Of] with
 // any error. The [Failure] that it returns has the answer's status, action and
-// message. They depend on how far the request got, which is its [Progress]. The
+// message. They depend on the request's [Progress]: how far it got with WeChat. The
 // package does no I/O.
 package failure
 
@@ -14,7 +14,7 @@ import (
 )
 
 // Error says what is wrong with a request. Its message is for the caller and
-// repeats nothing of the request.
+// repeats no part of the request.
 type Error struct {
 	Kind    Kind
 	Message string // if empty, the kind's own
@@ -41,8 +41,8 @@ type Failure struct {
 	message string // if empty, the kind's own
 }
 
-// Of returns err's failure. It knows the errors of every package that serves a
-// request. Any other error is [Internal].
+// Of returns the failure for err. It knows the errors of every package that serves
+// a request. Any other error is [Internal].
 func Of(err error) Failure {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return Failure{e.Kind, e.Message, e.Message}

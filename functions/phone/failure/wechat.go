@@ -6,8 +6,8 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// messages replace a kind's own message, which is about the login code, if an API
-// other than jscode2session failed.
+// messages replace a kind's own message if an API other than jscode2session failed.
+// A kind's own message is about the login code.
 var messages = map[wechat.API]map[Kind]string{
 	wechat.TokenAPI: {
 		RateLimited:   "WeChat's per-minute limit for access tokens is reached",
@@ -67,7 +67,7 @@ func Refusals() []Refusal {
 		{"", wechat.AddressRefused, Misconfigured, false, false},
 		{"", wechat.AppSecretFrozen, Misconfigured, false, false},
 
-		// The mini-program may not call the API.
+		// The mini-program is not allowed to call the API.
 		{"", wechat.APIUnauthorized, Misconfigured, false, true},
 		{"", wechat.TokenUnfit, Misconfigured, false, true},
 		{"", wechat.AddressPending, Misconfigured, false, true},

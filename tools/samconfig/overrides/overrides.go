@@ -35,7 +35,7 @@ func Read(path, env string) (e Environment, err error) {
 	if err != nil {
 		return e, fmt.Errorf("%s: %w", path, err)
 	}
-	delete(file, "version") // the format's
+	delete(file, "version") // of the file format, not an environment
 	section, ok := file[env]
 	if !ok {
 		known := strings.Join(slices.Sorted(maps.Keys(file)), ", ")
@@ -67,7 +67,7 @@ func Format(parameters map[string]string) string {
 	return strings.Join(pairs, " ")
 }
 
-// pair matches what SAM takes for one parameter: Name=value, or
+// pair matches what SAM accepts as one parameter: Name=value, or
 // ParameterKey=Name,ParameterValue=value. Quotes allow spaces.
 // https://github.com/aws/aws-sam-cli/blob/develop/samcli/cli/types.py
 var pair = regexp.MustCompile(`(?:^|\s)(?:ParameterKey=(\w+),ParameterValue=|(\w+)=)` +

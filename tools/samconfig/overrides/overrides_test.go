@@ -18,7 +18,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-func TestReadTakesWhatSAMTakes(t *testing.T) {
+func TestReadAcceptsWhatSAMAccepts(t *testing.T) {
 	t.Parallel()
 	const global, deploy = "[prod.global.parameters]\n", "[prod.deploy.parameters]\n"
 	for _, test := range []struct {
@@ -55,7 +55,7 @@ func TestReadTakesWhatSAMTakes(t *testing.T) {
 	}
 }
 
-func TestReadTakesTheStacksName(t *testing.T) {
+func TestReadReturnsTheStackName(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"[prod.global.parameters]\nstack_name = 'a'\n":                                             "a",
@@ -68,7 +68,7 @@ func TestReadTakesTheStacksName(t *testing.T) {
 	}
 }
 
-func TestFormatIsWhatSAMTakes(t *testing.T) {
+func TestFormatIsWhatSAMAccepts(t *testing.T) {
 	t.Parallel()
 	parameters := map[string]string{"B": "c d", "A": "", "C": `say "so"`, "D": "https://host/a=b,c", "E": "it's"}
 	text := Format(parameters)
@@ -98,6 +98,6 @@ func TestReadFailsInOneLine(t *testing.T) {
 		}
 	}
 	if _, err := Read(filepath.Join(t.TempDir(), "samconfig.toml"), "prod"); err == nil {
-		t.Error("no file: got no error")
+		t.Error("no file: got no error, want one")
 	}
 }

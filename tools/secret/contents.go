@@ -11,30 +11,30 @@ import (
 	"wechat-phone/shared/appsecret"
 )
 
-// held is what the secret holds. It must never be printed.
-type held struct {
+// contents is what the secret holds. It must never be printed.
+type contents struct {
 	secrets map[string]string         // app secrets by appid
 	others  map[string]jsontext.Value // beside a single mini-program's appid and secret
 }
 
 // parse reads a version's value. A secret without a value holds nothing. The error
 // says how a value is malformed, and repeats nothing of it.
-func (v version) parse() (held, error) {
+func (v version) parse() (contents, error) {
 	if v.id == "" {
-		return held{}, nil
+		return contents{}, nil
 	}
 	if v.text == nil {
-		return held{}, errors.New("malformed: binary")
+		return contents{}, errors.New("malformed: binary")
 	}
 	apps, err := appsecret.Parse(*v.text)
 	if e, ok := errors.AsType[*appsecret.Error](err); ok {
-		return held{}, errors.New(e.Reason)
+		return contents{}, errors.New(e.Reason)
 	}
 	var fields map[string]jsontext.Value
 	if json.Unmarshal([]byte(appsecret.Trim(*v.text)), &fields) != nil { // the error may hold the text
-		return held{}, errors.New("malformed: not a JSON object")
+		return contents{}, errors.New("malformed: not a JSON object")
 	}
-	h := held{secrets: map[string]string{}, others: map[string]jsontext.Value{}}
+	h := contents{secrets: map[string]string{}, others: map[string]jsontext.Value{}}
 	if only, ok := apps.Only(); ok {
 		h.secrets[only.AppID] = only.Secret.Reveal()
 	}
@@ -50,12 +50,12 @@ func (v version) parse() (held, error) {
 }
 
 // appIDs returns the appids, sorted.
-func (h held) appIDs() []string { return slices.Sorted(maps.Keys(h.secrets)) }
+func (h contents) appIDs() []string { return slices.Sorted(maps.Keys(h.secrets)) }
 
-// with returns h with a mini-program added or replaced. Beside several
-// mini-programs nothing else may stand.
-func (h held) with(app credentials) held {
-	after := held{secrets: map[string]string{app.AppID: app.Secret}, others: h.others}
+// with returns h with a mini-program added or replaced. If there are several, it drops
+// all other names.
+func (h contents) with(app credentials) contents {
+	after := contents{secrets: map[string]string{app.AppID: app.Secret}, others: h.others}
 	for appID, secret := range h.secrets {
 		if appID != app.AppID {
 			after.secrets[appID] = secret
@@ -66,22 +66,22 @@ func (h held) with(app credentials) held {
 }
 
 // without returns h without a mini-program.
-func (h held) without(appID string) (held, error) {
+func (h contents) without(appID string) (contents, error) {
 	switch _, found := h.secrets[appID]; {
 	case !found:
-		return held{}, fmt.Errorf("the secret does not hold %s", appID)
+		return contents{}, fmt.Errorf("the secret does not hold %s", appID)
 	case len(h.secrets) == 1:
-		return held{}, fmt.Errorf("%s is the only mini-program: without it, the function could serve nobody", appID)
+		return contents{}, fmt.Errorf("%s is the only mini-program: without it, the function could serve nobody", appID)
 	}
-	after := held{secrets: maps.Clone(h.secrets)}
+	after := contents{secrets: maps.Clone(h.secrets)}
 	delete(after.secrets, appID)
 	return after, nil
 }
 
-// encode returns the secret's text in one of the two forms that the function reads,
-// and checks that it does read it. A single mini-program has the form that older
-// releases know too.
-func (h held) encode() (string, error) {
+// encode returns the secret's text in one of the two forms that the function reads.
+// It checks that the function's own parser reads it. A single mini-program gets the
+// form that older releases can read too.
+func (h contents) encode() (string, error) {
 	fields := map[string]any{}
 	for appID, secret := range h.secrets {
 		if len(h.secrets) > 1 {
