@@ -69,9 +69,9 @@ sam-start: | have-sam ## serve on :3010 with SAM CLI and Docker (beside make sta
 test: build/local/bootstrap ## prove the contract
 	BOOTSTRAP="$$PWD/$<" go test -count=1 ./... # the cache does not see the bootstrap
 	@python3 -c 'import samtranslator' 2>/dev/null || \
-		echo "left out: the template as SAM translates it, since aws-sam-translator is not here"
+		echo "left out: the template as SAM translates it, because aws-sam-translator is not installed"
 	@command -v openssl >/dev/null || \
-		echo "left out: a connection to OpenSSL's server, since openssl is not here"
+		echo "left out: a connection to OpenSSL's server, because openssl is not installed"
 
 test-miniprogram: build/local/stage build/local/bootstrap ## test the mini-program against the function (needs npm)
 	cd $(MINIPROGRAM_TEST) && npm test --silent

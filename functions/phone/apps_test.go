@@ -130,7 +130,7 @@ func TestSingleMiniProgramNeedsNoAppID(t *testing.T) {
 func TestCodeRejectedMentionsAForeignReferer(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
-	const note = "the Referer names another mini-program"
+	const note = "the Referer names a different mini-program"
 	for referer, want := range map[string]bool{
 		refererOf("wx4444444444444444"): true, refererOf(stage.AppID): false, "": false,
 	} {

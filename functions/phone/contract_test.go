@@ -515,7 +515,7 @@ func TestProxyVariableCausesAWarningAtStart(t *testing.T) {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		_, text := rig.RunToExit(t, name+"=http://127.0.0.1:1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1", "WECHAT_API_BASE_URL=http://127.0.0.1:1")
-		if !strings.Contains(text, "calls to WeChat do not use the proxy") ||
+		if !strings.Contains(text, "but calls to WeChat do not") ||
 			!strings.Contains(text, `"variable":"`+name+`"`) {
 			t.Errorf("%s: got %s, want a line that names the variable", name, text)
 		}

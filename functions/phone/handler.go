@@ -126,7 +126,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 func respondFailure(f failure.Failure, requestID string, rec record) response {
 	message := f.Message(rec.progress)
 	if rec.foreignPage && rec.errcode == wechat.InvalidCode {
-		message += "; the Referer names another mini-program than the request is for"
+		message += "; the Referer names a different mini-program"
 	}
 	r := respond(f.Kind.Status(), noStore, requestID, struct {
 		Error     failure.Kind   `json:"error"`

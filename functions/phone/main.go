@@ -60,7 +60,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		if getenv(name) != "" {
-			logger.Warn("calls to WeChat do not use the proxy, calls to Secrets Manager do", "variable", name)
+			logger.Warn("calls to Secrets Manager use the proxy, but calls to WeChat do not", "variable", name)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)

@@ -127,7 +127,7 @@ func value(fields map[string]jsontext.Value, name string, others ...string) (_, 
 		for written := range fields {
 			for _, other := range append(others, name) {
 				if strings.EqualFold(written, other) {
-					return "", "the name " + name + " is spelled in another way"
+					return "", "the name " + name + " is spelled differently"
 				}
 			}
 		}

@@ -174,7 +174,7 @@ func New(baseURL string) (*Client, error) {
 	if err != nil || base.Hostname() == "" || strings.Trim(base.Host, hostLetters) != "" ||
 		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		// The error repeats neither the URL nor err, which may hold a password.
-		return nil, errors.New("must be a URL of scheme, host and path alone")
+		return nil, errors.New("must be a URL with only a scheme, a host and a path")
 	}
 	server, err := sendonce.New(base)
 	if err != nil {

@@ -58,7 +58,7 @@ func (c change) warn() {
 			"- Requests that do not come straight from a page (through CloudFront or your own backend) now need\n" +
 			"  the field appid.\n")
 		if len(c.before.others) > 0 {
-			fmt.Printf("- These names are dropped, since nothing may stand beside several mini-programs: %q\n",
+			fmt.Printf("- These names are dropped, because no other name is allowed beside several mini-programs: %q\n",
 				slices.Sorted(maps.Keys(c.before.others)))
 		}
 	case before == 2 && after == 1:
@@ -101,7 +101,7 @@ func (c change) showNext(env, phoneURL string) {
 	if len(c.after.secrets) > 1 {
 		app = " APPID=" + c.appID
 	}
-	fmt.Printf("Secrets Manager has the new value. It takes up to 30 seconds until the function uses it. Then try\n\n"+
+	fmt.Printf("Secrets Manager has the new value. The function may take up to 30 seconds to use it. Then try\n\n"+
 		"  make smoke URL=%s%s\n", phoneURL, app)
 	if c.malformed != nil {
 		fmt.Printf("\nRunning processes may still hold an older mini-program. To end that, run %s%s.\n", restart, env)

@@ -44,7 +44,7 @@ func run(ctx context.Context, o options) error {
 	case flag.NArg() > 0:
 		return errors.New("takes no arguments, only flags") // an argument may be a secret
 	case o.remove != "" && (o.list || !appsecret.IsAppID(o.remove)):
-		return errors.New("-remove needs an appid, such as -remove=wx0123456789abcdef, and goes without -list")
+		return errors.New("-remove needs an appid, such as -remove=wx0123456789abcdef, and cannot be combined with -list")
 	}
 	stack, err := outputs(ctx, o.env)
 	if err != nil {

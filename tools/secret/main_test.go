@@ -332,7 +332,7 @@ func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
 		}, "-remove needs an appid"},
 		{"a removal and a list", func(c *exec.Cmd) {
 			c.Args = append(c.Args, "-list", "-remove="+goodID)
-		}, "goes without -list"},
+		}, "cannot be combined with -list"},
 	} {
 		put := command(t, url, arn)
 		put.Stdin = strings.NewReader(stage.Secret(goodID, goodSecret))

@@ -43,7 +43,7 @@ func additions() []attempt {
 			"make smoke URL=https://host/phone APPID=" + otherID + "\n",
 		}},
 		{"the second, beside another name", `{"appid":"` + goodID + `","secret":"` + goodSecret + `",` + note + `}`,
-			otherJSON, nil, bothJSON, []string{`are dropped, since nothing may stand beside several mini-programs: ["note"]`}},
+			otherJSON, nil, bothJSON, []string{`are dropped, because no other name is allowed beside several mini-programs: ["note"]`}},
 		{"the same, beside another name", `{"appid":"` + goodID + `"," secret":"` + canary + `",` + note + `}`,
 			goodJSON, nil, `{"appid":"` + goodID + `",` + note + `,"secret":"` + goodSecret + `"}`,
 			[]string{goodID + "  replaced", "make smoke URL=https://host/phone\n"}},
@@ -162,7 +162,7 @@ func TestAnotherOperatorsChangeIsNeverLost(t *testing.T) {
 			put.Stdin = strings.NewReader(goodJSON)
 			out, err := put.CombinedOutput()
 			const want = "secret: somebody else has just changed the secret: " +
-				"their change stands, yours was not made; run it again\n"
+				"their change was kept, and yours was not made; run it again\n"
 			if err == nil || !strings.HasSuffix(string(out), want) || strings.Contains(string(out), canary) {
 				t.Errorf("%s, before %s: got error %v and\n%s, want %q", name, call, err, out, want)
 			}
