@@ -32,7 +32,7 @@ async function gateway(...answers) {
 
 /** forward is an answer for gateway(): the function's own. */
 async function forward(request, response, body) {
-  const answer = await send(stage.url, { method: 'POST', body })
+  const answer = await phone.send(stage.url, { method: 'POST', body })
   response.writeHead(answer.statusCode, answer.header)
   response.end(answer.text)
 }
@@ -253,7 +253,7 @@ test('a used code: log in and tap again', async () => {
   await page.touch()
   const tap = { ...phone.tap }
   const body = JSON.stringify({ code: phone.logins[0], phoneCode: tap.code })
-  const used = await send(stage.url, { method: 'POST', body })
+  const used = await phone.send(stage.url, { method: 'POST', body })
   assert.equal(used.statusCode, 200)
   page.emit(tap)
   const { outcome, error, status, message, requestId } = await page.result()
@@ -301,7 +301,7 @@ test('a lost answer: the used codes are not sent again', async () => {
     let lost
     render({
       url: await gateway(async (request, response, body) => {
-        lost = await send(stage.url, { method: 'POST', body })
+        lost = await phone.send(stage.url, { method: 'POST', body })
         response.socket.destroy()
       }, forward),
     })

@@ -82,9 +82,9 @@ async function listen(serve) {
 }
 
 /** send sends an HTTP request. It keeps the case of the response's header names. */
-function send(url, { method = 'GET', body } = {}) {
+function send(url, { method = 'GET', headers: more, body } = {}) {
   return new Promise((resolve, reject) => {
-    const headers = { 'content-type': 'application/json' }
+    const headers = { 'content-type': 'application/json', ...more }
     const request = http.request(url, { method, headers, agent: false }, async response => {
       const chunks = []
       try {
@@ -144,11 +144,18 @@ class Phone {
     } catch (error) { // the stage is closed
       return fail({ errMsg: 'login:fail' })
     }
-    const { code, ...tap } = JSON.parse(answer.text)
+    const { code, appid, ...tap } = JSON.parse(answer.text) // WeChat's button gives no appid
+    this.appid = appid
     this.logins[nth] = code
     // The component ignores a code if a newer login has begun.
     if (nth === this.logins.length - 1) this.tap = tap.phoneCode ? { code: tap.phoneCode } : tap
     success({ code, errMsg: 'login:ok' })
+  }
+
+  /** send sends a request as wx.request does, with the Referer that no page can change. */
+  send(url, options) {
+    const referer = `https://servicewechat.com/${this.appid || 'touristappid'}/0/page-frame.html`
+    return send(url, { ...options, headers: { referer } })
   }
 
   async request({ url, method = 'GET', data, success, fail }) {
@@ -156,7 +163,7 @@ class Phone {
     if (method === 'POST') this.posts.push(JSON.parse(body))
     let response
     try {
-      response = await send(url, { method, body })
+      response = await this.send(url, { method, body })
     } catch (error) {
       return fail({ errMsg: 'request:fail' })
     }

@@ -133,7 +133,7 @@ class Login {
 
   /**
    * receive handles the button's event after a tap.
-   * @param {{code?: string, encryptedData?: string, iv?: string, errno?: number, errMsg?: string}} detail
+   * @param {{code?: string, encryptedData?: string, iv?: string, appid?: string, errno?: number, errMsg?: string}} detail
    */
   receive(detail) {
     if (this.sending) return
@@ -151,7 +151,9 @@ class Login {
     // A login code from after the tap may have changed the session key.
     if (!code || tappedAt && code.at > tappedAt) return this.finish({ outcome: 'tap_again', error: 'no_code' })
     this.sending = true
-    this.send(Object.assign({ code: code.value }, data), 0)
+    // WeChat sends the page's appid in the Referer. The stage's mini-program is another one.
+    const app = detail.appid ? { appid: detail.appid } : {}
+    this.send(Object.assign({ code: code.value }, data, app), 0)
   }
 
   /**

@@ -17,8 +17,8 @@ class Stage {
       url: this.url,
       success: ({ statusCode, data }) => {
         if (statusCode !== 200) return done('')
-        const { code, phoneCode, encryptedData, iv } = /** @type {Record<string, string>} */ (data)
-        this.detail = { code: phoneCode, encryptedData, iv }
+        const { code, phoneCode, encryptedData, iv, appid } = /** @type {Record<string, string>} */ (data)
+        this.detail = { code: phoneCode, encryptedData, iv, appid }
         done(code)
       },
       fail: () => done(''),
