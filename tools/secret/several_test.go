@@ -43,7 +43,9 @@ func additions() []attempt {
 			"make smoke URL=https://host/phone APPID=" + otherID + "\n",
 		}},
 		{"the second, beside another name", `{"appid":"` + goodID + `","secret":"` + goodSecret + `",` + note + `}`,
-			otherJSON, nil, bothJSON, []string{`are dropped, because no other name is allowed beside several mini-programs: ["note"]`}},
+			otherJSON, nil, bothJSON, []string{
+				`are dropped, because no other name is allowed beside several mini-programs: ["note"]`,
+			}},
 		{"the same, beside another name", `{"appid":"` + goodID + `"," secret":"` + canary + `",` + note + `}`,
 			goodJSON, nil, `{"appid":"` + goodID + `",` + note + `,"secret":"` + goodSecret + `"}`,
 			[]string{goodID + "  replaced", "make smoke URL=https://host/phone\n"}},

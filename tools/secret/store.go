@@ -91,7 +91,8 @@ func (s *store) explain(ctx context.Context, before, after string, failure error
 	case now.id == after:
 		return nil
 	case now.id != before:
-		return errors.New("somebody else has just changed the secret: their change was kept, and yours was not made; run it again")
+		return errors.New("somebody else has just changed the secret: " +
+			"their change was kept, and yours was not made; run it again")
 	}
 	return fmt.Errorf("%w: the secret has not changed", failure)
 }
