@@ -81,7 +81,7 @@ func (c *change) apply(edit func() (identity.Change, error)) (string, []identity
 		return "", nil, fmt.Errorf("too early: %s; the secret has not changed, come back at %s", e.Problem, date(e.Until))
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("the secret has not changed: %w", problem(err))
+		return "", nil, fmt.Errorf("the secret has not changed: %w; FLAGS=-revoke=all replaces all keys", problem(err))
 	}
 	text := edited.List.Reveal()
 	keys, err := parse(operator.Version{ID: "new", Text: &text})

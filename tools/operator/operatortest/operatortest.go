@@ -117,7 +117,7 @@ func openTerminal(t *testing.T) (controller, terminal *os.File) {
 // ReadUntil reads until text has come, and returns everything that it has read.
 func ReadUntil(t *testing.T, from io.Reader, text string) (read string) {
 	t.Helper()
-	late := time.AfterFunc(10*time.Second, func() { panic("timed out waiting for " + text) })
+	late := time.AfterFunc(time.Minute, func() { panic("timed out waiting for " + text) })
 	defer late.Stop()
 	buffer := make([]byte, 1024)
 	for !strings.Contains(read, text) {
