@@ -48,6 +48,7 @@ func TestNothingBreaksItAndNothingLeaksFromIt(t *testing.T) {
 		t.Run("surplus", testSurplus)
 		t.Run("connections reset", testConnectionReset)
 		t.Run("handshakes reset", testHandshakeReset)
+		t.Run("faulty connections", testFaultyConnections)
 		t.Run("certificates", testCertificates)
 	})
 	t.Run("frozen", testFreeze)
