@@ -22,8 +22,7 @@ import (
 // caller, for whoever operates the function, for nobody.
 var refusals = []int{40029, 40013, 40125, 40164, 40243, 48001, 45009, 45011, -1, 99999}
 
-// writtenLines returns log lines of every kind that is watched. Four are of
-// requests that a process served first.
+// writtenLines returns log lines of every kind that is watched.
 func writtenLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	r := rig.Raise(t, nil)
@@ -49,7 +48,26 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 	})
 	several.Send("POST", "/phone", "application/json", `{"phoneCode":"made-up","appid":"`+stage.SecondAppID+`"}`)
 	lines = append(lines, linesOf(t, several, 1)...)
-	return append(lines, otherLines(lines[0])...)
+	lines = append(lines, tokenLines(t)...)
+	for _, route := range []string{"/phone", "/login", "jwks", "none"} {
+		lines = append(lines, internalLine(lines[0], route))
+	}
+	return lines
+}
+
+// tokenLines returns lines that are written with tokens on: of what works, and of a
+// signing secret that cannot be read.
+func tokenLines(t *testing.T) (lines []map[string]any) {
+	t.Helper()
+	on := raiseWithTokens(t)
+	keyless := rig.Raise(t, rig.Env("TOKEN_ISSUER="+issuer, "SIGNING_SECRET_ID="+signingSecret))
+	for _, r := range []*rig.Rig{on, keyless} {
+		postLogin(r, r, "")
+		r.Send("GET", "/.well-known/openid-configuration", "", "")
+		r.Send("GET", "/.well-known/jwks.json", "", "")
+		lines = append(lines, linesOf(t, r, 3)...)
+	}
+	return lines
 }
 
 // linesOf returns the log lines of r. It waits until those of all requests are
@@ -67,39 +85,14 @@ func linesOf(t *testing.T, r *rig.Rig, requests int) (lines []map[string]any) {
 	return lines
 }
 
-// otherLines makes other lines of a success's: of a panic, which only the panicking
-// function of functions/phone's tests writes, and of what has to do with tokens.
-func otherLines(success map[string]any) (lines []map[string]any) {
-	const panicked = "panic at wechat-phone/functions/phone.(*handler).servePhone:1"
-	const unsigned = "signing secret: AccessDeniedException"
-	for _, of := range []struct {
-		route, appid string
-		kind         failure.Kind // empty for a success
-		reason       string
-	}{
-		{route: "/phone", appid: stage.AppID, kind: failure.Internal, reason: panicked},
-		{route: "none", kind: failure.Internal, reason: panicked},
-		{route: "jwks", kind: failure.Internal, reason: panicked},
-		{route: "/login", appid: stage.AppID},
-		{route: "discovery"},
-		{route: "jwks"},
-		{route: "/login", appid: stage.AppID, kind: failure.Misconfigured, reason: unsigned},
-		{route: "jwks", kind: failure.Misconfigured, reason: unsigned},
-	} {
-		line := maps.Clone(success)
-		line["route"] = of.route
-		if of.kind != "" {
-			line["outcome"], line["status"], line["reason"] = string(of.kind), float64(of.kind.Status()), of.reason
-		}
-		if delete(line, "appid"); of.appid != "" {
-			line["appid"] = of.appid
-		}
-		if !isUsers(line) {
-			line["wechatMs"] = 0.0
-		}
-		lines = append(lines, line)
-	}
-	return lines
+// internalLine makes the line of a success that of a panic, which only the panicking
+// function of functions/phone's tests writes.
+func internalLine(success map[string]any, route string) map[string]any {
+	line := maps.Clone(success)
+	line["outcome"], line["status"] = string(failure.Internal), float64(failure.Internal.Status())
+	line["reason"] = "panic at wechat-phone/functions/phone.(*handler).servePhone:1"
+	line["route"] = route
+	return line
 }
 
 // isUsers reports whether a line is of a request that users wait for.
@@ -133,7 +126,7 @@ func TestMetricFiltersMatchWhatTheFunctionWrites(t *testing.T) {
 	}
 	want := map[string]float64{
 		"Outcomes": requests, "TotalMilliseconds": requests, "OwnMilliseconds": requests, "WeChatMilliseconds": asked,
-		"ColdStarts": first, "InternalFailures": 3, "SecretFailures": 3, "Refusals": 6, "ErrcodesToActOn": 6,
+		"ColdStarts": first, "InternalFailures": 4, "SecretFailures": 3, "Refusals": 6, "ErrcodesToActOn": 6,
 	}
 	got := map[string]float64{}
 	for name, filter := range readTemplate(t).deploy(t, nil).of("AWS::Logs::MetricFilter") {
@@ -542,8 +535,8 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 			t.Errorf("the access log holds %s", value)
 		}
 	}
-	language := strings.Fields("fields filter stats sort limit by as and or in desc bin count latest max pct ispresent m " +
-		"h timestamp type record metrics initDurationMs") // the last of lines that Lambda itself writes
+	language := strings.Fields("fields filter stats sort limit by as and or in desc bin count latest max pct ispresent " +
+		"m h timestamp type record metrics initDurationMs") // the last of lines that Lambda itself writes
 	quoted, words := regexp.MustCompile(`"[^"]*"|'[^']*'`), regexp.MustCompile(`[A-Za-z]+`)
 	check := func(name, query string) {
 		query = quoted.ReplaceAllString(strings.TrimPrefix(query, "SOURCE "), "")
