@@ -14,15 +14,15 @@ import (
 
 const (
 	issuer        = "https://phone.example.com"
-	signingSecret = "SigningSecret"
+	signingSecret = "SigningSecret" // the template's; its reference resolves to the name
 )
 
 // raiseWithTokens is [rig.Raise] with tokens on.
 func raiseWithTokens(t *testing.T, variables ...string) *rig.Rig {
 	t.Helper()
-	r := rig.Raise(t, rig.Env(append(variables, "TOKEN_ISSUER="+issuer, "SIGNING_SECRET_ID="+signingSecret)...))
-	makeKey(t, r.Secrets)
-	return r
+	return rig.Raise(t, func(c *stage.Config) {
+		c.Tokens, c.Env = true, append(variables, "TOKEN_ISSUER="+issuer)
+	})
 }
 
 // makeKey does what the first make key does.
