@@ -2,6 +2,7 @@ package checks
 
 import (
 	"encoding/json/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,5 +130,21 @@ func TestTurningTokensOnWithoutKeysIsMisconfigured(t *testing.T) {
 		if answer.Error != "misconfigured" {
 			t.Errorf("%s: got status %d %s, want misconfigured", name, answer.Status, answer.Error)
 		}
+	}
+}
+
+// What checks tokens, and the pages, come after the canary that turns tokens on.
+func TestPipelinesSayInWhichOrderTokensAreTurnedOn(t *testing.T) {
+	_, text, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "\n## Turning identity tokens on\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	for _, step := range []string{
+		"extend CloudFormation's role", "empty `TokenIssuer`", "canary has ended", "`make key ENV=prod`", "Set `TokenIssuer`",
+		"canary has ended", "deploy what checks tokens", "release the pages",
+	} {
+		_, rest, ok := strings.Cut(text, step)
+		if !ok {
+			t.Fatalf("got no %q in its place, want it before:\n%s", step, text)
+		}
+		text = rest
 	}
 }
