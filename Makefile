@@ -38,7 +38,7 @@ GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/
 
 .DEFAULT_GOAL := help
 .PHONY: help run start invoke test test-miniprogram soak bench build build-PhoneFunction lint lint-security fuzz \
-	sam-invoke sam-start deploy restart secret smoke logs delete \
+	sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
@@ -149,6 +149,9 @@ restart: known-env | have-aws ## start all of the function's processes anew, as 
 
 secret: known-env | have-sam ## add or replace a mini-program (FLAGS=-list; FLAGS=-remove=wx…)
 	@go run ./tools/secret -env "$$ENV" $(FLAGS)
+
+key: known-env | have-sam ## make or rotate the signing keys (FLAGS=-show; FLAGS=-revoke=KID or =all)
+	@go run ./tools/key -env "$$ENV" $(FLAGS)
 
 smoke: | have-go ## test a deployment without a user (URL=https://…/phone; APPID=; CONNECT=)
 	@go run ./tools/smoke $(if $(APPID),-appid "$(APPID)") $(if $(CONNECT),-connect "$(CONNECT)") $(URL)

@@ -377,7 +377,7 @@ func TestOperatorsRightsAreWhatMakeSecretCalls(t *testing.T) {
 	text, _, _ = strings.Cut(text, "\n- ")
 	named := regexp.MustCompile("`(secretsmanager:[^`]+)`").FindAllStringSubmatch(text, -1)
 	calls := regexp.MustCompile(`secretsmanager\.(\w+)Input\{`).
-		FindAllStringSubmatch(readFile(t, "tools/secret/store.go"), -1)
+		FindAllStringSubmatch(readFile(t, "tools/operator/secret.go"), -1)
 	got, want := []string{}, []string{}
 	for _, action := range named {
 		got = append(got, action[1])
