@@ -308,7 +308,7 @@ func (s *stack) routes() (keys []string) {
 }
 
 func TestGatewayHasTheFunctionsRoutes(t *testing.T) {
-	want := slices.Sorted(slices.Values(stage.Routes)) // they reach the function in local/stage's tests
+	want := slices.Sorted(slices.Values(stage.Routes)) // functions/phone tests that it serves them
 	if got := readTemplate(t).deploy(t, nil).routes(); !slices.Equal(got, want) {
 		t.Errorf("got the routes %q, want %q", got, want)
 	}
