@@ -199,6 +199,24 @@ func TestRevocationLooksBeforeItChanges(t *testing.T) {
 	checkOutput(t, "denied", string(out), "key: AWS Secrets Manager answered DescribeSecret with AccessDeniedException\n")
 }
 
+// A revocation that somebody undoes at once is not reported as a success.
+func TestRevocationSeesThatItWasUndone(t *testing.T) {
+	t.Parallel()
+	s, run := manager(t, grown())
+	described := 0
+	s.Fail(operatortest.At(s, "DescribeSecret", func(w http.ResponseWriter, r *http.Request) {
+		if described++; described == 2 { // the first is before the change
+			s.Put(name, grown())
+		}
+		s.Answer(w, r)
+	}))
+	out, err := run("-yes", "-revoke=all").CombinedOutput()
+	if err == nil || s.Value(name) != grown() {
+		t.Errorf("got error %v, want one", err)
+	}
+	checkOutput(t, "undone", string(out), "somebody else has just changed the secret: see FLAGS=-show)\n")
+}
+
 // Between reading the secret and replacing it, another operator may do the same.
 func TestOneOfTwoOperatorsWins(t *testing.T) {
 	t.Parallel()
