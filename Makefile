@@ -159,7 +159,7 @@ smoke: | have-go ## test a deployment without a user (URL=https://…/phone; APP
 logs: known-env | have-sam ## follow the logs of the function and of the gateway (ENV=dev)
 	sam logs --config-env "$$ENV" --tail
 
-delete: known-env | have-sam ## delete the stack, but not the secret that it created (ENV=dev)
+delete: known-env | have-sam ## delete the stack, but not the secrets that it created (ENV=dev)
 	sam delete --config-env "$$ENV"
 
 # Built for this machine.
