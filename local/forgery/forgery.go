@@ -103,6 +103,13 @@ func encode(fields Fields) string {
 	return base64url.EncodeToString(text)
 }
 
+// The names of tokens that a few consumers accept, although their issuer would not make
+// them.
+const (
+	FutureIssue = "issued in the future"
+	NoExpiry    = "no exp"
+)
+
 // Tokens returns forgeries of a good token. own signed it. stranger is another
 // stack's.
 func Tokens(good string, own, stranger Signer, now time.Time) (all []Token) {
@@ -129,10 +136,10 @@ func Tokens(good string, own, stranger Signer, now time.Time) (all []Token) {
 	add("the issuer and a slash", own.With(good, nil, Fields{"iss": fmt.Sprint(part(good, 1)["iss"], "/")}))
 	add("another app's audience", own.With(good, nil, Fields{"aud": "wxffffffffffffffff"}))
 	add("expired", own.With(good, nil, Fields{"exp": now.Add(-10 * time.Minute).Unix()}))
-	add("issued in the future", own.With(good, nil, Fields{
+	add(FutureIssue, own.With(good, nil, Fields{
 		"iat": now.Add(10 * time.Minute).Unix(), "exp": now.Add(20 * time.Minute).Unix(),
 	}))
-	add("no exp", own.With(good, nil, Fields{"exp": nil}))
+	add(NoExpiry, own.With(good, nil, Fields{"exp": nil}))
 	return append(all, bits(good)...)
 }
 
