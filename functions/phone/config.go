@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+
+	"wechat-phone/shared/identity"
 )
 
 // settings are the function's settings, from the environment variables beside them.
@@ -18,6 +20,11 @@ type settings struct {
 	watermarkMaxAge time.Duration // WATERMARK_MAX_AGE
 	verify          bool          // VERIFY_ENCRYPTED_DATA
 	requireLogin    bool          // REQUIRE_LOGIN_CODE
+
+	issuer          string        // TOKEN_ISSUER; empty if tokens are off
+	tokenLifetime   time.Duration // TOKEN_LIFETIME
+	tokenRenewal    time.Duration // TOKEN_RENEWAL
+	signingSecretID string        // SIGNING_SECRET_ID
 }
 
 // variableError names an invalid variable. It does not repeat the value.
@@ -33,6 +40,9 @@ func readConfig(getenv func(string) string) (settings, error) {
 		apiBaseURL:      "https://api.weixin.qq.com",
 		timeout:         4 * time.Second,
 		watermarkMaxAge: 10 * time.Minute,
+		tokenLifetime:   15 * time.Minute,
+		tokenRenewal:    maxRenewal,
+		signingSecretID: getenv("SIGNING_SECRET_ID"),
 	}
 	if c.secretID == "" {
 		return c, &variableError{"WECHAT_SECRET_ID", "is not set"}
@@ -58,8 +68,47 @@ func readConfig(getenv func(string) string) (settings, error) {
 	if c.verify, err = readSwitch(getenv, "VERIFY_ENCRYPTED_DATA"); err != nil {
 		return c, err
 	}
-	c.requireLogin, err = readSwitch(getenv, "REQUIRE_LOGIN_CODE")
-	return c, err
+	if c.requireLogin, err = readSwitch(getenv, "REQUIRE_LOGIN_CODE"); err != nil {
+		return c, err
+	}
+	return c, c.readTokens(getenv)
+}
+
+const (
+	minLifetime = time.Minute
+	maxLifetime = 24 * time.Hour  // see shared/signingkeys
+	maxRenewal  = 720 * time.Hour // see shared/identity
+)
+
+// readTokens reads the variables of identity tokens.
+func (c *settings) readTokens(getenv func(string) string) error {
+	if text := getenv("TOKEN_LIFETIME"); text != "" {
+		lifetime, err := time.ParseDuration(text)
+		if err != nil || lifetime < minLifetime || lifetime > maxLifetime {
+			return &variableError{"TOKEN_LIFETIME", "must be a duration of 1m to 24h"}
+		}
+		c.tokenLifetime = lifetime
+	}
+	if text := getenv("TOKEN_RENEWAL"); text != "" {
+		renewal, err := time.ParseDuration(text)
+		if err != nil || renewal < 0 || renewal > maxRenewal {
+			return &variableError{"TOKEN_RENEWAL", "must be a duration up to 720h, or 0 for no renewal"}
+		}
+		c.tokenRenewal = renewal
+	}
+	url := getenv("TOKEN_ISSUER")
+	if url == "" {
+		return nil
+	}
+	issuer, err := identity.ParseIssuer(url)
+	if err != nil {
+		return &variableError{"TOKEN_ISSUER", "is not usable: " + err.Error()}
+	}
+	if c.signingSecretID == "" {
+		return &variableError{"SIGNING_SECRET_ID", "is not set, but TOKEN_ISSUER is"}
+	}
+	c.issuer = issuer
+	return nil
 }
 
 // readSwitch reads a variable that is on or off. The default is off.

@@ -14,6 +14,7 @@ func TestDefaults(t *testing.T) {
 	want := settings{
 		secretID: "id", apiBaseURL: "https://api.weixin.qq.com",
 		timeout: 4 * time.Second, watermarkMaxAge: 10 * time.Minute,
+		tokenLifetime: 15 * time.Minute, tokenRenewal: 720 * time.Hour,
 	}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

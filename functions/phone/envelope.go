@@ -140,16 +140,15 @@ type headers struct {
 	Allow        string `json:"allow,omitempty"`
 }
 
-// respond returns an answer with body as its JSON.
-func respond(status int, cacheControl, requestID string, body any) response {
+// respond returns an answer with that body.
+func respond(status int, contentType, cacheControl, requestID string, body []byte) response {
 	return response{status, headers{
-		ContentType: "application/json; charset=utf-8", CacheControl: cacheControl,
-		TypeOptions: "nosniff", RequestID: requestID,
-	}, string(encode(body))}
+		ContentType: contentType, CacheControl: cacheControl, TypeOptions: "nosniff", RequestID: requestID,
+	}, string(body)}
 }
 
-// encode returns body, a struct of strings and integers, as JSON. It cannot fail, because it
-// accepts bytes that are not UTF-8.
+// encode returns body, a struct of strings, integers and booleans, as JSON. It cannot
+// fail, because it accepts bytes that are not UTF-8.
 func encode(body any) []byte {
 	text, _ := json.Marshal(body, jsontext.AllowInvalidUTF8(true))
 	return text

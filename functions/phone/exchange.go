@@ -45,18 +45,20 @@ func (x *exchange) login(ctx context.Context, code string) (session wechat.Sessi
 	return session, err
 }
 
-// exchangePhoneCode exchanges the phone code for the phone number. If openID is
-// not empty, the code must be that user's.
-func (x *exchange) exchangePhoneCode(ctx context.Context, code, openID string) (phone opendata.Phone, err error) {
+// exchangePhoneCode exchanges the phone code for the phone number, and returns the
+// time in its watermark. If openID is not empty, the code must be that user's.
+func (x *exchange) exchangePhoneCode(
+	ctx context.Context, code, openID string,
+) (phone opendata.Phone, at time.Time, err error) {
 	err = x.withToken(ctx, func() (err error) {
 		x.rec.progress.PhoneCode = failure.Sent
-		phone, err = x.wechat.PhoneNumber(ctx, x.token, code, openID)
+		phone, at, err = x.wechat.PhoneNumber(ctx, x.token, code, openID)
 		return err
 	})
 	if err == nil {
 		x.rec.progress.PhoneCode = failure.Accepted
 	}
-	return phone, err
+	return phone, at, err
 }
 
 // verify asks WeChat whether it sealed the data.

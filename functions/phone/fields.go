@@ -23,6 +23,8 @@ type fields struct {
 	IV            field `json:"iv"`
 	PhoneCode     field `json:"phoneCode"`
 	AppID         field `json:"appid"`
+
+	Token anyField `json:"token"` // used by /login only
 }
 
 // field distinguishes an empty field from an absent one. The request's shape
@@ -36,6 +38,20 @@ type field struct {
 func (f *field) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	f.present = true
 	return json.UnmarshalDecode(d, &f.text)
+}
+
+// anyField is a [field] that may have a value of any type. Any value that is not a
+// string counts as an empty one.
+type anyField field
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (f *anyField) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	f.present = true
+	value, err := d.ReadValue()
+	if value.Kind() == jsontext.KindString {
+		return json.Unmarshal(value, &f.text)
+	}
+	return err
 }
 
 // readFields decodes a request's body, which is JSON or a form. Every error is a
@@ -85,14 +101,16 @@ func readForm(body []byte) (fields, error) {
 		}
 	}
 	get := func(name string) field { return field{form.Get(name), form.Has(name)} }
-	return fields{get("code"), get("encryptedData"), get("iv"), get("phoneCode"), get("appid")}, nil
+	return fields{
+		get("code"), get("encryptedData"), get("iv"), get("phoneCode"), get("appid"), anyField(get("token")),
+	}, nil
 }
 
 // duplicate returns the error for a name that occurs twice. It repeats the name
 // only if the function knows it.
 func duplicate(name string) error {
 	switch name {
-	case "code", "encryptedData", "iv", "phoneCode", "appid":
+	case "code", "encryptedData", "iv", "phoneCode", "appid", "token":
 		return failure.Invalid(name + " occurs twice")
 	}
 	return failure.Invalid("a name in the body occurs twice")

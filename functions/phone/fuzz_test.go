@@ -53,8 +53,10 @@ func (k stub) Code2Session(context.Context, wechat.Credentials, string) (wechat.
 	return k.session, nil
 }
 
-func (k stub) PhoneNumber(context.Context, wechat.AccessToken, string, string) (opendata.Phone, error) {
-	return k.phone, nil
+func (k stub) PhoneNumber(
+	context.Context, wechat.AccessToken, string, string,
+) (opendata.Phone, time.Time, error) {
+	return k.phone, time.Time{}, nil
 }
 
 func (stub) CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error {

@@ -26,6 +26,8 @@ type handler struct {
 
 	requireLogin bool // refuse a phone code without a login code
 
+	issuer *issuer // of identity tokens; nil if tokens are off
+
 	now func() time.Time
 	log *slog.Logger
 
@@ -49,7 +51,7 @@ type tokenCache interface {
 // wechatAPI makes the function's calls to WeChat. See [wechat.Client].
 type wechatAPI interface {
 	Code2Session(ctx context.Context, app wechat.Credentials, code string) (wechat.Session, error)
-	PhoneNumber(ctx context.Context, token wechat.AccessToken, code, openID string) (opendata.Phone, error)
+	PhoneNumber(ctx context.Context, token wechat.AccessToken, code, openID string) (opendata.Phone, time.Time, error)
 	CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error
 }
 
@@ -91,7 +93,7 @@ func (h *handler) respondTo(ctx context.Context, event []byte) response {
 	attrs := make([]slog.Attr, 0, 11)
 	body, err := h.dispatch(ctx, event, &rec)
 	if err == nil {
-		answer = respond(http.StatusOK, rec.route.cacheControl, requestID, body)
+		answer = respond(http.StatusOK, rec.route.contentType, rec.route.cacheControl, requestID, body)
 	} else {
 		f := failure.Of(err)
 		answer = respondFailure(f, requestID, rec)
@@ -128,12 +130,12 @@ func respondFailure(f failure.Failure, requestID string, rec record) response {
 	if rec.foreignPage && rec.errcode == wechat.InvalidCode {
 		message += "; the Referer names a different mini-program"
 	}
-	r := respond(f.Kind.Status(), noStore, requestID, struct {
+	r := respond(f.Kind.Status(), jsonType, noStore, requestID, encode(struct {
 		Error     failure.Kind   `json:"error"`
 		Message   string         `json:"message"`
 		Action    failure.Action `json:"action"`
 		RequestID string         `json:"requestId"`
-	}{f.Kind, message, f.Action(rec.progress), requestID})
+	}{f.Kind, message, f.Action(rec.progress), requestID}))
 	r.Headers.RetryAfter = f.RetryAfter(rec.progress)
 	if f.Kind == failure.MethodNotAllowed {
 		r.Headers.Allow = rec.route.method

@@ -45,7 +45,7 @@ func newLogger() *slog.Logger {
 }
 
 // start builds the handler and does what the first user would otherwise wait for.
-// It reads the secret while it opens the connection to WeChat. Then it fetches the
+// It reads the secrets while it opens the connection to WeChat. Then it fetches the
 // access token if every request needs it. If one of these fails, the function still
 // starts, and the first request tries again.
 func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
@@ -71,18 +71,27 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	}
 	sdk.Logger = nil // the SDK's own lines are not JSON
 
-	var connecting sync.WaitGroup
-	connecting.Go(func() {
+	var others sync.WaitGroup
+	others.Go(func() {
 		if err := client.Connect(ctx); err != nil {
 			logger.Warn("WeChat was not reached at start", "reason", err)
 		}
 	})
-	store := appsecret.New(secretsmanager.NewFromConfig(sdk), c.secretID, time.Now)
+	api := secretsmanager.NewFromConfig(sdk)
+	issuer := newIssuer(c, api)
+	if issuer != nil {
+		others.Go(func() {
+			if err := issuer.keys.Load(); err != nil {
+				logger.Warn("the signing keys were not read at start", "reason", err)
+			}
+		})
+	}
+	store := appsecret.New(api, c.secretID, time.Now)
 	apps, err := store.Load()
 	if err != nil {
 		logger.Warn("the secret was not read at start", "reason", err)
 	}
-	connecting.Wait() // so that fetching the token uses the same connection
+	others.Wait() // so that fetching the token uses the same connection
 	tokens := wechat.NewTokens(client, time.Now)
 	// With several mini-programs, most processes would fetch tokens that they never use.
 	if app, only := apps.Only(); c.verify && only {
@@ -93,7 +102,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	return &handler{
 		secrets: store, tokens: tokens, wechat: client,
 		timeout: c.timeout, maxAge: c.watermarkMaxAge, verify: c.verify, requireLogin: c.requireLogin,
-		now: time.Now, log: logger,
+		issuer: issuer, now: time.Now, log: logger,
 	}, nil
 }
 

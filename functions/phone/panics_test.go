@@ -71,7 +71,9 @@ func (panicking) Code2Session(context.Context, wechat.Credentials, string) (wech
 	return sessions[len(panicText)], nil
 }
 
-func (panicking) PhoneNumber(context.Context, wechat.AccessToken, string, string) (opendata.Phone, error) {
+func (panicking) PhoneNumber(
+	context.Context, wechat.AccessToken, string, string,
+) (opendata.Phone, time.Time, error) {
 	panic(panicText)
 }
 

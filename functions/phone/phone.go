@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"wechat-phone/functions/phone/failure"
+	"wechat-phone/shared/identity"
 	"wechat-phone/shared/opendata"
+	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/wechat"
 )
 
 // servePhone answers POST /phone: it exchanges the request's codes and data for a
 // verified phone number.
-func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, error) {
+func (h *handler) servePhone(ctx context.Context, e event, rec *record) ([]byte, error) {
 	r, err := readPhoneRequest(e, h.requireLogin)
 	if err != nil {
 		return nil, err
@@ -19,6 +22,12 @@ func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, er
 	app, err := h.chooseApp(ctx, r.app, rec)
 	if err != nil {
 		return nil, err
+	}
+	var keys *identity.Keys // nil if the answer has no token
+	if r.code != "" {
+		if keys, err = h.signingKeys(ctx); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
@@ -34,16 +43,40 @@ func (h *handler) servePhone(ctx context.Context, e event, rec *record) (any, er
 			return nil, err
 		}
 	}
-	var phone opendata.Phone
-	if r.phoneCode != "" {
-		phone, err = x.exchangePhoneCode(ctx, r.phoneCode, session.OpenID)
-	} else {
-		phone, err = h.open(ctx, x, r.sealed, session.Key)
-	}
+	authTime := h.now()
+	phone, watermark, err := h.fetchPhone(ctx, x, r, session)
 	if err != nil {
 		return nil, err
 	}
-	return phoneAnswer{phone, phone.E164(), session.OpenID, session.UnionID}, nil
+	answer := phoneAnswer{Phone: phone, E164: phone.E164(), OpenID: session.OpenID, UnionID: session.UnionID}
+	if keys != nil {
+		user := h.identify(x.app.AppID, session, authTime)
+		if r.phoneCode != "" || h.verify { // otherwise WeChat has not vouched for the number
+			user.Phone = identity.Phone{Number: redacted.New(answer.E164), VerifiedAt: verifiedAt(watermark, user.IssuedAt)}
+		}
+		answer.Token = h.issuer.issue(keys, user)
+	}
+	return encode(answer), nil
+}
+
+// verifiedAt returns the time in WeChat's watermark, but never a time after now. If
+// the watermark has no usable time, it returns now.
+func verifiedAt(watermark, now time.Time) time.Time {
+	if seconds := watermark.Unix(); seconds > 0 && seconds < now.Unix() {
+		return watermark
+	}
+	return now
+}
+
+// fetchPhone returns the phone number that the request's phone code or sealed data
+// gives, and the time in its watermark.
+func (h *handler) fetchPhone(
+	ctx context.Context, x *exchange, r phoneRequest, session wechat.Session,
+) (opendata.Phone, time.Time, error) {
+	if r.phoneCode != "" {
+		return x.exchangePhoneCode(ctx, r.phoneCode, session.OpenID)
+	}
+	return h.open(ctx, x, r.sealed, session.Key)
 }
 
 // phoneRequest is a well-formed request to POST /phone. It has one of two shapes:
@@ -108,6 +141,7 @@ type phoneAnswer struct {
 	E164    string         `json:"e164,omitempty"`   // if it is certain
 	OpenID  string         `json:"openid,omitempty"` // if there was a login code
 	UnionID string         `json:"unionid,omitempty"`
+	Token   issuedToken    `json:",embed"`
 }
 
 // open opens sealed data. With VERIFY_ENCRYPTED_DATA, WeChat must also confirm that
@@ -115,18 +149,18 @@ type phoneAnswer struct {
 // failure of that call is a [*failure.NoVerdict].
 func (h *handler) open(
 	ctx context.Context, x *exchange, sealed opendata.Sealed, key opendata.SessionKey,
-) (opendata.Phone, error) {
+) (phone opendata.Phone, sealedAt time.Time, err error) {
 	rule := opendata.Rule{AppID: x.app.AppID, MaxAge: h.maxAge, Now: h.now()}
-	phone, err := opendata.OpenPhone(sealed, key, rule)
+	phone, sealedAt, err = opendata.OpenPhone(sealed, key, rule)
 	if err != nil || !h.verify {
-		return phone, err
+		return phone, sealedAt, err
 	}
 	err = x.verify(ctx, sealed)
 	switch {
 	case wechat.Disowns(err):
-		return phone, &opendata.OpenError{Reason: opendata.Unverified}
+		return phone, sealedAt, &opendata.OpenError{Reason: opendata.Unverified}
 	case err != nil:
-		return phone, &failure.NoVerdict{Err: err}
+		return phone, sealedAt, &failure.NoVerdict{Err: err}
 	}
-	return phone, nil
+	return phone, sealedAt, nil
 }

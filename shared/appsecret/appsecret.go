@@ -15,20 +15,12 @@ package appsecret
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-
 	"wechat-phone/shared/flight"
-	"wechat-phone/shared/neterror"
+	"wechat-phone/shared/secretvalue"
 	"wechat-phone/shared/wechat"
 )
 
@@ -36,33 +28,19 @@ import (
 // would cause one for every request.
 const rereadEvery = 30 * time.Second
 
-// SecretsManager is the part of Secrets Manager that a [Store] uses.
-type SecretsManager interface {
-	GetSecretValue(
-		context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options),
-	) (*secretsmanager.GetSecretValueOutput, error)
-}
-
 // Error says why there are no credentials. It holds nothing of the secret, so it
 // may be logged.
-type Error struct {
-	// Temporary is true if Secrets Manager throttled, failed or was not reached.
-	// Any other failure lasts until somebody fixes it.
-	Temporary bool
-	// Reason is a class: AWS's error code, "malformed: " and what is wrong, or a
-	// network failure such as "timeout", "dns" or "connection refused".
-	Reason string
-}
+type Error secretvalue.Failure
 
 func (e *Error) Error() string { return "appsecret: " + e.Reason }
 
 // Store caches a secret's mini-programs. It is safe for concurrent use. Every
 // error that it returns is an [*Error] or a panics.Error.
 type Store struct {
-	api    SecretsManager
-	id     secretID
+	api    secretvalue.SecretsManager
+	id     secretvalue.ID
 	clock  flight.Clock
-	source *flight.Source[secretID, Apps]
+	source *flight.Source[secretvalue.ID, Apps]
 
 	mu       sync.Mutex
 	rejected map[string]*reread // by appid
@@ -71,22 +49,13 @@ type Store struct {
 
 // reread is the last re-read for one purpose.
 type reread struct {
-	flight *flight.Flight[secretID, Apps]
+	flight *flight.Flight[secretvalue.ID, Apps]
 	at     time.Time
 }
 
-// secretID is the secret's name or ARN.
-type secretID string
-
-// Key implements [flight.Arg].
-func (id secretID) Key() string { return string(id) }
-
-// Equal implements [flight.Arg].
-func (id secretID) Equal(other secretID) bool { return id == other }
-
 // New returns a Store of the secret with that name or ARN. It does no I/O.
-func New(api SecretsManager, id string, now func() time.Time) *Store {
-	s := &Store{api: api, id: secretID(id), clock: now, rejected: map[string]*reread{}}
+func New(api secretvalue.SecretsManager, id string, now func() time.Time) *Store {
+	s := &Store{api: api, id: secretvalue.ID(id), clock: now, rejected: map[string]*reread{}}
 	s.source = flight.New(s.read, s.clock)
 	return s
 }
@@ -168,106 +137,17 @@ func (s *Store) rereadIfDue(last *reread) *reread {
 
 // timeout returns err as an [*Error] if it is ctx's.
 func timeout(ctx context.Context, err error) error {
-	if err != nil && errors.Is(err, ctx.Err()) {
-		return &Error{Temporary: true, Reason: "timeout"}
+	if failure := secretvalue.TimedOut(ctx, err); failure != nil {
+		return (*Error)(failure)
 	}
 	return err
 }
 
 // read fetches the secret. Every error is an [*Error].
-func (s *Store) read(ctx context.Context, secret secretID) (Apps, error) {
-	id := string(secret)
-	var recorder errorRecorder
-	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id}, recorder.option)
-	if err != nil {
-		return Apps{}, classify(ctx, err, recorder)
+func (s *Store) read(ctx context.Context, id secretvalue.ID) (Apps, error) {
+	text, failure := secretvalue.Read(ctx, s.api, id)
+	if failure != nil {
+		return Apps{}, (*Error)(failure)
 	}
-	if out.SecretString == nil {
-		return Apps{}, &Error{Reason: "malformed: binary"}
-	}
-	return Parse(*out.SecretString)
-}
-
-// errorRecorder is an HTTP client that records how its last request ended. The SDK
-// retries until the deadline, and then says only that the deadline has passed.
-type errorRecorder struct {
-	secretsmanager.HTTPClient
-	err    error
-	status int // of the answer, if there was one
-}
-
-// option makes the SDK send its requests through r.
-func (r *errorRecorder) option(o *secretsmanager.Options) {
-	r.HTTPClient, o.HTTPClient = o.HTTPClient, r
-}
-
-// Do implements [secretsmanager.HTTPClient].
-func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
-	answer, err := r.HTTPClient.Do(request)
-	r.err, r.status = err, 0
-	if err == nil {
-		r.status = answer.StatusCode
-	}
-	return answer, err
-}
-
-// classify returns err as an [*Error]. No answer, a 5xx and throttling are
-// temporary. All other answers (the secret is missing, denied or to be deleted, or
-// its key is disabled) stay the same until somebody acts. last is how the last
-// request ended.
-func classify(ctx context.Context, err error, last errorRecorder) *Error {
-	// Interfaces instead of the SDK's types avoid two modules for two methods.
-	answer, answered := errors.AsType[interface {
-		error
-		HTTPStatusCode() int
-	}](err)
-	_, broken := errors.AsType[net.Error](err)
-	broken = broken || errors.Is(err, io.ErrUnexpectedEOF) // half an answer
-	switch {
-	case last.err != nil:
-		return &Error{Temporary: true, Reason: networkClass(last.err)}
-	case ctx.Err() != nil && last.status >= http.StatusBadRequest: // retried: Secrets Manager fails or throttles
-		return &Error{Temporary: true, Reason: fmt.Sprint("status ", last.status)}
-	case ctx.Err() != nil:
-		return &Error{Temporary: true, Reason: "timeout"}
-	case broken:
-		return &Error{Temporary: true, Reason: networkClass(err)}
-	case !answered, answer.HTTPStatusCode() == 0:
-		return &Error{Temporary: true, Reason: "network"}
-	}
-	status, code := answer.HTTPStatusCode(), errorCode(err)
-	return &Error{Temporary: status >= 500 || status == http.StatusTooManyRequests || throttling(code), Reason: code}
-}
-
-// networkClass returns the [neterror.Class] of err, with "tls: " before a failure
-// of TLS.
-func networkClass(err error) string {
-	_, record := errors.AsType[tls.RecordHeaderError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
-	class := neterror.Class(err)
-	if class == "certificate" || record || alert || errors.Is(err, http.ErrSchemeMismatch) {
-		return "tls: " + class
-	}
-	return class
-}
-
-// errorCode returns AWS's error code, or "unknown" if it does not look like one.
-func errorCode(err error) string {
-	coded, ok := errors.AsType[interface {
-		error
-		ErrorCode() string
-	}](err)
-	if !ok || len(coded.ErrorCode()) > 64 || strings.Trim(coded.ErrorCode(), codeLetters) != "" {
-		return "unknown"
-	}
-	return coded.ErrorCode()
-}
-
-const codeLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:#"
-
-// throttling reports whether AWS throttled the request. It does so with these
-// codes and status 400.
-func throttling(code string) bool {
-	return strings.Contains(code, "Throttl") || strings.Contains(code, "TooManyRequests") ||
-		strings.Contains(code, "LimitExceeded") || code == "SlowDown"
+	return Parse(text)
 }

@@ -41,7 +41,7 @@ func BenchmarkOpenPhone(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if phone, err := OpenPhone(s, key, rule); err != nil || phone.PhoneNumber == "" {
+			if phone, _, err := OpenPhone(s, key, rule); err != nil || phone.PhoneNumber == "" {
 				b.Fatal(phone, err)
 			}
 		}

@@ -230,9 +230,9 @@ type OpenError struct{ Reason Reason }
 // Error returns the same text for every reason.
 func (*OpenError) Error() string { return "opendata: the data cannot be opened" }
 
-// open decrypts s, decodes the plaintext into a T and checks the watermark. Every
-// error is an [*OpenError].
-func open[T any](s Sealed, key SessionKey, rule Rule) (T, error) {
+// open decrypts s, decodes the plaintext into a T and checks the watermark. It also
+// returns the watermark's time. Every error is an [*OpenError].
+func open[T any](s Sealed, key SessionKey, rule Rule) (T, time.Time, error) {
 	var plain struct {
 		Data      T         `json:",embed"`
 		Watermark watermark `json:"watermark"`
@@ -243,11 +243,11 @@ func open[T any](s Sealed, key SessionKey, rule Rule) (T, error) {
 	err := json.Unmarshal(text, &plain)
 	switch {
 	case !padded:
-		return plain.Data, &OpenError{BadPadding}
+		return plain.Data, time.Time{}, &OpenError{BadPadding}
 	case err != nil:
-		return plain.Data, &OpenError{BadJSON}
+		return plain.Data, time.Time{}, &OpenError{BadJSON}
 	}
-	return plain.Data, plain.Watermark.check(rule)
+	return plain.Data, time.Unix(plain.Watermark.Timestamp.unix, 0), plain.Watermark.check(rule)
 }
 
 func decrypt(s Sealed, key SessionKey) []byte {

@@ -255,9 +255,12 @@ var (
 
 func TestOpenPhoneReturnsTheSealedNumber(t *testing.T) {
 	for _, test := range goodPhones {
-		got, err := OpenPhone(seal(t, pad(test.text)), key, rule)
+		got, sealedAt, err := OpenPhone(seal(t, pad(test.text)), key, rule)
 		if err != nil || got != test.want {
 			t.Errorf("%s: got %+v, error %v %s, want %+v", test.name, got, err, reason(err), test.want)
+		}
+		if sealedAt.Unix() != 1700000000 {
+			t.Errorf("%s: got the time %v, want the watermark's", test.name, sealedAt)
 		}
 	}
 }
@@ -397,7 +400,7 @@ func badWatermarks() []badPhone {
 
 func TestOpenPhoneFailsAlikeWhateverIsWrong(t *testing.T) {
 	for _, test := range badPhones() {
-		phone, err := OpenPhone(seal(t, test.text), key, rule)
+		phone, _, err := OpenPhone(seal(t, test.text), key, rule)
 		if reason(err) != test.want || phone != (Phone{}) {
 			t.Errorf("%s: got reason %q, want %q", test.name, reason(err), test.want)
 		}
@@ -407,7 +410,7 @@ func TestOpenPhoneFailsAlikeWhateverIsWrong(t *testing.T) {
 	}
 
 	other := mustKey(bytes.Repeat([]byte{8}, keySize))
-	if _, err := OpenPhone(seal(t, pad(goodText)), other, rule); reason(err) == "" {
+	if _, _, err := OpenPhone(seal(t, pad(goodText)), other, rule); reason(err) == "" {
 		t.Errorf("another key: got error %v, want an OpenError", err)
 	}
 }
@@ -415,7 +418,7 @@ func TestOpenPhoneFailsAlikeWhateverIsWrong(t *testing.T) {
 func TestWatermarkAgeIsBoundedAtBothEnds(t *testing.T) {
 	at := func(maxAge, age time.Duration) Reason {
 		text := strings.Replace(goodText, "1700000000", fmt.Sprint(now.Add(-age).Unix()), 1)
-		_, err := OpenPhone(seal(t, pad(text)), key, Rule{appID, maxAge, now})
+		_, _, err := OpenPhone(seal(t, pad(text)), key, Rule{appID, maxAge, now})
 		return reason(err)
 	}
 	tests := []struct {
@@ -440,7 +443,7 @@ func TestWatermarkAgeIsBoundedAtBothEnds(t *testing.T) {
 func TestNumberHasAtMostOnePlusSign(t *testing.T) {
 	for _, before := range []string{"++86", "++", "+ +"} {
 		text := strings.Replace(goodText, `"phoneNumber":"`, `"phoneNumber":"`+before, 1)
-		if _, err := OpenPhone(seal(t, pad(text)), key, rule); reason(err) != PhoneInconsistent {
+		if _, _, err := OpenPhone(seal(t, pad(text)), key, rule); reason(err) != PhoneInconsistent {
 			t.Errorf("%q before the number: got reason %q, want %q", before, reason(err), PhoneInconsistent)
 		}
 	}
@@ -449,7 +452,7 @@ func TestNumberHasAtMostOnePlusSign(t *testing.T) {
 func TestTimestampIsRequiredWhateverTheMaxAge(t *testing.T) {
 	text := strings.Replace(goodText, `"timestamp":1700000000,`, ``, 1)
 	for _, maxAge := range []time.Duration{0, time.Minute} {
-		if _, err := OpenPhone(seal(t, pad(text)), key, Rule{appID, maxAge, now}); reason(err) != WatermarkMissing {
+		if _, _, err := OpenPhone(seal(t, pad(text)), key, Rule{appID, maxAge, now}); reason(err) != WatermarkMissing {
 			t.Errorf("at most %v old: got reason %q, want %q", maxAge, reason(err), WatermarkMissing)
 		}
 	}
@@ -481,13 +484,13 @@ func TestOfficialDemoDecryptsAndIsNotAPhone(t *testing.T) {
 		t.Fatal(err)
 	}
 	rule := Rule{AppID: demo.AppID, Now: now}
-	profile, err := open[struct {
+	profile, _, err := open[struct {
 		OpenID string `json:"openId"`
 	}](sealed, key, rule)
 	if err != nil || profile.OpenID != demo.Plaintext.OpenID {
 		t.Errorf("got openId %q, error %v, want %q", profile.OpenID, err, demo.Plaintext.OpenID)
 	}
-	if _, err := OpenPhone(sealed, key, rule); reason(err) != PhoneMissing {
+	if _, _, err := OpenPhone(sealed, key, rule); reason(err) != PhoneMissing {
 		t.Errorf("as a phone: got error %v, reason %q, want %q", err, reason(err), PhoneMissing)
 	}
 }
@@ -530,7 +533,7 @@ func FuzzOpenPhone(f *testing.F) {
 		if len(text) < blockSize || len(text) > 4000 {
 			return
 		}
-		phone, err := OpenPhone(seal(t, pad(string(text))), key, rule)
+		phone, _, err := OpenPhone(seal(t, pad(string(text))), key, rule)
 		if err != nil {
 			if reason(err) == "" {
 				t.Errorf("got error %T, want an *OpenError with a reason", err)
@@ -544,7 +547,7 @@ func FuzzOpenPhone(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reopened, err := OpenPhone(seal(t, pad(string(again))), key, rule)
+		reopened, _, err := OpenPhone(seal(t, pad(string(again))), key, rule)
 		if err != nil || reopened != phone {
 			t.Errorf("sealed again: got %+v, error %v, want %+v", reopened, err, phone)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json/jsontext"
 	"errors"
 	"strings"
+	"time"
 )
 
 // Phone is a user's phone number as WeChat writes it. Its fields have WeChat's names.
@@ -44,17 +45,18 @@ func (c *CountryCode) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
-// OpenPhone decrypts a sealed phone number and verifies it. key must come from
-// [ParseSessionKey]. Every error is an [*OpenError].
-func OpenPhone(s Sealed, key SessionKey, rule Rule) (Phone, error) {
-	phone, err := open[Phone](s, key, rule)
+// OpenPhone decrypts a sealed phone number and verifies it. It also returns when
+// WeChat sealed the number, by its watermark. key must come from [ParseSessionKey].
+// Every error is an [*OpenError].
+func OpenPhone(s Sealed, key SessionKey, rule Rule) (phone Phone, sealedAt time.Time, err error) {
+	phone, sealedAt, err = open[Phone](s, key, rule)
 	if err == nil {
 		err = phone.Check()
 	}
 	if err != nil {
-		return Phone{}, err
+		return Phone{}, time.Time{}, err
 	}
-	return phone, nil
+	return phone, sealedAt, nil
 }
 
 // Check checks that the three fields agree. The digits of phoneNumber must be those of

@@ -56,7 +56,7 @@ var calls = map[API]func(context.Context, *Client) (string, error){
 		return fmt.Sprint(token.Reveal(), " ", token.AppID, " ", life), err
 	},
 	PhoneAPI: func(ctx context.Context, c *Client) (string, error) {
-		phone, err := c.PhoneNumber(ctx, accessToken, "canary-phone-code", "")
+		phone, _, err := c.PhoneNumber(ctx, accessToken, "canary-phone-code", "")
 		return fmt.Sprint(phone), err
 	},
 	SealedDataAPI: func(ctx context.Context, c *Client) (string, error) {
@@ -89,7 +89,7 @@ func callAPI(t *testing.T, api API, c *Client, timeout time.Duration) (string, *
 func TestCallsAreExactlyWhatWeChatDocuments(t *testing.T) {
 	getPhone := func(openID string) func(*Client) error {
 		return func(c *Client) error {
-			_, err := c.PhoneNumber(t.Context(), accessToken, "code_1", openID)
+			_, _, err := c.PhoneNumber(t.Context(), accessToken, "code_1", openID)
 			return err
 		}
 	}

@@ -2,19 +2,26 @@ package wechat
 
 import (
 	"context"
+	"encoding/json/jsontext"
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"wechat-phone/shared/opendata"
 )
 
 // PhoneNumber exchanges a phone code for the user's phone number. The
 // getPhoneNumber button gives the code, which works once. If openID is not empty,
-// WeChat checks that the code is that user's. Every error is an [*Error].
+// WeChat checks that the code is that user's. PhoneNumber also returns the time in
+// the answer's watermark, or the zero time if it has no usable one. Every error is an
+// [*Error].
 //
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
-func (c *Client) PhoneNumber(ctx context.Context, token AccessToken, code, openID string) (opendata.Phone, error) {
+func (c *Client) PhoneNumber(
+	ctx context.Context, token AccessToken, code, openID string,
+) (phone opendata.Phone, at time.Time, err error) {
 	answer, err := call[phoneAnswer](ctx, c, request{
 		api: PhoneAPI, target: "/wxa/business/getuserphonenumber?access_token=" + url.QueryEscape(token.Reveal()),
 		body: struct {
@@ -24,16 +31,18 @@ func (c *Client) PhoneNumber(ctx context.Context, token AccessToken, code, openI
 		appID: token.AppID,
 	})
 	if err != nil {
-		return opendata.Phone{}, err
+		return opendata.Phone{}, time.Time{}, err
 	}
-	return answer.phone(token.AppID)
+	phone, err = answer.phone(token.AppID)
+	return phone, answer.at(), err
 }
 
 type phoneAnswer struct {
 	Info struct {
 		Phone     opendata.Phone `json:",embed"`
 		Watermark struct {
-			AppID string `json:"appid"`
+			AppID     string         `json:"appid"`
+			Timestamp jsontext.Value `json:"timestamp"` // of any type: the tap has been paid for
 		} `json:"watermark"`
 	} `json:"phone_info"`
 }
@@ -56,6 +65,15 @@ func (a phoneAnswer) phone(appID string) (opendata.Phone, error) {
 		return opendata.Phone{}, malformedPhone(opendata.PhoneMissing)
 	}
 	return a.Info.Phone, nil
+}
+
+// at returns the time in the watermark, or the zero time if it has no usable one.
+func (a phoneAnswer) at() time.Time {
+	seconds, err := strconv.ParseInt(string(a.Info.Watermark.Timestamp), 10, 64)
+	if err != nil || seconds <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
 }
 
 func malformedPhone(reason opendata.Reason) error {

@@ -10,6 +10,7 @@ import (
 	"wechat-phone/shared/appsecret"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/panics"
+	"wechat-phone/shared/signingkeys"
 	"wechat-phone/shared/wechat"
 )
 
@@ -54,6 +55,12 @@ func Of(err error) Failure {
 		return ofNoVerdict(e.Err)
 	}
 	if e, ok := errors.AsType[*appsecret.Error](err); ok {
+		if e.Temporary {
+			return Failure{Kind: Unavailable, Reason: e.Error()}
+		}
+		return Failure{Kind: Misconfigured, Reason: e.Error()}
+	}
+	if e, ok := errors.AsType[*signingkeys.Error](err); ok {
 		if e.Temporary {
 			return Failure{Kind: Unavailable, Reason: e.Error()}
 		}
