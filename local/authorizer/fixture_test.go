@@ -46,7 +46,12 @@ func (d *documents) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(identity.Discovery(issuer))
 	case issuer + "/.well-known/jwks.json":
 		time.Sleep(d.wait["jwks.json"])
-		_, _ = fmt.Fprintf(w, "%s%*s", d.keys().JWKS(time.Now()), d.space, "")
+		keys := d.keys()
+		if keys == nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintf(w, "%s%*s", keys.JWKS(time.Now()), d.space, "")
 	default:
 		http.NotFound(w, r)
 	}

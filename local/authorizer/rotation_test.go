@@ -61,10 +61,16 @@ func (w *world) GetSecretValue(
 	return &secretsmanager.GetSecretValueOutput{SecretString: &text}, nil
 }
 
-// restart replaces a process by a new one.
-func (w *world) restart(p *process) { p.store.Store(signingkeys.New(w, "signing", time.Now)) }
+// restart replaces a process by a new one, if that can read the keys.
+func (w *world) restart(p *process) {
+	store := signingkeys.New(w, "signing", time.Now)
+	if store.Load() == nil {
+		p.store.Store(store)
+	}
+}
 
-// keys asks the next process for its keys, as a request does.
+// keys asks the next process for its keys, as a request does. It returns nil if there are
+// none.
 func (w *world) keys() *identity.Keys {
 	p := w.processes[int(w.asked.Add(1))%len(w.processes)]
 	keys, err := p.store.Load().Get(context.Background())
@@ -113,6 +119,9 @@ func (w *world) user(random *rand.Rand, name string) {
 		}
 		w.logins.Add(1)
 		keys := w.keys()
+		if keys == nil {
+			continue
+		}
 		c := claims(time.Now())
 		c.OpenID, c.Lifetime = redacted.New(name), lifetime
 		if token != "" {
@@ -167,7 +176,11 @@ func (w *world) thief(key forgery.Signer, kid, token string) {
 	for ; time.Now().Before(w.end); time.Sleep(10 * time.Minute) {
 		forged := key.With(token, nil, forgery.Fields{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()})
 		w.present(forged, kid)
-		if _, renewed := w.renew(w.keys(), forged, openID); renewed && !w.revokedAt(kid).IsZero() {
+		keys := w.keys()
+		if keys == nil {
+			continue
+		}
+		if _, renewed := w.renew(keys, forged, openID); renewed && !w.revokedAt(kid).IsZero() {
 			w.outlived.Add(1)
 		}
 	}
