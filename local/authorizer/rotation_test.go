@@ -49,14 +49,13 @@ type process struct {
 
 // GetSecretValue makes the world the processes' Secrets Manager.
 func (w *world) GetSecretValue(
-	ctx context.Context, _ *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options),
+	_ context.Context, _ *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options),
 ) (*secretsmanager.GetSecretValueOutput, error) {
 	w.mu.Lock()
 	text, away := w.secret, w.away
 	w.mu.Unlock()
 	if away {
-		<-ctx.Done()
-		return nil, ctx.Err()
+		return nil, errors.New("connection refused")
 	}
 	return &secretsmanager.GetSecretValueOutput{SecretString: &text}, nil
 }
