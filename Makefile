@@ -47,11 +47,12 @@ help: ## list the commands
 
 ## Try it on this machine
 
-run: build/local/stage build/local/bootstrap ## log in, tap and get a phone number, offline
+run: build/local/stage build/local/bootstrap ## log in, tap, get a phone number and a token, offline
 	build/local/stage -bootstrap build/local/bootstrap -login
 
 start: build/local/stage build/local/bootstrap ## keep the function up on :3000 (HOST=0.0.0.0 for containers)
-	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port 3000 -route "POST /phone"
+	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port 3000 -route "POST /phone" -route "POST /login" \
+		-route "GET /.well-known/openid-configuration" -route "GET /.well-known/jwks.json"
 
 invoke: build/local/stage build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)
 	@WATERMARK_MAX_AGE=0 build/local/stage -bootstrap build/local/bootstrap -event "$(EVENT)"

@@ -80,7 +80,7 @@ func TestReadmesNameParametersOfTheTemplate(t *testing.T) {
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoute",
+	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
 	"smoke":   "TestADeploymentThatWorksPasses",
 	"restart": "TestRestartRedeploysWhatIsDeployed",
 	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",

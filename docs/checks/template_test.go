@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"wechat-phone/local/rig"
+	"wechat-phone/local/stage"
 	"wechat-phone/tools/samconfig/overrides"
 )
 
@@ -691,11 +692,16 @@ func checkTranslation(t *testing.T, name string, resources map[string]map[string
 	}
 }
 
-// The stage and the deployed gateway have the same one route.
-func TestMakeStartHasTheDeployedRoute(t *testing.T) {
+// The stage and the deployed gateway have the same routes.
+func TestMakeStartHasTheDeployedRoutes(t *testing.T) {
 	command := exec.Command("make", "-C", "../..", "-n", "start")
 	command.Env = append(os.Environ(), "MAKEFLAGS=", "MFLAGS=") // as from a shell, if make runs the tests
-	if start, err := command.CombinedOutput(); err != nil || !strings.Contains(string(start), `-route "POST /phone"`) {
-		t.Errorf("make start: %v\n%s", err, start)
+	start, err := command.CombinedOutput()
+	var routes []string
+	for _, route := range regexp.MustCompile(`-route "([^"]+)"`).FindAllSubmatch(start, -1) {
+		routes = append(routes, string(route[1]))
+	}
+	if err != nil || !slices.Equal(routes, stage.Routes) {
+		t.Errorf("make start: got the routes %q, error %v, want %q\n%s", routes, err, stage.Routes, start)
 	}
 }

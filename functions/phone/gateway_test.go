@@ -145,7 +145,7 @@ func TestRESTAPISendsNullAndBase64(t *testing.T) {
 // own answers.
 func TestGatewayForwardsOnlyItsRoute(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, func(c *stage.Config) { c.Route = "POST /phone" })
+	r := rig.Raise(t, func(c *stage.Config) { c.Routes = []string{"POST /phone"} })
 	wantStatus(t, "POST /phone", r.Send("POST", "/phone", "", hostile.JSON(r.NewTap())), 200)
 	for _, request := range []struct{ method, path string }{{"GET", "/phone"}, {"POST", "/other"}} {
 		got := r.Send(request.method, request.path, "", "{}")
