@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"wechat-phone/local/forgery"
+	"wechat-phone/local/stage"
 )
 
 // gatewayConfig makes Apache a gateway that passes on requests with a good token. Apache checks iss
@@ -64,12 +66,12 @@ func (i *issuer) startApache(t *testing.T) string {
 	address := free.Addr().String()
 	_ = free.Close()
 	root := publicDir(t)
-	config := fmt.Sprintf(gatewayConfig, root, address, i.URL, i.authority(t), behind.URL, appID)
+	config := fmt.Sprintf(gatewayConfig, root, address, i.URL, i.authority(t), behind.URL, stage.AppID)
 	file := filepath.Join(root, "httpd.conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	apache := exec.Command("apache2", "-f", file, "-D", "FOREGROUND")
+	apache := exec.Command("/usr/sbin/apache2", "-f", file, "-D", "FOREGROUND")
 	apache.Stdout, apache.Stderr = os.Stdout, os.Stderr
 	if err := apache.Start(); err != nil {
 		t.Fatal(err)
@@ -89,10 +91,12 @@ func (i *issuer) startApache(t *testing.T) string {
 	return ""
 }
 
+// Debian decides Apache's version, and a newer one may be stricter.
 func TestApache(t *testing.T) {
 	i := newIssuer(t)
 	url := i.startApache(t)
-	i.check(t, func(token string) error {
+	user := forgery.Payload(i.good)
+	accepted := i.accepted(t, func(token string) error {
 		if strings.ContainsAny(token, "\n ") {
 			return errors.New("a header cannot hold it")
 		}
@@ -107,14 +111,20 @@ func TestApache(t *testing.T) {
 		}
 		defer func() { _ = response.Body.Close() }()
 		body, err := io.ReadAll(response.Body)
-		switch want := "oGZUI0egBJY1zhBYw2KhdUfwVJJE +8613580006666"; {
+		switch want := fmt.Sprint(user["sub"], " ", user["phone_number"]); {
 		case err != nil:
 			t.Fatal(err)
 		case response.StatusCode != http.StatusOK:
 			return errors.New(response.Status)
 		case string(body) != want:
-			t.Errorf("got %q, want %q", body, want)
+			t.Errorf("got another user at the consumer, want the token's")
 		}
 		return nil
-	}, forgery.UnusedBits, forgery.Padded, forgery.NoExpiry, forgery.FutureIssue)
+	})
+	known := []string{forgery.UnusedBits, forgery.Padded, forgery.NoExpiry, forgery.FutureIssue}
+	for _, name := range accepted {
+		if !slices.Contains(known, name) {
+			t.Errorf("%s: got it accepted, want it refused", name)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 	jwxt "github.com/lestrrat-go/jwx/v3/jwt"
 
 	"wechat-phone/local/forgery"
+	"wechat-phone/local/stage"
 )
 
 func TestGoOIDC(t *testing.T) {
@@ -22,7 +23,7 @@ func TestGoOIDC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier := provider.Verifier(&oidc.Config{ClientID: appID})
+	verifier := provider.Verifier(&oidc.Config{ClientID: stage.AppID})
 	i.check(t, func(token string) error {
 		id, err := verifier.Verify(ctx, token)
 		if err == nil && id.IssuedAt.After(time.Now()) { // go-oidc does not check iat
@@ -39,7 +40,7 @@ func TestGolangJWTWithKeyfunc(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(i.URL), jwt.WithAudience(appID),
+		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(i.URL), jwt.WithAudience(stage.AppID),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), // golang-jwt requires exp and checks iat only if told
 	}
 	for _, parser := range []struct {
@@ -70,7 +71,7 @@ func TestJWX(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.check(t, func(token string) error {
-		_, err := jwxt.Parse([]byte(token), jwxt.WithKeySet(set), jwxt.WithIssuer(i.URL), jwxt.WithAudience(appID),
+		_, err := jwxt.Parse([]byte(token), jwxt.WithKeySet(set), jwxt.WithIssuer(i.URL), jwxt.WithAudience(stage.AppID),
 			jwxt.WithRequiredClaim("exp")) // jwx requires it only if told
 		return err
 	}, forgery.UnusedBits, forgery.Padded, forgery.Standard, forgery.LineBreak, forgery.Space)

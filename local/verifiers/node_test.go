@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"wechat-phone/local/forgery"
+	"wechat-phone/local/stage"
 )
 
 // node starts node/verify.mjs with a library and returns a function that asks it.
 func (i *issuer) node(t *testing.T, library string) func(token string) error {
 	t.Helper()
-	process := exec.Command("node", "node/verify.mjs", library, i.URL, appID)
+	process := exec.Command("node", "node/verify.mjs", library, i.URL, stage.AppID)
 	process.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+i.authority(t))
 	process.Stderr = os.Stderr
 	in, err := process.StdinPipe()
