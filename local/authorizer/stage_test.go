@@ -108,7 +108,7 @@ var consumers = []struct {
 	name, source string
 	needs        []string
 }{
-	{"an HTTP API", workflow, []string{"iss", "aud", "client_id", "exp", "iat", "scope"}},
+	{"an HTTP API", workflow, []string{"iss", "aud", "exp", "iat", "scope"}},
 	{"a REST API", "https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-jwt-authorizer.html",
 		[]string{"iss", "aud", "exp", "scope"}},
 	{"an ALB", "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html",
