@@ -211,19 +211,27 @@ func TestKeysAreKeptForTwoHours(t *testing.T) {
 
 func TestAnAuthorizerNeedsAnIssuerThatAnswers(t *testing.T) {
 	s := newStack(t, at)
+	served := s.config(nil).Transport.(direct)
 	for name, edit := range map[string]func(*Config){
 		"no document yet":   func(c *Config) { c.Transport = direct{http.NotFoundHandler()} },
-		"without https":     func(c *Config) { c.Issuer = "http://" + strings.TrimPrefix(c.Issuer, "https://") },
 		"a trailing slash":  func(c *Config) { c.Issuer += "/" },
 		"another base path": func(c *Config) { c.Issuer = "https://login.example.com" },
-	} {
-		c := s.config(atThen)
-		if edit(&c); c.Issuer == "http://login.example.com/shop" {
+		"documents with status 503": func(c *Config) {
+			c.Transport = direct{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				served.ServeHTTP(w, r)
+			})}
+		},
+		"without https": func(c *Config) {
+			c.Issuer = "http" + strings.TrimPrefix(c.Issuer, "https")
 			c.Transport = direct{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.URL.Scheme = "https"
-				s.config(nil).Transport.(direct).ServeHTTP(w, r)
+				served.ServeHTTP(w, r)
 			})}
-		}
+		},
+	} {
+		c := s.config(atThen)
+		edit(&c)
 		if _, err := Create(c); err == nil {
 			t.Errorf("%s: got an authorizer, want an error", name)
 		}
