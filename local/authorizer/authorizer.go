@@ -60,15 +60,17 @@ var rules = []rule{
 	{"the kid must match a key", workflow, func(a *Authorizer, t *token) bool { return a.keys[t.KeyID] != nil }},
 	{"a key must verify the signature", workflow, (*Authorizer).verify},
 	{"the issuer must match", workflow, func(a *Authorizer, t *token) bool { return t.Issuer == a.Issuer }},
-	{"the audience must match", workflow, func(a *Authorizer, t *token) bool {
-		return slices.ContainsFunc(t.audience(), func(s string) bool { return slices.Contains(a.Audience, s) })
-	}},
+	{"the audience must match", workflow, func(a *Authorizer, t *token) bool { return anyIn(t.audience(), a.Audience) }},
 	{"exp must be after now", workflow, func(a *Authorizer, t *token) bool { return t.Expires.After(a.Now()) }},
 	{"nbf must be before now", workflow, func(a *Authorizer, t *token) bool { return t.NotBefore.Before(a.Now()) }},
 	{"iat must be before now", workflow, func(a *Authorizer, t *token) bool { return t.IssuedAt.Before(a.Now()) }},
 	{scopeRule, workflow, func(a *Authorizer, t *token) bool {
-		return len(a.Scopes) == 0 || slices.ContainsFunc(t.scopes(), func(s string) bool { return slices.Contains(a.Scopes, s) })
+		return len(a.Scopes) == 0 || anyIn(t.scopes(), a.Scopes)
 	}},
+}
+
+func anyIn(texts, list []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return slices.Contains(list, text) })
 }
 
 // scopeRule alone is answered with 403, as RFC 6750, section 3.1 says.

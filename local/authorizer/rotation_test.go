@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,6 +90,14 @@ func (w *world) change(do func(text string, now time.Time) (identity.Change, err
 		return change
 	}
 	w.secret = change.List.Reveal()
+	keys, err := identity.ParseKeys(w.secret)
+	if err != nil {
+		w.t.Errorf("the new keys: got %v, want a usable list", err)
+		return change
+	}
+	if n := strings.Count(string(keys.JWKS(time.Now())), `"kid"`); n > 4 { // an ALB accepts ten
+		w.t.Errorf("got %d keys published, want at most 4", n)
+	}
 	return change
 }
 
@@ -242,7 +251,9 @@ func (w *world) revoke() {
 	kid, token := keys.All()[0].ID, keys.Sign(c).Reveal()
 	w.running.Go(func() { w.thief(stolen, kid, token) })
 	time.Sleep(time.Hour + 17*time.Second) // nobody else does anything at that moment
-	change := w.change(func(text string, now time.Time) (identity.Change, error) { return identity.Revoke(text, kid, now) })
+	change := w.change(func(text string, now time.Time) (identity.Change, error) {
+		return identity.Revoke(text, kid, now)
+	})
 	w.mu.Lock()
 	for _, dropped := range change.Dropped {
 		w.revoked[dropped] = time.Now()

@@ -32,6 +32,8 @@ type Signer struct {
 	key *rsa.PrivateKey
 }
 
+const otherIssuer = "https://other.example.com"
+
 var base64url = base64.RawURLEncoding
 
 // Read returns the key that signs in a signing secret.
@@ -123,7 +125,7 @@ func Tokens(good string, own, stranger Signer, now time.Time) (all []Token) {
 	for name, secret := range own.publicSpellings() {
 		for _, kid := range []any{own.kid, nil} {
 			header := merge(Fields{"alg": "HS256", "typ": "JWT"}, Fields{"kid": kid})
-			add(fmt.Sprintf("HS256 with the public key as %s, kid %v", name, kid != nil), mac(encode(header)+"."+payload, secret))
+			add(fmt.Sprintf("HS256 with %s as secret, kid %v", name, kid != nil), mac(encode(header)+"."+payload, secret))
 		}
 	}
 	add("another kid", own.With(good, Fields{"kid": "another"}, nil))
@@ -131,8 +133,8 @@ func Tokens(good string, own, stranger Signer, now time.Time) (all []Token) {
 	add("another stack's key and kid", stranger.With(good, Fields{"kid": stranger.kid}, nil))
 	add("another stack's key under our kid", stranger.With(good, nil, nil))
 	add("another stack's key in the header", stranger.With(good, Fields{"kid": nil, "jwk": stranger.jwk()}, nil))
-	add("another stack's token", stranger.With(good, Fields{"kid": stranger.kid}, Fields{"iss": "https://other.example.com"}))
-	add("another issuer", own.With(good, nil, Fields{"iss": "https://other.example.com"}))
+	add("another stack's token", stranger.With(good, Fields{"kid": stranger.kid}, Fields{"iss": otherIssuer}))
+	add("another issuer", own.With(good, nil, Fields{"iss": otherIssuer}))
 	add("the issuer and a slash", own.With(good, nil, Fields{"iss": fmt.Sprint(part(good, 1)["iss"], "/")}))
 	add("another app's audience", own.With(good, nil, Fields{"aud": "wxffffffffffffffff"}))
 	add("expired", own.With(good, nil, Fields{"exp": now.Add(-10 * time.Minute).Unix()}))
