@@ -102,10 +102,10 @@ func (w *world) change(do func(text string, now time.Time) (identity.Change, err
 }
 
 // present shows a token to every verifier.
-func (w *world) present(token, kid string) {
-	at := w.revokedAt(kid)
+func (w *world) present(i issued) {
+	at := w.revokedAt(i.kid)
 	for _, verifier := range w.verifiers {
-		accepted := ask(verifier, token, "/").Code == http.StatusOK
+		accepted := ask(verifier, i.token, "/").Code == http.StatusOK
 		switch {
 		case accepted && !at.IsZero() && time.Since(at) > published.cache:
 			w.outlived.Add(1)
@@ -117,35 +117,45 @@ func (w *world) present(token, kid string) {
 	}
 }
 
+// issued is a token and the key that signed it.
+type issued struct{ token, kid string }
+
 // user comes back again and again, after minutes or days, with the last token.
 func (w *world) user(random *rand.Rand, name string) {
-	token, kid := "", ""
+	var last issued
 	for {
 		time.Sleep(pause(random))
 		if time.Now().After(w.end) {
 			return
 		}
-		w.logins.Add(1)
 		keys := w.keys()
 		if keys == nil {
 			continue
 		}
-		c := claims(time.Now())
-		c.OpenID, c.Lifetime = redacted.New(name), lifetime
-		if token != "" {
-			if phone, renewed := w.renew(keys, token, name); renewed {
-				c.Phone = phone
-			} else if w.revokedAt(kid).IsZero() {
-				w.taps.Add(1)
-			} else {
-				w.excusedTaps.Add(1)
-			}
-		}
-		token, kid = keys.Sign(c).Reveal(), keys.All()[0].ID
-		w.present(token, kid)
+		latest := w.login(keys, name, last)
 		later := time.Duration(random.Int64N(int64(lifetime - time.Second)))
-		w.running.Go(func() { w.presentAgain(token, kid, later) })
+		w.running.Go(func() { w.presentAgain(latest, later) })
+		last = latest
 	}
+}
+
+// login issues a token, and presents it. If the last one renews no number, the user taps.
+func (w *world) login(keys *identity.Keys, name string, last issued) issued {
+	w.logins.Add(1)
+	c := claims(time.Now())
+	c.OpenID, c.Lifetime = redacted.New(name), lifetime
+	if last.token != "" {
+		if phone, renewed := w.renew(keys, last.token, name); renewed {
+			c.Phone = phone
+		} else if w.revokedAt(last.kid).IsZero() {
+			w.taps.Add(1)
+		} else {
+			w.excusedTaps.Add(1)
+		}
+	}
+	latest := issued{keys.Sign(c).Reveal(), keys.All()[0].ID}
+	w.present(latest)
+	return latest
 }
 
 // renew returns the phone number that a token renews.
@@ -164,11 +174,11 @@ func (w *world) revokedAt(kid string) time.Time {
 }
 
 // presentAgain presents a token at some time of its life, and in its last second.
-func (w *world) presentAgain(token, kid string, later time.Duration) {
+func (w *world) presentAgain(i issued, later time.Duration) {
 	time.Sleep(later)
-	w.present(token, kid)
+	w.present(i)
 	time.Sleep(lifetime - time.Second - later)
-	w.present(token, kid)
+	w.present(i)
 }
 
 // pause is a number of whole minutes, so that several users come at the same moment.
@@ -183,7 +193,7 @@ func pause(random *rand.Rand) time.Duration {
 func (w *world) thief(key forgery.Signer, kid, token string) {
 	for ; time.Now().Before(w.end); time.Sleep(10 * time.Minute) {
 		forged := key.With(token, nil, forgery.Fields{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()})
-		w.present(forged, kid)
+		w.present(issued{forged, kid})
 		keys := w.keys()
 		if keys == nil {
 			continue
