@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -71,7 +72,7 @@ func (d *demo) tap(ctx context.Context, query, gives string) (answer, error) {
 	d.say("The page posts them to", d.stage.URL+"/phone and gets:")
 	a, err := d.post(ctx, "/phone", data)
 	if err == nil && a.PhoneNumber == "" {
-		err = fmt.Errorf("got an answer without a phone number")
+		err = errors.New("got an answer without a phone number")
 	}
 	if err != nil {
 		return answer{}, err
@@ -105,7 +106,7 @@ func (d *demo) comeBack(ctx context.Context, token string) (answer, error) {
 	d.say("The page posts them to", d.stage.URL+"/login and gets a new token with the same phone number:")
 	a, err := d.post(ctx, "/login", data)
 	if err == nil && !a.Renewed {
-		err = fmt.Errorf("the token was not renewed")
+		err = errors.New("the token was not renewed")
 	}
 	return a, err
 }

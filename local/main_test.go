@@ -68,6 +68,23 @@ func TestLoginFailsWithoutAPhoneNumber(t *testing.T) {
 	}
 }
 
+func TestLoginHasTheTokenSettingsAndFailsWithoutARenewal(t *testing.T) {
+	t.Parallel()
+	login := command(t, "-login")
+	login.Env = append(os.Environ(), "TOKEN_LIFETIME=2m", "TOKEN_RENEWAL=0")
+	var problem bytes.Buffer
+	login.Stderr = &problem
+	out, err := login.Output()
+	for _, want := range []string{`"expiresIn": 120`, `"renewed": false`, `"reason": "expired"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("got the output %s, want %s in it", out, want)
+		}
+	}
+	if want := "local: the token was not renewed\n"; err == nil || !strings.HasSuffix(problem.String(), want) {
+		t.Errorf("got error %v and %q on standard error, want %q at its end", err, problem.String(), want)
+	}
+}
+
 func TestEventPrintsTheAnswerToStandardOutput(t *testing.T) {
 	t.Parallel()
 	invoke := command(t, "-event", "../events/phone.json")

@@ -174,7 +174,8 @@ func publishedKeys(t *testing.T, r *rig.Rig) map[string]*rsa.PublicKey {
 	var set struct {
 		Keys []struct{ Kty, Use, Alg, Kid, N, E string }
 	}
-	if err := json.Unmarshal([]byte(got.Body), &set, json.MatchCaseInsensitiveNames(true)); got.Status != 200 || err != nil {
+	err := json.Unmarshal([]byte(got.Body), &set, json.MatchCaseInsensitiveNames(true))
+	if got.Status != 200 || err != nil {
 		t.Fatalf("got %d, error %v, want a key set", got.Status, err)
 	}
 	keys := map[string]*rsa.PublicKey{}
@@ -309,9 +310,7 @@ func TestTokenNeverFailsTheLogin(t *testing.T) {
 	} {
 		code := r.Login(rig.NewUser())
 		got := r.Send("POST", "/login", "", `{"code":"`+code+`","token":`+value+`}`)
-		if got.Status != 200 || got.Token == "" || got.Renewed == nil || *got.Renewed || got.Reason != "invalid" || got.E164 != "" {
-			t.Errorf("token %.20s: got %d %s, reason %q, want a token and invalid", value, got.Status, got.Error, got.Reason)
-		}
+		wantRenewed(t, "token "+value[:min(len(value), 20)], got, "invalid")
 	}
 	got := r.Send("POST", "/login", "", `{"code":"`+r.Login(rig.NewUser())+`","token":"a","token":"b"}`)
 	r.WantFailure("two tokens", got, "invalid_request", 400, "fix")
@@ -390,14 +389,22 @@ func TestRenewalIsRefusedWithAReason(t *testing.T) {
 		{"without a number", r, user, post(r, user, "").Token, "no_phone"},
 		{"renewal off", off, user, tap(off), "expired"},
 	} {
-		got := post(tt.to, tt.user, tt.token)
-		if got.Status != 200 || got.Token == "" || got.Renewed == nil || *got.Renewed != (tt.want == "") || got.Reason != tt.want {
-			t.Errorf("%s: got %d %s, reason %q, want %q", tt.name, got.Status, got.Error, got.Reason, tt.want)
-		}
-		_, phone := rig.Claims(t, got.Token)["phone_number"]
-		if phone != (tt.want == "") || phone != (got.E164 != "") {
-			t.Errorf("%s: got a number in the token: %v, in the answer: %v, want %v", tt.name, phone, got.E164 != "", tt.want == "")
-		}
+		wantRenewed(t, tt.name, post(tt.to, tt.user, tt.token), tt.want)
+	}
+}
+
+// wantRenewed checks an answer of /login to a request with a token. If reason is not
+// empty, it wants a token without a number.
+func wantRenewed(t *testing.T, name string, got rig.Answer, reason string) {
+	t.Helper()
+	renewed := reason == ""
+	if got.Status != 200 || got.Token == "" || got.Renewed == nil || *got.Renewed != renewed || got.Reason != reason {
+		t.Errorf("%s: got %d %s, reason %q, want a token and %q", name, got.Status, got.Error, got.Reason, reason)
+		return
+	}
+	_, inToken := rig.Claims(t, got.Token)["phone_number"]
+	if inToken != renewed || (got.E164 != "") != renewed {
+		t.Errorf("%s: got a number in the token: %v, in the answer: %v, want %v", name, inToken, got.E164 != "", renewed)
 	}
 }
 

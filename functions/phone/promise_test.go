@@ -80,7 +80,7 @@ type keyList struct {
 	text string
 }
 
-const promiseApps = `{"` + stage.AppID + `":"` + stage.AppSecret + `","` + stage.SecondAppID + `":"` + stage.AppSecret + `"}`
+var promiseApps = stage.Secrets(map[string]string{stage.AppID: stage.AppSecret, stage.SecondAppID: stage.AppSecret})
 
 func (w *world) Get(context.Context) (appsecret.Apps, error) { return appsecret.Parse(promiseApps) }
 
@@ -344,7 +344,9 @@ func TestTokenHasOnlyNumbersThatWeChatVouchedFor(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	for _, outcome := range []string{"phone", "true", "false invalid", "false foreign", "false no_phone", "false expired"} {
+	for _, outcome := range []string{
+		"phone", "true", "false invalid", "false foreign", "false no_phone", "false expired",
+	} {
 		if seen[outcome] < 30 {
 			t.Errorf("got %q %d times, want at least 30 in %v", outcome, seen[outcome], seen)
 		}

@@ -31,7 +31,7 @@ const (
 	AppSecret   = "0123456789abcdef0123456789abcdef"
 	SecretName  = "wechat-phone"
 
-	SigningSecretName = "wechat-phone-signing"
+	SigningSecretName = "wechat-phone-signing" // #nosec G101 -- not a credential
 )
 
 // Routes are the deployed gateway's routes.

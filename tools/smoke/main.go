@@ -284,6 +284,7 @@ func explain(a answer) error {
 	const see = "; this request's log line says which (make logs)"
 	meaning := map[string]string{
 		"misconfigured": "the secret is missing, unreadable or wrong (make secret), " +
+			"the signing secret is, or has no usable key (make key), " +
 			"or WeChat refuses the mini-program or the function's address (its IP whitelist)" + see,
 		"quota_exhausted":  "the mini-program's daily WeChat quota is used up",
 		"unavailable":      "Secrets Manager or WeChat is busy, or the function cannot reach it" + see,
