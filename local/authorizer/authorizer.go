@@ -27,12 +27,8 @@ import (
 	"time"
 )
 
-// The sources of the rules.
-const (
-	workflow = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html"
-	quotas   = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html"
-	answers  = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-jwt.html"
-)
+// workflow is the page with the rules.
+const workflow = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html"
 
 // limits bound a request and what the issuer answers.
 type limits struct {
@@ -40,10 +36,12 @@ type limits struct {
 	keySet    int           // bytes of the key set
 	discovery time.Duration // for the discovery document
 	keys      time.Duration // for the key set
-	cache     time.Duration // how long the keys are kept
+	cache     time.Duration // how long the keys are kept; workflow has it
 }
 
-// published are the limits of the page quotas. The last one is of the page workflow.
+// published are AWS's limits.
+//
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 var published = limits{10240, 150000, 1500 * time.Millisecond, 1500 * time.Millisecond, 2 * time.Hour}
 
 // rule is one check of a token.
@@ -61,9 +59,9 @@ var rules = []rule{
 	{"a key must verify the signature", workflow, (*Authorizer).verify},
 	{"the issuer must match", workflow, func(a *Authorizer, t *token) bool { return t.Issuer == a.Issuer }},
 	{"the audience must match", workflow, func(a *Authorizer, t *token) bool { return anyIn(t.audience(), a.Audience) }},
-	{"exp must be after now", workflow, func(a *Authorizer, t *token) bool { return t.Expires.After(a.Now()) }},
-	{"nbf must be before now", workflow, func(a *Authorizer, t *token) bool { return t.NotBefore.Before(a.Now()) }},
-	{"iat must be before now", workflow, func(a *Authorizer, t *token) bool { return t.IssuedAt.Before(a.Now()) }},
+	{"exp must be after now", workflow, func(a *Authorizer, t *token) bool { return unix(t.Expires).After(a.Now()) }},
+	{"nbf must be before now", workflow, func(a *Authorizer, t *token) bool { return unix(t.NotBefore).Before(a.Now()) }},
+	{"iat must be before now", workflow, func(a *Authorizer, t *token) bool { return unix(t.IssuedAt).Before(a.Now()) }},
 	{scopeRule, workflow, func(a *Authorizer, t *token) bool {
 		return len(a.Scopes) == 0 || anyIn(t.scopes(), a.Scopes)
 	}},
@@ -115,7 +113,7 @@ func Claims(r *http.Request) map[string]string {
 }
 
 func (a *Authorizer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if size(r) > a.limits.headers { // quotas
+	if size(r) > a.limits.headers {
 		refuse(w, http.StatusRequestHeaderFieldsTooLarge, "")
 		return
 	}
@@ -160,7 +158,9 @@ func (a *Authorizer) check(t *token) string {
 	return ""
 }
 
-// refuse answers as the page answers says.
+// refuse answers like API Gateway.
+//
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-jwt.html
 func refuse(w http.ResponseWriter, status int, description string) {
 	if description != "" {
 		w.Header().Set("Www-Authenticate", fmt.Sprintf("Bearer error=%q error_description=%q", "invalid_token", description))
@@ -170,15 +170,24 @@ func refuse(w http.ResponseWriter, status int, description string) {
 	_ = json.MarshalWrite(w, map[string]string{"message": http.StatusText(status)})
 }
 
+// header is a token's.
+type header struct {
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid"`
+}
+
+// payload has the claims that the rules are about. A time that is missing is long ago.
+type payload struct {
+	Issuer    string `json:"iss"`
+	Expires   int64  `json:"exp"`
+	NotBefore int64  `json:"nbf"`
+	IssuedAt  int64  `json:"iat"`
+}
+
 // token is a decoded JWT.
 type token struct {
-	Algorithm string
-	KeyID     string
-	Issuer    string
-	Expires   time.Time // the zero time, long ago, if there is none
-	NotBefore time.Time // the same
-	IssuedAt  time.Time // the same
-
+	header
+	payload
 	claims    map[string]string
 	signed    string
 	signature []byte
@@ -191,29 +200,14 @@ func parse(text string) (*token, error) {
 	if len(parts) != 3 {
 		return nil, errToken
 	}
-	var header struct {
-		Algorithm string `json:"alg"`
-		KeyID     string `json:"kid"`
-	}
-	var claims struct {
-		Issuer    string `json:"iss"`
-		Expires   int64  `json:"exp"`
-		NotBefore int64  `json:"nbf"`
-		IssuedAt  int64  `json:"iat"`
-	}
 	t := &token{signed: parts[0] + "." + parts[1]}
 	var all map[string]jsontext.Value
-	var err error
-	if t.signature, err = decode(parts[2]); err != nil {
-		return nil, errToken
-	}
-	err = errors.Join(unmarshal(parts[0], &header), unmarshal(parts[1], &claims), unmarshal(parts[1], &all))
+	signature, err := decode(parts[2])
+	err = errors.Join(err, unmarshal(parts[0], &t.header), unmarshal(parts[1], &t.payload), unmarshal(parts[1], &all))
 	if err != nil {
 		return nil, errToken
 	}
-	t.Algorithm, t.KeyID, t.Issuer = header.Algorithm, header.KeyID, claims.Issuer
-	t.Expires, t.NotBefore, t.IssuedAt = unix(claims.Expires), unix(claims.NotBefore), unix(claims.IssuedAt)
-	t.claims = texts(all)
+	t.claims, t.signature = texts(all), signature
 	return t, nil
 }
 
@@ -263,6 +257,7 @@ func (t *token) audience() []string {
 
 func (t *token) scopes() []string { return strings.Fields(t.claims["scope"] + " " + t.claims["scp"]) }
 
+// verify tries every key if the kid is unknown: that is another rule's matter.
 func (a *Authorizer) verify(t *token) bool {
 	candidates := []*rsa.PublicKey{a.keys[t.KeyID]}
 	if candidates[0] == nil {
@@ -298,7 +293,7 @@ func (a *Authorizer) fetch() error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("the key set cannot be used: %w", err)
-	case len(text) > a.limits.keySet: // quotas
+	case len(text) > a.limits.keySet:
 		return fmt.Errorf("the key set has more than %d bytes", a.limits.keySet)
 	}
 	if err := json.Unmarshal(text, &set); err != nil {

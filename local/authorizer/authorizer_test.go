@@ -79,7 +79,7 @@ func TestEachRuleIsNeeded(t *testing.T) {
 	}
 	for i, rule := range rules {
 		if len(breaks[rule.name]) == 0 {
-			t.Errorf("got no token that breaks the rule %q, want one", rule.name)
+			t.Errorf("got no token that breaks the rule %q of %s, want one", rule.name, rule.source)
 		}
 		for n, token := range breaks[rule.name] {
 			a := create(t, s.config(atThen))

@@ -283,6 +283,7 @@ func (w *world) setAway(away bool) {
 // A rotation every day, a revocation between two of them, and then, right after a rotation,
 // six hours without Secrets Manager.
 func TestTenDaysOfRotation(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const users = 300
 		w := raise(t, 10, users, published.cache)
@@ -314,6 +315,7 @@ func TestTenDaysOfRotation(t *testing.T) {
 // Verifiers that keep the keys for longer than AWS says refuse good tokens, and accept a
 // revoked key's for too long.
 func TestRotationIsNotForVerifiersThatCacheForDays(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := raise(t, 3, 30, 3*day)
 		time.Sleep(day)
