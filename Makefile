@@ -39,7 +39,7 @@ GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/
 
 .DEFAULT_GOAL := help
 .PHONY: help run start invoke test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
-	lint lint-security fuzz sam-invoke sam-start deploy restart secret smoke logs delete \
+	lint lint-security fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
@@ -156,13 +156,16 @@ restart: known-env | have-aws ## start all of the function's processes anew, as 
 secret: known-env | have-sam ## add or replace a mini-program (FLAGS=-list; FLAGS=-remove=wx…)
 	@go run ./tools/secret -env "$$ENV" $(FLAGS)
 
+key: known-env | have-sam ## make or rotate the signing keys (FLAGS=-show; FLAGS=-revoke=KID or =all)
+	@go run ./tools/key -env "$$ENV" $(FLAGS)
+
 smoke: | have-go ## test a deployment without a user (URL=https://…/phone; APPID=; CONNECT=)
 	@go run ./tools/smoke $(if $(APPID),-appid "$(APPID)") $(if $(CONNECT),-connect "$(CONNECT)") $(URL)
 
 logs: known-env | have-sam ## follow the logs of the function and of the gateway (ENV=dev)
 	sam logs --config-env "$$ENV" --tail
 
-delete: known-env | have-sam ## delete the stack, but not the secret that it created (ENV=dev)
+delete: known-env | have-sam ## delete the stack, but not the secrets that it created (ENV=dev)
 	sam delete --config-env "$$ENV"
 
 # Built for this machine.

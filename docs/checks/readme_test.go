@@ -81,9 +81,10 @@ var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
 	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
-	"smoke":   "TestADeploymentThatWorksPasses",
+	"smoke":   "TestWorkingDeploymentPasses",
 	"restart": "TestRestartRedeploysWhatIsDeployed",
 	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"key":     "TestFirstRunMakesASigningKeyAndANextKey",
 	"deploy":  "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }

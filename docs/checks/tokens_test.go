@@ -81,7 +81,7 @@ func deployVersion(t *testing.T, first *rig.Rig, values map[string]string) *rig.
 	})
 }
 
-// docs/pipelines.md says in which order tokens are turned on. While a canary runs,
+// The runbook says in which order tokens are turned on. While a canary runs,
 // both versions serve requests.
 func TestTurningTokensOnInOrderMisconfiguresNobody(t *testing.T) {
 	t.Parallel()
@@ -134,12 +134,12 @@ func TestTurningTokensOnWithoutKeysIsMisconfigured(t *testing.T) {
 }
 
 // What checks tokens, and the pages, come after the canary that turns tokens on.
-func TestPipelinesSayInWhichOrderTokensAreTurnedOn(t *testing.T) {
-	_, text, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "\n## Turning identity tokens on\n")
-	text, _, _ = strings.Cut(text, "\n## ")
+func TestRunbookSaysInWhichOrderTokensAreTurnedOn(t *testing.T) {
+	text := runbook(t)["Identity tokens"]["Turning tokens on"]
 	for _, step := range []string{
-		"extend CloudFormation's role", "empty `TokenIssuer`", "canary has ended", "`make key ENV=prod`", "Set `TokenIssuer`",
-		"canary has ended", "deploy what checks tokens", "release the pages",
+		"extend CloudFormation's role", "`make deploy ENV=prod` with an empty `TokenIssuer`", "canary has ended",
+		"`make key ENV=prod`", "TokenIssuer=https://", "`make deploy ENV=prod`", "canary has ended", "`make smoke URL=…`",
+		"deploy what checks tokens", "release the pages",
 	} {
 		_, rest, ok := strings.Cut(text, step)
 		if !ok {

@@ -659,6 +659,26 @@ func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
 	}
 }
 
+func TestRunbookHasTheCommandsForTokens(t *testing.T) {
+	sections := runbook(t)["Identity tokens"]
+	for section, commands := range map[string][]string{
+		"Rotating the signing keys": {"make key ENV=prod", "too early: ", "No restart"},
+		"A leaked signing key": {
+			"deny the consumers' routes", "FLAGS=-revoke=KID", "FLAGS=-revoke=all", "make restart ENV=prod", "2 hours", "1 hour",
+			"Every user taps once more", "Never restore an older version", "A new issuer",
+		},
+		"A signing secret that cannot be used": {"make key ENV=prod FLAGS=-revoke=all"},
+		"Changing the issuer or the domain":    {"breaks every\nconsumer", "TRAFFIC=at-once", "make smoke URL=…"},
+		"Turning tokens off":                   {`'TokenIssuer=""'`, "make deploy ENV=prod", "make smoke URL=…"},
+	} {
+		for _, command := range commands {
+			if !strings.Contains(sections[section], command) {
+				t.Errorf("the section %q does not have %q", section, command)
+			}
+		}
+	}
+}
+
 // The runbook explains each way in which the secret can be malformed.
 func TestRunbookExplainsEveryMalformedSecret(t *testing.T) {
 	sections := runbook(t)
@@ -679,5 +699,20 @@ func TestRunbookExplainsEveryMalformedSecret(t *testing.T) {
 	}
 	if reasons < 10 {
 		t.Errorf("got %d reasons, want all of them", reasons)
+	}
+}
+
+// The runbook explains each way in which the signing secret can be unusable.
+func TestRunbookExplainsEveryUnusableSigningSecret(t *testing.T) {
+	text := runbook(t)["Identity tokens"]["A signing secret that cannot be used"]
+	problem := regexp.MustCompile(`(?:refuse\(|return public, nil, )"([^"]+)"`)
+	problems := problem.FindAllStringSubmatch(readFile(t, "shared/identity/keys.go"), -1)
+	for _, p := range append(problems, []string{"", "binary"}) {
+		if !strings.Contains(text, "`"+p[1]+"`") {
+			t.Errorf("the runbook does not explain %q", p[1])
+		}
+	}
+	if len(problems) < 10 {
+		t.Errorf("got %d problems, want all of them", len(problems))
 	}
 }
