@@ -23,6 +23,7 @@ export ENV ?= dev
 export TRAFFIC
 
 MINIPROGRAM_TEST = examples/miniprogram/test
+VERIFIERS        = local/verifiers
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
@@ -37,9 +38,9 @@ GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test test-miniprogram soak bench build build-PhoneFunction lint lint-security fuzz \
-	sam-invoke sam-start deploy restart secret key smoke logs delete \
-	build/local/bootstrap build/local/stage build/local/samconfig have-go have-npm have-sam have-aws known-env
+.PHONY: help run start invoke test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
+	lint lint-security fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
+	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} \
@@ -77,15 +78,20 @@ test: build/local/bootstrap ## prove the contract
 test-miniprogram: build/local/stage build/local/bootstrap ## test the mini-program against the function (needs npm)
 	cd $(MINIPROGRAM_TEST) && npm test --silent
 
+test-verifiers: build/local/bootstrap ## test tokens with others' libraries and Apache (needs npm)
+	bootstrap="$$PWD/$<" && cd $(VERIFIERS) && BOOTSTRAP="$$bootstrap" go test -count=1 ./...
+
 test-miniprogram: $(MINIPROGRAM_TEST)/node_modules/.package-lock.json
-$(MINIPROGRAM_TEST)/node_modules/.package-lock.json: $(MINIPROGRAM_TEST)/package-lock.json | have-npm
-	cd $(MINIPROGRAM_TEST) && npm ci --silent
+test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
+%/node_modules/.package-lock.json: %/package-lock.json | have-npm
+	cd $* && npm ci --silent
 
 lint: ## check the format, vet, and run staticcheck
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go vet -tags soak ./local/soak
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	cd $(VERIFIERS) && go vet ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 lint-security: ## run gosec, and actionlint on the workflows
 	go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
@@ -180,6 +186,10 @@ known-env: build/local/samconfig
 
 have-aws have-npm have-sam: have-%:
 	@command -v $* >/dev/null || { echo "$* is missing. Install $(GET_$*)" >&2; exit 1; }
+
+have-apache:
+	@test -e /usr/lib/apache2/modules/mod_auth_openidc.so || { echo "Apache's mod_auth_openidc is missing." \
+		"Install Debian's packages apache2-bin and libapache2-mod-auth-openidc" >&2; exit 1; }
 
 have-go:
 	@command -v go >/dev/null || { echo "go is missing. Install $(GET_go)" >&2; exit 1; }

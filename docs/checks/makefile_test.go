@@ -244,12 +244,12 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 	const noAWS = "aws is missing. Install the AWS CLI, version 2: https://aws.amazon.com/cli/\n"
 	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
 	for _, test := range []struct{ path, want, targets string }{
-		{tools(), noGo, "run start invoke test test-miniprogram lint lint-security fuzz soak bench"},
+		{tools(), noGo, "run start invoke test test-miniprogram test-verifiers lint lint-security fuzz soak bench"},
 		{tools(), noGo, "build deploy restart secret key smoke"},
 		{old + ":" + tools("tail"), oldGo, "run build smoke"},
 		{tools("go"), noSAM, "sam-invoke sam-start deploy secret key logs delete"},
 		{tools("go"), noAWS, "restart"},
-		{tools("go"), noNPM, "test-miniprogram"},
+		{tools("go"), noNPM, "test-miniprogram test-verifiers"},
 	} {
 		for target := range strings.FieldsSeq(test.targets) {
 			out, err := runMake(tree, []string{"PATH=" + test.path}, target)

@@ -94,7 +94,7 @@ func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
 	used := map[string][]string{}
 	for _, name := range append([]string{
 		"CONTRIBUTING.md", "SECURITY.md",
-		"docs/operations.md", "docs/architecture.md", "docs/pipelines.md", "docs/performance.md",
+		"docs/operations.md", "docs/architecture.md", "docs/identity.md", "docs/pipelines.md", "docs/performance.md",
 		".github/workflows/ci.yml", ".github/workflows/deploy-to.yml",
 	}, readmes...) {
 		for _, target := range makeTargets(t, name) {
