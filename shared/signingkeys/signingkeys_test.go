@@ -154,26 +154,26 @@ func TestFailedRereadIsTriedAgainAfterAMinute(t *testing.T) {
 	})
 }
 
-func TestOldKeysAreUsedForADayAtMost(t *testing.T) {
+func TestOldKeysAreUsedForTwentyHoursAtMost(t *testing.T) {
 	bubble(t, func(t *testing.T, api *fake, store *Store) {
 		if err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		api.err = errDown
-		for range 23 {
+		for range 19 {
 			time.Sleep(time.Hour)
 			if _, err := store.Get(t.Context()); err != nil {
 				t.Fatalf("got error %v, want the keys in memory", err)
 			}
 		}
 		time.Sleep(time.Hour - time.Nanosecond)
-		wantKeys(t, "a day less a moment", store, api, lists()[0], 25)
+		wantKeys(t, "20 hours less a moment", store, api, lists()[0], 21)
 		time.Sleep(time.Second)
-		wantError(t, "a day", store, Error{Temporary: true, Reason: "network"})
+		wantError(t, "20 hours", store, Error{Temporary: true, Reason: "network"})
 		api.text = "[]"
 		api.err = nil
 		time.Sleep(time.Second)
-		wantError(t, "an unusable list after a day", store, Error{Reason: "malformed: no key signs"})
+		wantError(t, "an unusable list after 20 hours", store, Error{Reason: "malformed: no key signs"})
 		api.text, api.after = lists()[1], time.Second
 		time.Sleep(time.Second)
 		began := time.Now()
