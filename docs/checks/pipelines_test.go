@@ -137,6 +137,7 @@ func needs(t *testing.T, stack string) (all []grant) {
 	t.Helper()
 	values := map[string]string{"AWS::StackName": stack, "Environment": "prod"}
 	maps.Copy(values, optional["domain"])
+	maps.Copy(values, optional["e-mail"])
 	for name, r := range readTemplate(t).deploy(t, values).resources() {
 		properties, _ := r["Properties"].(map[string]any)
 		needed := needsOf(stack, name, r["Type"].(string), properties)
@@ -163,7 +164,8 @@ func needsOf(stack, name, kind string, properties map[string]any) map[string]str
 		return map[string]string{
 			functionARN(stack): `lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration
 				lambda:GetFunction lambda:PublishVersion lambda:CreateAlias lambda:UpdateAlias lambda:AddPermission
-				lambda:PutFunctionConcurrency lambda:DeleteAlias lambda:DeleteFunction`,
+				lambda:PutFunctionConcurrency lambda:DeleteAlias lambda:DeleteFunction
+				lambda:PutFunctionEventInvokeConfig lambda:DeleteFunctionEventInvokeConfig`,
 			arnOf("codedeploy", region, "application:"+deployment): `codedeploy:CreateApplication
 				codedeploy:RegisterApplicationRevision codedeploy:DeleteApplication`,
 			arnOf("codedeploy", region, "deploymentgroup:"+deployment+"/"+stack+"-x"): `codedeploy:CreateDeploymentGroup
@@ -183,6 +185,12 @@ func needsOf(stack, name, kind string, properties map[string]any) map[string]str
 		return map[string]string{gateway + "domainnames": "apigateway:POST"}
 	case "AWS::ApiGatewayV2::ApiMapping":
 		return map[string]string{gateway + "domainnames/x/apimappings": "apigateway:POST"}
+	case "AWS::Lambda::Permission":
+		return map[string]string{functionARN(stack): "lambda:AddPermission lambda:RemovePermission"}
+	case "AWS::Events::Rule":
+		arn := arnOf("events", region, "rule/"+stack+"-"+name+"-x")
+		return map[string]string{arn: `events:PutRule events:TagResource events:PutTargets events:RemoveTargets
+			events:DeleteRule`}
 	case "AWS::IAM::Role":
 		actions := "iam:CreateRole iam:PutRolePolicy iam:PassRole iam:DeleteRolePolicy iam:DeleteRole"
 		return map[string]string{roleARN(stack + "-" + name + "-x"): actions}
@@ -207,6 +215,12 @@ func needsOfData(stack, name, kind string, property func(string) string) map[str
 		return map[string]string{arn: "logs:PutMetricFilter logs:DeleteMetricFilter"}
 	case "AWS::Logs::QueryDefinition":
 		return map[string]string{"*": "logs:PutQueryDefinition logs:DeleteQueryDefinition"}
+	case "AWS::SNS::Topic":
+		arn := arnOf("sns", region, stack+"-"+name+"-x")
+		return map[string]string{arn: "sns:CreateTopic sns:TagResource sns:GetTopicAttributes sns:DeleteTopic"}
+	case "AWS::SNS::Subscription":
+		arn := arnOf("sns", region, stack+"-AlarmTopic-x")
+		return map[string]string{arn: "sns:Subscribe", "*": "sns:GetSubscriptionAttributes sns:Unsubscribe"}
 	case "AWS::CloudWatch::Alarm":
 		arn := arnOf("cloudwatch", region, "alarm:"+property("AlarmName"))
 		return map[string]string{arn: "cloudwatch:PutMetricAlarm cloudwatch:TagResource cloudwatch:DeleteAlarms"}
@@ -271,9 +285,9 @@ func TestSecretsAreDeletedOnlyWithTheirOwnStack(t *testing.T) {
 	}
 }
 
-// The update of a stack without identity tokens rolls back unless somebody first
-// extends CloudFormation's role. The documents name all that is new: the policy
-// without the new secret lacks nothing else.
+// The update of a stack without identity tokens and self-check rolls back unless
+// somebody first extends CloudFormation's role. The documents name all that is new:
+// the policy without that lacks nothing else.
 func TestDocumentsNameWhatAnUpdateNeeds(t *testing.T) {
 	_, table, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "| new resource | ")
 	table, _, _ = strings.Cut(table, "\n\n")
@@ -285,6 +299,10 @@ func TestDocumentsNameWhatAnUpdateNeeds(t *testing.T) {
 			return strings.HasSuffix(arn.(string), "secret:SigningSecret-*")
 		})
 		cloudFormation.Statement[i].Resource = resources
+		cloudFormation.Statement[i].Action = slices.DeleteFunc(slices.Clone(listed(s.Action)), func(action any) bool {
+			service, _, _ := strings.Cut(action.(string), ":")
+			return service == "events" || service == "sns" || strings.HasSuffix(action.(string), "EventInvokeConfig")
+		})
 	}
 	lacking := 0
 	for _, need := range needs(t, "wechat-phone-prod") {

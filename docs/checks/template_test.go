@@ -25,7 +25,7 @@ import (
 // Makefile.
 
 // optional are the template's parameters that turn something on, with a value
-// that does. Their defaults leave it off, but for Tracing's.
+// that does. Their defaults leave it off, but for Tracing's and Check's.
 var optional = map[string]map[string]string{
 	"canary":     {"Environment": "prod"},
 	"own secret": {"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf"},
@@ -38,6 +38,8 @@ var optional = map[string]map[string]string{
 		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"},
 	"shared domain": {"DomainName": "api.example.com", "CertificateArn": "", "BasePath": "shop/v1"},
 	"tokens":        {"TokenIssuer": "https://phone.example.com"},
+	"no check":      {"Check": "off"},
+	"e-mail":        {"AlarmEmail": "ops@example.com"},
 	"topic":         {"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:topic"},
 	"China":         {"AWS::Region": "cn-northwest-1", "AWS::Partition": "aws-cn", "AWS::URLSuffix": "amazonaws.com.cn"},
 }
@@ -175,6 +177,14 @@ var parameterValues = map[string]struct{ accepted, refused []string }{
 	"TokenRenewal": {
 		accepted: []string{"0", "1m", "999m", "1h", "99h", "100h", "699h", "719h", "720h"},
 		refused:  []string{"", "0h", "1000m", "721h", "730h", "800h", "1000h", "30d", "-1h", "720"},
+	},
+	"Environment": {
+		accepted: []string{"dev", "prod", "staging", "shop-2"},
+		refused:  []string{"", "Prod", "2", "-a", "a b"},
+	},
+	"AlarmEmail": {
+		accepted: []string{"", "ops@example.com", "a+b@例子.cn"},
+		refused:  []string{"ops", "ops@", "@example.com", "a@example.com b@example.com", "a@b@c"},
 	},
 	"Restart": {
 		accepted: []string{"0", "1790000000"},
@@ -441,7 +451,8 @@ func TestVersionFollowsEveryParameterOfTheFunction(t *testing.T) {
 		"ThrottlingRateLimit": "1", "ThrottlingBurstLimit": "1",
 		"DomainName": "a.example.com", "BasePath": "shop",
 		"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a",
-		"AlarmTopicArn":  "arn:aws:sns:us-east-1:123456789012:topic",
+		"Check":          "off", "AlarmEmail": "ops@example.com",
+		"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:topic",
 	}
 	for name := range tm.section(t, "Parameters") {
 		changed := map[string]string{name: other[name]}
@@ -523,11 +534,12 @@ func TestVersionsDescriptionHasValuesOnly(t *testing.T) {
 	}
 }
 
-func TestTrafficMovesByCanaryInProdUnlessItIsAtOnce(t *testing.T) {
+func TestTrafficMovesByCanaryExceptInDevUnlessItIsAtOnce(t *testing.T) {
 	tm := readTemplate(t)
 	for _, test := range []struct{ environment, traffic, want string }{
 		{"prod", "canary", "Canary10Percent5Minutes"},
 		{"prod", "at-once", "AllAtOnce"},
+		{"staging", "canary", "Canary10Percent5Minutes"},
 		{"dev", "canary", "AllAtOnce"},
 		{"dev", "at-once", "AllAtOnce"},
 	} {
@@ -759,7 +771,8 @@ func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
 	if err := exec.Command("python3", "-c", "import samtranslator").Run(); err != nil {
 		t.Skip("left out: aws-sam-translator is not on this machine")
 	}
-	all := []string{"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "tokens", "topic"}
+	all := []string{"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "tokens", "no check",
+		"e-mail", "topic"}
 	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
 		for _, parts := range [][]string{{}, all, {"shared domain"}} {
 			values := map[string]string{}
@@ -813,6 +826,7 @@ func checkTranslation(t *testing.T, name string, resources map[string]map[string
 		t.Errorf("%s: the gateway has no %s: %s", name, disabled, api)
 	}
 	checkRoutes(t, name, resources)
+	checkInvocations(t, name, resources)
 	if properties("AWS::Lambda::Version")["Description"] == nil {
 		t.Errorf("%s: the version has no description", name)
 	}
@@ -833,6 +847,37 @@ func checkTranslation(t *testing.T, name string, resources map[string]map[string
 	}
 }
 
+// checkInvocations looks at what calls the function without a caller who waits: the
+// rule of the check, if it is on.
+func checkInvocations(t *testing.T, name string, resources map[string]map[string]any) {
+	t.Helper()
+	const alias = "PhoneFunctionAliaslive"
+	var got []string
+	for _, r := range resources {
+		properties, _ := r["Properties"].(map[string]any)
+		switch r["Type"] {
+		case "AWS::Events::Rule":
+			target := properties["Targets"].([]any)[0].(map[string]any)
+			got = append(got, fmt.Sprint("rule ", properties["ScheduleExpression"], " ", target["Arn"], " ", target["Input"]))
+		case "AWS::Lambda::Permission":
+			if properties["Principal"] == "events.amazonaws.com" {
+				got = append(got, fmt.Sprint("permission ", properties["FunctionName"], " ", properties["SourceArn"]))
+			}
+		case "AWS::Lambda::EventInvokeConfig":
+			got = append(got, fmt.Sprint("config ", properties["Qualifier"], " ", properties["MaximumRetryAttempts"], " ",
+				properties["MaximumEventAgeInSeconds"], " after ", r["DependsOn"]))
+		}
+	}
+	want := []string{"config live 0 60 after [" + alias + "]"}
+	if !strings.Contains(name, "no check") {
+		want = append(want, "permission "+alias+" CheckRule.Arn", `rule rate(5 minutes) `+alias+` {"check":true}`)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got the invocations %q, want %q", name, got, want)
+	}
+}
+
 // checkRoutes looks at the stage and at the routes that SAM made. CloudFormation
 // updates an API before the stage that refers to it, so the routes are there before
 // the stage has settings for them.
@@ -848,6 +893,9 @@ func checkRoutes(t *testing.T, name string, resources map[string]map[string]any)
 		case "AWS::ApiGatewayV2::Api":
 			paths = properties["Body"].(map[string]any)["paths"].(map[string]any)
 		case "AWS::Lambda::Permission":
+			if properties["Principal"] != "apigateway.amazonaws.com" {
+				continue
+			}
 			_, path, _ := strings.Cut(properties["SourceArn"].(string), "PhoneApi/*/")
 			method, path, _ := strings.Cut(path, "/")
 			permitted[method+" /"+path] = true

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,6 +47,7 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 	several := rig.Raise(t, func(c *stage.Config) {
 		c.Secret = stage.Secrets(map[string]string{stage.AppID: stage.AppSecret, stage.SecondAppID: ""})
 	})
+	runCheck(t, several)
 	several.Send("POST", "/phone", "application/json", `{"phoneCode":"made-up","appid":"`+stage.SecondAppID+`"}`)
 	lines = append(lines, linesOf(t, several, 1)...)
 	lines = append(lines, tokenLines(t)...)
@@ -60,14 +62,25 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 func tokenLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	on := raiseWithTokens(t)
+	// The check of on is ok, that of keyless says act and wait.
 	keyless := rig.Raise(t, rig.Env("TOKEN_ISSUER="+issuer, "SIGNING_SECRET_ID="+signingSecret))
+	keyless.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(-1, "system error"))
 	for _, r := range []*rig.Rig{on, keyless} {
+		runCheck(t, r)
 		postLogin(r, r, "")
 		r.Send("GET", "/.well-known/openid-configuration", "", "")
 		r.Send("GET", "/.well-known/jwks.json", "", "")
 		lines = append(lines, linesOf(t, r, 3)...)
 	}
 	return lines
+}
+
+// runCheck makes the function test itself.
+func runCheck(t *testing.T, r *rig.Rig) {
+	t.Helper()
+	if answer, err := r.Function.Invoke(t.Context(), []byte(`{"check":true}`)); err != nil || string(answer) != "null" {
+		t.Errorf("got %s, error %v, want null", answer, err)
+	}
 }
 
 // linesOf returns the log lines of r. It waits until those of all requests are
@@ -127,6 +140,7 @@ func TestMetricFiltersMatchWhatTheFunctionWrites(t *testing.T) {
 	want := map[string]float64{
 		"Outcomes": requests, "TotalMilliseconds": requests, "OwnMilliseconds": requests, "WeChatMilliseconds": asked,
 		"ColdStarts": first, "InternalFailures": 4, "SecretFailures": 3, "Refusals": 6, "ErrcodesToActOn": 6,
+		"ChecksToActOn": 2,
 	}
 	got := map[string]float64{}
 	for name, filter := range readTemplate(t).deploy(t, nil).of("AWS::Logs::MetricFilter") {
@@ -180,6 +194,9 @@ func TestAlarmsCountTheirOwnLinesOnly(t *testing.T) {
 		if want == "misconfigured" && line["appid"] != nil && !strings.HasPrefix(reason, "signing secret:") {
 			want = "refused" // one mini-program is wrong, not a secret as a whole
 		}
+		if line["check"] == "act" {
+			want = "check"
+		}
 		got := ""
 		for _, alarm := range s.of("AWS::CloudWatch::Alarm") {
 			if alarm["Statistic"] == "Sum" && s.counts(alarm, line) {
@@ -187,8 +204,8 @@ func TestAlarmsCountTheirOwnLinesOnly(t *testing.T) {
 			}
 		}
 		if got != want {
-			t.Errorf("%v, %v, errcode %v, appid %v, %q: the alarm %q counts it, want %q",
-				line["route"], line["outcome"], line["errcode"], line["appid"], reason, got, want)
+			t.Errorf("%v, %v, %v, errcode %v, appid %v, %q: the alarm %q counts it, want %q",
+				line["route"], line["outcome"], line["check"], line["errcode"], line["appid"], reason, got, want)
 		}
 	}
 }
@@ -249,9 +266,12 @@ func TestAlarmsWatchMetricsThatExist(t *testing.T) {
 			}
 			fired, _ := alarm["AlarmActions"].([]any)
 			over, _ := alarm["OKActions"].([]any)
-			want := []any{values["AlarmTopicArn"]}
-			if values["AlarmTopicArn"] == "" {
-				want = nil
+			want := []any{}
+			if values["AlarmEmail"] != "" {
+				want = append(want, "AlarmTopic")
+			}
+			if topic := values["AlarmTopicArn"]; topic != "" {
+				want = append(want, topic)
 			}
 			if !slices.Equal(fired, want) || !slices.Equal(over, want) {
 				t.Errorf("%s notifies %v and %v, want %v", logical, fired, over, want)
@@ -426,44 +446,63 @@ func TestQueriesTellUsersRequestsFromOthers(t *testing.T) {
 		if shows := regexp.MustCompile(`(by|fields) .*\broute\b`).MatchString(text); shows != byRoute[name] {
 			t.Errorf("%s shows the route: %v, want %v: %s", name, shows, byRoute[name], text)
 		}
+		if name == "ChecksQuery" {
+			if !strings.Contains(text, `filter check in ["act", "wait", "not_checked"]`) {
+				t.Errorf("%s does not ask for what a check may say: %s", name, text)
+			}
+			continue
+		}
 		if name != "ColdStartsQuery" && !strings.Contains(text, "filter ispresent(outcome)") {
 			t.Errorf("%s does not ask for lines with outcome: %s", name, text)
 		}
 	}
 }
 
+// costRow is a row of docs/operations.md's costs, in cents, by logins: none, ten
+// thousand, a million.
+type costRow struct {
+	name  string
+	cents [3]int
+}
+
+// costRows returns the rows of the tables of costs.
+func costRows(t *testing.T, text string) (rows []costRow) {
+	t.Helper()
+	price := `(\d+)\.(\d\d)`
+	row := regexp.MustCompile(`(?m)^\| (.+?) \| ` + price + ` \| ` + price + ` \| ` + price + ` \|$`)
+	for _, cells := range row.FindAllStringSubmatch(text, -1) {
+		r := costRow{name: cells[1]}
+		for i := range r.cents {
+			var err error
+			if r.cents[i], err = strconv.Atoi(cells[2+2*i] + cells[3+2*i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
 // docs/operations.md says what a stack costs.
 func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
-	costs := runbook(t)["One deployment for several mini-programs, or one each"][""]
-	cents := func(text string) int {
-		var whole, part int
-		if _, err := fmt.Sscanf(text, "%d.%02d", &whole, &part); err != nil {
-			t.Fatalf("%q is no price: %v", text, err)
+	sections := runbook(t)
+	prices, sum, together := map[string]int{}, [3]int{}, [3]int{}
+	for _, row := range costRows(t, sections["What a stack costs"][""]) {
+		byDefault := strings.Contains(row.name, "the default")
+		for i, cents := range row.cents {
+			switch {
+			case strings.HasSuffix(row.name, "together"):
+				if cents != sum[i] {
+					t.Errorf("%s: the rows add up to %d cents, want %d", row.name, sum[i], cents)
+				}
+			case together == [3]int{} || byDefault: // other options are not in the sum
+				sum[i] += cents
+			}
 		}
-		return whole*100 + part
-	}
-	var totals []int
-	sum := 0
-	prices := map[string]int{}
-	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \| (\d+\.\d\d) \|$`).FindAllStringSubmatch(costs, -1) {
-		if row[1] != "together" {
-			sum += cents(row[2])
-			prices[row[1]] = cents(row[2])
-			continue
+		if row.name == "together" {
+			together = row.cents
 		}
-		if total := cents(row[2]); total != sum {
-			t.Errorf("the rows add up to %d cents, want %d", sum, total)
-		}
-		totals, sum = append(totals, sum), 0
-	}
-	if len(totals) != 2 {
-		t.Fatalf("got the totals %v, want one of a stack and one of a million logins", totals)
-	}
-	for _, stacks := range []int{1, 10} {
-		total := stacks*totals[0] + totals[1]
-		if text := fmt.Sprintf("%d.%02d USD", total/100, total%100); !strings.Contains(costs, text) {
-			t.Errorf("a million logins by %d stacks cost %s, which is not there", stacks, text)
-		}
+		prices[row.name] = row.cents[0]
 	}
 	s := readTemplate(t).deploy(t, nil)
 	secrets := len(s.of("AWS::SecretsManager::Secret"))
@@ -474,9 +513,17 @@ func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
 	for _, alarm := range s.of("AWS::CloudWatch::Alarm") {
 		watched += max(1, strings.Count(fmt.Sprint(alarm["Metrics"]), "MetricStat:"))
 	}
-	row := fmt.Sprintf("%d alarm metrics: seven alarms watch one each, `wechat` five", watched)
+	row := fmt.Sprintf("%d alarm metrics: eight alarms watch one each, `wechat` five", watched)
 	if price := prices[row]; price != 10*watched {
 		t.Errorf("the row %q has %d cents, want %d", row, price, 10*watched)
+	}
+	const perMillion = 100 + 63 + 60 // a million logins cost the same in one stack and in ten
+	fixed := together[2] - perMillion
+	for _, cents := range []int{together[2], 10*fixed + perMillion} {
+		text := fmt.Sprintf("%d.%02d", cents/100, cents%100)
+		if !strings.Contains(sections["One deployment for several mini-programs, or one each"][""], text) {
+			t.Errorf("a million logins cost %s, which is not there", text)
+		}
 	}
 }
 
@@ -606,15 +653,14 @@ func TestRunbookNamesEveryErrcode(t *testing.T) {
 
 func TestRunbookExplainsEveryFieldOfTheLog(t *testing.T) {
 	t.Parallel()
-	look := runbook(t)["How to look"][""]
+	sections := runbook(t)
+	text := map[any]string{"request": sections["How to look"][""], "check": sections["Alarms"]["check"] + "`requestId`"}
 	rest := []string{"level", "message", "timestamp"}
 	for _, line := range writtenLines(t) {
-		if line["message"] != "request" {
-			continue
-		}
+		look, known := text[line["message"]]
 		for field := range line {
-			if !strings.Contains(look, "`"+field+"`") && !slices.Contains(rest, field) {
-				t.Errorf("the runbook does not explain the field %s", field)
+			if known && !strings.Contains(look, "`"+field+"`") && !slices.Contains(rest, field) {
+				t.Errorf("the runbook does not explain the field %s of a %v", field, line["message"])
 				rest = append(rest, field)
 			}
 		}

@@ -31,12 +31,13 @@ type handler struct {
 	now func() time.Time
 	log *slog.Logger
 
-	warm atomic.Bool // the process has served a request
+	warm atomic.Bool // the process has served a request; the check is none
 }
 
 // secretStore returns the mini-programs' credentials. See [appsecret.Store].
 type secretStore interface {
 	Get(context.Context) (appsecret.Apps, error)
+	Reread(context.Context) (appsecret.Apps, error)
 	Discover(context.Context) (appsecret.Apps, error)
 	Usable(context.Context, wechat.Credentials) (wechat.Credentials, error)
 	Refresh(ctx context.Context, rejected wechat.Credentials) (wechat.Credentials, error)
@@ -50,6 +51,7 @@ type tokenCache interface {
 
 // wechatAPI makes the function's calls to WeChat. See [wechat.Client].
 type wechatAPI interface {
+	StableToken(context.Context, wechat.Credentials) (wechat.AccessToken, time.Duration, error)
 	Code2Session(ctx context.Context, app wechat.Credentials, code string) (wechat.Session, error)
 	PhoneNumber(ctx context.Context, token wechat.AccessToken, code, openID string) (opendata.Phone, time.Time, error)
 	CheckEncryptedMsg(context.Context, wechat.AccessToken, opendata.Sealed) error
@@ -75,6 +77,10 @@ type record struct {
 // application/octet-stream, which Lambda ignores.) It never returns an error: the
 // runtime would log the error's text and answer with it.
 func (h *handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	if isCheck(event) {
+		h.check(ctx)
+		return []byte("null"), nil
+	}
 	return encode(h.respondTo(ctx, event)), nil
 }
 

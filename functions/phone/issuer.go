@@ -24,6 +24,7 @@ type issuer struct {
 type keyStore interface {
 	Load() error
 	Get(context.Context) (*identity.Keys, error)
+	Reread(context.Context) error
 }
 
 // newIssuer returns an issuer, or nil if tokens are off. It does no I/O.

@@ -41,7 +41,7 @@ var routes = map[string]route{
 // noRoute is the route of an event that matches no other.
 var noRoute = route{name: "none"}
 
-// dispatch serves an event of any kind and returns the answer's body. It turns a
+// dispatch serves a gateway's event and returns the answer's body. It turns a
 // panic into an error: otherwise the runtime would log the panic value and exit.
 func (h *handler) dispatch(ctx context.Context, raw []byte, rec *record) (body []byte, err error) {
 	defer panics.Recover(&err)
@@ -53,12 +53,17 @@ func (h *handler) dispatch(ctx context.Context, raw []byte, rec *record) (body [
 	if err != nil {
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-margin))
-		defer cancel()
-	}
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
 	return rec.route.serve(h, ctx, e, rec)
+}
+
+// withMargin returns a copy of ctx that ends early enough to answer.
+func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-margin))
+	}
+	return context.WithCancel(ctx)
 }
 
 // findRoute returns the route that e asks for. If only the method is wrong, the

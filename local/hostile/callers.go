@@ -309,7 +309,7 @@ func Events() []Event {
 			`"requestContext":{"elb":{"targetGroupArn":"arn"}},"headers":{},"body":"{}"}`},
 		{"another version", `{"version":"3.0","routeKey":"POST /phone","rawPath":"/phone","path":"/phone",` +
 			`"httpMethod":"POST","requestContext":{"http":{"method":"POST"}},"body":"{}"}`},
-		{"the check of a later version", `{"check":true}`},
+		{"a check with another member", `{"check":true,"detail":{}}`},
 		{"ALB", `{"requestContext":{"elb":{"targetGroupArn":"arn"}},"httpMethod":"POST","path":"/phone",` +
 			`"queryStringParameters":{},"headers":{},"body":"","isBase64Encoded":false}`},
 		{"WebSocket", `{"requestContext":{"routeKey":"$connect","eventType":"CONNECT","connectionId":"a"},` +

@@ -3,6 +3,8 @@ package appsecret
 import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"iter"
+	"maps"
 	"strings"
 	"unicode"
 
@@ -31,6 +33,18 @@ func (a Apps) Only() (app wechat.Credentials, ok bool) {
 	for _, app = range a.byID {
 	}
 	return app, len(a.byID) == 1
+}
+
+// All returns every mini-program's credentials, in random order.
+func (a Apps) All() iter.Seq[wechat.Credentials] { return maps.Values(a.byID) }
+
+// Complete returns an error if app's Secret is empty. The error affects that
+// mini-program alone.
+func Complete(app wechat.Credentials) error {
+	if app.Secret.Reveal() == "" {
+		return &Error{Reason: "malformed: the mini-program's secret is empty"}
+	}
+	return nil
 }
 
 // IsAppID reports whether text has an appid's form: wx and 16 lower-case

@@ -1,7 +1,7 @@
 // Package appsecret caches the mini-programs' credentials. Make one [Store] per
 // process and call [Store.Get]. The Store reads the secret from Secrets Manager
-// once, and again when WeChat rejects credentials ([Store.Refresh]) or a request
-// names an unknown mini-program ([Store.Discover]).
+// once, and again when WeChat rejects credentials ([Store.Refresh]), when a request
+// names an unknown mini-program ([Store.Discover]), or on demand ([Store.Reread]).
 //
 // The secret holds one mini-program, under WeChat's own names. The key/value form
 // in the Secrets Manager console also makes this JSON:
@@ -72,6 +72,16 @@ func (s *Store) Get(ctx context.Context) (Apps, error) {
 	return got, timeout(ctx, err)
 }
 
+// Reread fetches the secret, whatever is cached. If that fails, it returns the
+// mini-programs that are cached, and the error.
+func (s *Store) Reread(ctx context.Context) (Apps, error) {
+	apps, err := s.source.Fetch(s.id).Wait(ctx)
+	if err != nil {
+		apps, _ = s.source.Current(s.id.Key())
+	}
+	return apps, timeout(ctx, err)
+}
+
 // Refresh returns the mini-program's credentials after WeChat has rejected some.
 // If the Store has different ones by now, it returns those. Otherwise it rereads
 // the secret, at most once in 30 seconds for each mini-program. Within that time
@@ -100,12 +110,12 @@ func (s *Store) Refresh(ctx context.Context, rejected wechat.Credentials) (wecha
 // as [Store.Refresh] does. If the Secret is still empty, it returns an error, which
 // affects that mini-program alone.
 func (s *Store) Usable(ctx context.Context, app wechat.Credentials) (wechat.Credentials, error) {
-	if app.Secret.Reveal() != "" {
+	if Complete(app) == nil {
 		return app, nil
 	}
 	app, err := s.Refresh(ctx, app)
-	if err == nil && app.Secret.Reveal() == "" {
-		err = &Error{Reason: "malformed: the mini-program's secret is empty"}
+	if err == nil {
+		err = Complete(app)
 	}
 	return app, err
 }

@@ -71,16 +71,28 @@ func (s *Store) Load() error {
 // A list that is not usable never replaces keys that are.
 func (s *Store) Get(ctx context.Context) (*identity.Keys, error) {
 	held, err := s.source.Get(ctx, s.id, s.usable)
-	if failure := secretvalue.TimedOut(ctx, err); failure != nil {
-		return nil, (*Error)(failure)
-	}
 	if err != nil {
-		return nil, err
+		return nil, timeout(ctx, err)
 	}
 	if !s.clock.Within(held.at, rereadAfter) {
 		s.reread()
 	}
 	return held.keys, nil
+}
+
+// Reread fetches the keys, whatever is cached. A list that is not usable is an
+// error, and the cached keys stay.
+func (s *Store) Reread(ctx context.Context) error {
+	_, err := s.source.Fetch(s.id).Wait(ctx)
+	return timeout(ctx, err)
+}
+
+// timeout returns err as an [*Error] if it is ctx's.
+func timeout(ctx context.Context, err error) error {
+	if failure := secretvalue.TimedOut(ctx, err); failure != nil {
+		return (*Error)(failure)
+	}
+	return err
 }
 
 // usable reports whether the keys are young enough to use. If the clock has jumped
