@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"errors"
@@ -45,6 +46,7 @@ type bench struct {
 type place struct {
 	wechat, secrets *httptest.Server
 	env             []string
+	logs            io.Writer // discarded if nil
 }
 
 func newBench(sides []string, short bool) (*bench, error) {
@@ -125,7 +127,7 @@ func (b *bench) close() {
 // deploy starts a function and waits until it requests its first event.
 func (b *bench) deploy(bootstrap string, p place, concurrency int) (*lambdatest.Function, error) {
 	return lambdatest.Start(lambdatest.Config{
-		Bootstrap: bootstrap, Concurrency: concurrency, Logs: io.Discard,
+		Bootstrap: bootstrap, Concurrency: concurrency, Logs: cmp.Or(p.logs, io.Discard),
 		Env: append([]string{
 			"WECHAT_SECRET_ID=" + b.secretARN,
 			"WECHAT_API_BASE_URL=" + p.wechat.URL,
