@@ -23,6 +23,7 @@ export ENV ?= dev
 export TRAFFIC
 
 MINIPROGRAM_TEST = examples/miniprogram/test
+VERIFIERS        = local/verifiers
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
@@ -37,9 +38,9 @@ GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test test-miniprogram soak bench build build-PhoneFunction lint lint-security fuzz \
-	sam-invoke sam-start deploy restart secret smoke logs delete \
-	build/local/bootstrap build/local/stage build/local/samconfig have-go have-npm have-sam have-aws known-env
+.PHONY: help run start invoke test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
+	lint lint-security fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
+	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} \
@@ -47,11 +48,12 @@ help: ## list the commands
 
 ## Try it on this machine
 
-run: build/local/stage build/local/bootstrap ## log in, tap and get a phone number, offline
+run: build/local/stage build/local/bootstrap ## log in, tap, get a phone number and a token, offline
 	build/local/stage -bootstrap build/local/bootstrap -login
 
 start: build/local/stage build/local/bootstrap ## keep the function up on :3000 (HOST=0.0.0.0 for containers)
-	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port 3000 -route "POST /phone"
+	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port 3000 -route "POST /phone" -route "POST /login" \
+		-route "GET /.well-known/openid-configuration" -route "GET /.well-known/jwks.json"
 
 invoke: build/local/stage build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)
 	@WATERMARK_MAX_AGE=0 build/local/stage -bootstrap build/local/bootstrap -event "$(EVENT)"
@@ -76,15 +78,20 @@ test: build/local/bootstrap ## prove the contract
 test-miniprogram: build/local/stage build/local/bootstrap ## test the mini-program against the function (needs npm)
 	cd $(MINIPROGRAM_TEST) && npm test --silent
 
+test-verifiers: build/local/bootstrap ## test tokens with others' libraries and Apache (needs npm)
+	bootstrap="$$PWD/$<" && cd $(VERIFIERS) && BOOTSTRAP="$$bootstrap" go test -count=1 ./...
+
 test-miniprogram: $(MINIPROGRAM_TEST)/node_modules/.package-lock.json
-$(MINIPROGRAM_TEST)/node_modules/.package-lock.json: $(MINIPROGRAM_TEST)/package-lock.json | have-npm
-	cd $(MINIPROGRAM_TEST) && npm ci --silent
+test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
+%/node_modules/.package-lock.json: %/package-lock.json | have-npm
+	cd $* && npm ci --silent
 
 lint: ## check the format, vet, and run staticcheck
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go vet -tags soak ./local/soak
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	cd $(VERIFIERS) && go vet ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 lint-security: ## run gosec, and actionlint on the workflows
 	go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
@@ -149,13 +156,16 @@ restart: known-env | have-aws ## start all of the function's processes anew, as 
 secret: known-env | have-sam ## add or replace a mini-program (FLAGS=-list; FLAGS=-remove=wx…)
 	@go run ./tools/secret -env "$$ENV" $(FLAGS)
 
+key: known-env | have-sam ## make or rotate the signing keys (FLAGS=-show; FLAGS=-revoke=KID or =all)
+	@go run ./tools/key -env "$$ENV" $(FLAGS)
+
 smoke: | have-go ## test a deployment without a user (URL=https://…/phone; APPID=; CONNECT=)
 	@go run ./tools/smoke $(if $(APPID),-appid "$(APPID)") $(if $(CONNECT),-connect "$(CONNECT)") $(URL)
 
 logs: known-env | have-sam ## follow the logs of the function and of the gateway (ENV=dev)
 	sam logs --config-env "$$ENV" --tail
 
-delete: known-env | have-sam ## delete the stack, but not the secret that it created (ENV=dev)
+delete: known-env | have-sam ## delete the stack, but not the secrets that it created (ENV=dev)
 	sam delete --config-env "$$ENV"
 
 # Built for this machine.
@@ -176,6 +186,10 @@ known-env: build/local/samconfig
 
 have-aws have-npm have-sam: have-%:
 	@command -v $* >/dev/null || { echo "$* is missing. Install $(GET_$*)" >&2; exit 1; }
+
+have-apache:
+	@test -e /usr/lib/apache2/modules/mod_auth_openidc.so || { echo "Apache's mod_auth_openidc is missing." \
+		"Install Debian's packages apache2-bin and libapache2-mod-auth-openidc" >&2; exit 1; }
 
 have-go:
 	@command -v go >/dev/null || { echo "go is missing. Install $(GET_go)" >&2; exit 1; }

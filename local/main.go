@@ -4,18 +4,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json/jsontext"
-	"encoding/json/v2"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"wechat-phone/local/stage"
@@ -63,19 +58,31 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// printUsage prints the stage's URLs. If WeChat is the mock, it also prints
-// commands to try.
+// printUsage prints the stage's URLs and commands to try.
 func printUsage(s *stage.Stage, mocked bool) {
 	fmt.Printf("phone function   %s/phone\n", s.URL)
 	if mocked {
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
-		fmt.Printf("A complete login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
-		fmt.Print("The same with a phone code:\n\n")
-		fmt.Printf("  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
-		fmt.Print("The second mini-program:\n\n")
-		fmt.Printf("  curl -s '%s/tap?appid=%s' | curl -s --json @- %s/phone\n\n", s.WeChatURL, stage.SecondAppID, s.URL)
+		printMocked(s)
 	}
+	fmt.Print("What a backend checks tokens with:\n\n")
+	fmt.Printf("  curl -s %s/.well-known/openid-configuration\n", s.URL)
+	fmt.Printf("  curl -s %s/.well-known/jwks.json\n\n", s.URL)
 	fmt.Println("Press Ctrl-C to stop.")
+}
+
+// printMocked prints commands that the mock WeChat's pages answer.
+func printMocked(s *stage.Stage) {
+	fmt.Printf("A complete login:\n\n  curl -s %s/tap | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
+	fmt.Print("The same with a phone code:\n\n")
+	fmt.Printf("  curl -s '%s/tap?shape=phone-code' | curl -s --json @- %s/phone\n\n", s.WeChatURL, s.URL)
+	fmt.Print("The second mini-program:\n\n")
+	fmt.Printf("  curl -s '%s/tap?appid=%s' | curl -s --json @- %s/phone\n\n", s.WeChatURL, stage.SecondAppID, s.URL)
+	fmt.Print("An identity token. A user with a name is the same user each time:\n\n")
+	fmt.Printf("  token=$(curl -s '%s/tap?user=ada&shape=phone-code' | curl -s --json @- %s/phone |", s.WeChatURL, s.URL)
+	fmt.Print(" grep -o 'eyJ[^\"]*'); echo $token\n\n")
+	fmt.Print("The same user comes back, without a tap: /login renews the token, and the phone number in it:\n\n")
+	fmt.Printf("  curl -s \"%s/login?user=ada&token=$token\" | curl -s --json @- %s/login\n\n", s.WeChatURL, s.URL)
 }
 
 // options holds the settings from the flags and the environment.
@@ -87,20 +94,23 @@ type options struct {
 
 // readOptions reads the flags, the environment and the files that the flags name.
 func readOptions() (options, error) {
-	o := options{stage: stage.Config{Logs: os.Stderr}}
+	o := options{stage: stage.Config{Tokens: true, Logs: os.Stderr}}
 	config := &o.stage
 	flag.StringVar(&config.Bootstrap, "bootstrap", "", "run this `executable`; if empty, compile the function")
 	flag.StringVar(&config.Host, "host", "127.0.0.1", "listen on this `address`; containers need 0.0.0.0")
 	flag.IntVar(&config.Port, "port", 0,
 		"listen on this `port`, and on the next two for WeChat and Secrets Manager; 0 picks free ports")
-	flag.StringVar(&config.Route, "route", "",
-		"answer 404 to every other route, as the deployed gateway does: `\"POST /phone\"`")
+	flag.Func("route", "have this `route`, as in \"POST /phone\", and answer 404 to all others, as the deployed gateway"+
+		" does; may be repeated; if there is none, pass everything on", func(route string) error {
+		config.Routes = append(config.Routes, route)
+		return nil
+	})
 	flag.IntVar(&config.Concurrency, "concurrency", 1, "run up to `n` invocations at once in one process")
 	flag.StringVar(&config.WeChatURL, "wechat", "", "call WeChat at this `URL` instead of the mock; needs -secret")
 	secretFile := flag.String("secret", "", `read the secret from this `+"`file`"+`: {"appid":"wx…","secret":"…"}`)
 	eventFile := flag.String("event", "", "send the event in this `file` to the function, print the answer and exit")
 	flag.BoolVar(&o.login, "login", false,
-		"log in, tap and post, print each step and exit; fail if no phone number comes back")
+		"log in, tap, post, check the token and come back, print each step and exit; fail if a step fails")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flag.Arg(0))
@@ -109,6 +119,7 @@ func readOptions() (options, error) {
 	// Pass the function's own settings through.
 	for _, name := range []string{
 		"WECHAT_TIMEOUT", "WATERMARK_MAX_AGE", "VERIFY_ENCRYPTED_DATA", "REQUIRE_LOGIN_CODE",
+		"TOKEN_LIFETIME", "TOKEN_RENEWAL",
 	} {
 		if value, ok := os.LookupEnv(name); ok {
 			config.Env = append(config.Env, name+"="+value)
@@ -154,60 +165,4 @@ func invoke(ctx context.Context, s *stage.Stage, event []byte) error {
 	}
 	fmt.Println(string(answer))
 	return nil
-}
-
-// logIn plays a mini-program and its user, once with sealed data and once with a
-// phone code.
-func logIn(ctx context.Context, s *stage.Stage) error {
-	for i, shape := range []struct{ query, gives string }{
-		{"", "a login code and the sealed phone number"},
-		{"?shape=phone-code", "a login code and, as in newer versions of WeChat, a phone code"},
-	} {
-		step := func(n int) string { return fmt.Sprintf("%d.", 3*i+n) }
-		fmt.Println(step(1), "The page calls wx.login(); the user taps the getPhoneNumber button. The page now has",
-			shape.gives+":")
-		tap, _, err := call(ctx, http.MethodGet, s.WeChatURL+"/tap"+shape.query, nil)
-		if err != nil {
-			return err
-		}
-		show(tap)
-		fmt.Println(step(2), "The page posts them to", s.URL+"/phone and gets:")
-		answer, status, err := call(ctx, http.MethodPost, s.URL+"/phone", tap)
-		if err != nil {
-			return err
-		}
-		show(answer)
-		var phone struct {
-			PhoneNumber string `json:"phoneNumber"`
-		}
-		if status != http.StatusOK || json.Unmarshal(answer, &phone) != nil || phone.PhoneNumber == "" {
-			return fmt.Errorf("got status %d without a phone number", status)
-		}
-		fmt.Println(step(3), "The user's phone number is", phone.PhoneNumber)
-	}
-	return nil
-}
-
-func call(ctx context.Context, method, url string, body []byte) (answer []byte, status int, err error) {
-	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
-	if err != nil {
-		return nil, 0, err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err = io.ReadAll(response.Body)
-	return answer, response.StatusCode, err
-}
-
-// show prints JSON, indented and followed by an empty line.
-func show(text []byte) {
-	value := jsontext.Value(bytes.Clone(text))
-	if value.Indent(jsontext.WithIndentPrefix("   ")) == nil {
-		text = value
-	}
-	fmt.Printf("   %s\n\n", strings.TrimSpace(string(text)))
 }

@@ -35,13 +35,24 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return exec.Command(path, append([]string{"-bootstrap", bootstrap}, args...)...)
 }
 
-func TestLoginPrintsAPhoneNumber(t *testing.T) {
+func TestLoginPrintsThePhoneNumberAndChecksTheToken(t *testing.T) {
 	t.Parallel()
 	out, err := command(t, "-login").Output()
-	want := regexp.MustCompile(`(?ms)^3\. The user's phone number is 1350000\d{4}$` +
-		`.+"phoneCode": .+^6\. The user's phone number is 1350000\d{4}$`)
-	if err != nil || !want.Match(out) {
-		t.Errorf("got error %v and output %s, want a match of %s", err, out, want)
+	want := regexp.MustCompile(`(?ms)^3\. The user's phone number is (1350000\d{4})$` +
+		`.+"phoneCode": .+^6\. The user's phone number is (1350000\d{4})$` +
+		`.+^7\. .+"scope": "openid phone",\s+"phone_number": "\+86(1350000\d{4})"` +
+		`.+^9\. .+"renewed": true.+^10\. .+"phone_number": "\+86(1350000\d{4})"`)
+	numbers := want.FindSubmatch(out)
+	if err != nil || numbers == nil {
+		t.Fatalf("got error %v and output %s, want a match of %s", err, out, want)
+	}
+	for _, number := range numbers[2:] {
+		if !bytes.Equal(number, numbers[1]) {
+			t.Errorf("got the phone numbers %s, want the same user's each time", numbers[1:])
+		}
+	}
+	if token := regexp.MustCompile(`eyJ[\w-]+\.[\w-]+`).Find(out); token != nil {
+		t.Errorf("got a whole token in the output, want it cut off: %s", token)
 	}
 }
 
@@ -54,6 +65,23 @@ func TestLoginFailsWithoutAPhoneNumber(t *testing.T) {
 	out, err := command(t, "-login", "-wechat", "http://127.0.0.1:1", "-secret", secret).Output()
 	if err == nil || !strings.Contains(string(out), `"unavailable"`) {
 		t.Errorf("got error %v and output %s, want a failure and \"unavailable\"", err, out)
+	}
+}
+
+func TestLoginHasTheTokenSettingsAndFailsWithoutARenewal(t *testing.T) {
+	t.Parallel()
+	login := command(t, "-login")
+	login.Env = append(os.Environ(), "TOKEN_LIFETIME=2m", "TOKEN_RENEWAL=0")
+	var problem bytes.Buffer
+	login.Stderr = &problem
+	out, err := login.Output()
+	for _, want := range []string{`"expiresIn": 120`, `"renewed": false`, `"reason": "expired"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("got the output %s, want %s in it", out, want)
+		}
+	}
+	if want := "local: the token was not renewed\n"; err == nil || !strings.HasSuffix(problem.String(), want) {
+		t.Errorf("got error %v and %q on standard error, want %q at its end", err, problem.String(), want)
 	}
 }
 
@@ -109,7 +137,11 @@ func TestErrorNamesThePortThatIsTaken(t *testing.T) {
 
 func TestStageRunsUntilInterruptedAndStopsWhatItStarted(t *testing.T) {
 	t.Parallel()
-	start := command(t, "-route", "POST /phone")
+	var routes []string
+	for _, route := range stage.Routes {
+		routes = append(routes, "-route", route)
+	}
+	start := command(t, routes...)
 	stdout, err := start.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -119,8 +151,16 @@ func TestStageRunsUntilInterruptedAndStopsWhatItStarted(t *testing.T) {
 	}
 	defer func() { _ = start.Process.Kill() }()
 
-	tapURL, phoneURL := scanURLs(stdout)
+	tapURL, phoneURL, others := scanURLs(stdout)
 	checkLogin(t, tapURL, phoneURL)
+	if len(others) != 6 {
+		t.Errorf("got more commands with %q, want six: three more taps, a renewal and two documents", others)
+	}
+	for _, url := range others {
+		if other, err := http.Get(url); err != nil || other.StatusCode != 200 {
+			t.Errorf("%s: got %+v, error %v, want status 200", url, other, err)
+		}
+	}
 	if other, err := http.Get(strings.TrimSuffix(phoneURL, "/phone")); err != nil || other.StatusCode != 404 {
 		t.Errorf("another route: got %+v, error %v, want status 404", other, err)
 	}
@@ -143,15 +183,20 @@ func TestStageRunsUntilInterruptedAndStopsWhatItStarted(t *testing.T) {
 	}
 }
 
-// scanURLs returns the URLs in the first command that the stage prints.
-func scanURLs(stdout io.Reader) (tapURL, phoneURL string) {
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+// scanURLs returns the URLs in the first command that the stage prints, and what the
+// other commands get.
+func scanURLs(stdout io.Reader) (tapURL, phoneURL string, others []string) {
+	get := regexp.MustCompile(`curl -s ['"]?(http:[^ '"]+)`)
+	for lines := bufio.NewScanner(stdout); lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C"); {
 		line := strings.TrimSpace(lines.Text())
-		if _, err := fmt.Sscanf(line, "curl -s %s | curl -s --json @- %s", &tapURL, &phoneURL); err == nil {
-			break
+		if url := get.FindStringSubmatch(line); tapURL != "" && url != nil {
+			others = append(others, url[1])
+		}
+		if tapURL == "" {
+			_, _ = fmt.Sscanf(line, "curl -s %s | curl -s --json @- %s", &tapURL, &phoneURL)
 		}
 	}
-	return tapURL, phoneURL
+	return tapURL, phoneURL, others
 }
 
 // checkLogin taps, posts the result and wants status 200.

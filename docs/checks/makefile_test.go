@@ -244,12 +244,12 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 	const noAWS = "aws is missing. Install the AWS CLI, version 2: https://aws.amazon.com/cli/\n"
 	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
 	for _, test := range []struct{ path, want, targets string }{
-		{tools(), noGo, "run start invoke test test-miniprogram lint lint-security fuzz soak bench"},
-		{tools(), noGo, "build deploy restart secret smoke"},
+		{tools(), noGo, "run start invoke test test-miniprogram test-verifiers lint lint-security fuzz soak bench"},
+		{tools(), noGo, "build deploy restart secret key smoke"},
 		{old + ":" + tools("tail"), oldGo, "run build smoke"},
-		{tools("go"), noSAM, "sam-invoke sam-start deploy secret logs delete"},
+		{tools("go"), noSAM, "sam-invoke sam-start deploy secret key logs delete"},
 		{tools("go"), noAWS, "restart"},
-		{tools("go"), noNPM, "test-miniprogram"},
+		{tools("go"), noNPM, "test-miniprogram test-verifiers"},
 	} {
 		for target := range strings.FieldsSeq(test.targets) {
 			out, err := runMake(tree, []string{"PATH=" + test.path}, target)
@@ -373,7 +373,7 @@ func TestSmokePassesItsArguments(t *testing.T) {
 	}
 }
 
-func TestSecretPassesItsFlags(t *testing.T) {
+func TestSecretAndKeyPassTheirFlags(t *testing.T) {
 	t.Parallel()
 	tree := copyTree(t)
 	realGo, err := exec.LookPath("go")
@@ -381,17 +381,20 @@ func TestSecretPassesItsFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := "PATH=" + scripts(t, map[string]string{
-		"go":  `case "$*" in "run ./tools/secret"*) echo "$*" ;; *) exec '` + realGo + `' "$@" ;; esac`,
+		"go":  `case "$*" in "run ./tools/"*) echo "$*" ;; *) exec '` + realGo + `' "$@" ;; esac`,
 		"sam": "exit 9",
 	}) + ":" + os.Getenv("PATH")
-	for flags, want := range map[string]string{
-		"":                 "run ./tools/secret -env prod\n",
-		"-list":            "run ./tools/secret -env prod -list\n",
-		"-remove=wx1 -yes": "run ./tools/secret -env prod -remove=wx1 -yes\n",
-	} {
-		out, err := runMake(tree, []string{path}, "secret", "ENV=prod", "FLAGS="+flags)
-		if err != nil || message(out) != want {
-			t.Errorf("FLAGS=%q: got %q, error %v, want %q", flags, out, err, want)
+	for _, command := range []string{"secret", "key"} {
+		for flags, want := range map[string]string{
+			"":                 "-env prod\n",
+			"-list":            "-env prod -list\n",
+			"-remove=wx1 -yes": "-env prod -remove=wx1 -yes\n",
+		} {
+			want = "run ./tools/" + command + " " + want
+			out, err := runMake(tree, []string{path}, command, "ENV=prod", "FLAGS="+flags)
+			if err != nil || message(out) != want {
+				t.Errorf("%s, FLAGS=%q: got %q, error %v, want %q", command, flags, out, err, want)
+			}
 		}
 	}
 }

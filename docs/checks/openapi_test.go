@@ -4,7 +4,7 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"maps"
-	"net/http"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,7 +13,9 @@ import (
 	"wechat-phone/functions/phone/failure"
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/rig"
+	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
+	"wechat-phone/shared/identity"
 )
 
 func readOpenAPI(t *testing.T) template { return parseYAML(t, readFile(t, "docs/openapi.yaml")) }
@@ -26,7 +28,7 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 	provoke := provocations(t, r)
 	seen := map[string]bool{}
 	for _, e := range examples(t, api) {
-		if e.contentType == "application/json" { // the gateway's own answer
+		if e.schema == "OfGateway" {
 			if _, ok := e.value["error"]; ok || e.value["message"] == nil {
 				t.Errorf("%s %s: got %v, want an answer of the gateway's", e.status, e.name, e.value)
 			}
@@ -38,7 +40,9 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 		}
 		seen[e.name] = true
 		got := provoke[e.name]()
-		r.WantHeaders(e.name, got)
+		if e.contentType != "application/json" { // the two documents have headers of their own
+			r.WantHeaders(e.name, got)
+		}
 		checkExample(t, api, e, got)
 	}
 	for name := range provoke {
@@ -60,29 +64,64 @@ func TestOpenAPIExamplesAreWhatTheFunctionAnswers(t *testing.T) {
 // example is an example in docs/openapi.yaml.
 type example struct {
 	name, status, contentType string
+	schema                    string // of the answer
 	value                     map[string]any
 	headers                   map[string]any // the headers that the response may have
 }
 
+// examples returns the examples of all answers. An answer that several routes share
+// is there once.
 func examples(t *testing.T, api template) (all []example) {
 	t.Helper()
-	for status, r := range api.section(t, "paths", "/phone", "post", "responses") {
-		response := r.(map[string]any)
-		headers, _ := response["headers"].(map[string]any)
-		for contentType, media := range response["content"].(map[string]any) {
-			for name, e := range media.(map[string]any)["examples"].(map[string]any) {
-				value := e.(map[string]any)["value"].(map[string]any)
-				all = append(all, example{name, status, contentType, value, headers})
+	shared := map[any]bool{}
+	for path, methods := range api.section(t, "paths") {
+		for method := range methods.(map[string]any) {
+			for status, r := range api.section(t, "paths", path, method, "responses") {
+				response := r.(map[string]any)
+				if ref := response["$ref"]; ref != nil {
+					if shared[ref] {
+						continue
+					}
+					shared[ref] = true
+				}
+				all = append(all, examplesOf(t, status, api.target(t, response))...)
 			}
 		}
 	}
 	return all
 }
 
+func examplesOf(t *testing.T, status string, response map[string]any) (all []example) {
+	t.Helper()
+	headers, _ := response["headers"].(map[string]any)
+	for contentType, m := range response["content"].(map[string]any) {
+		media := m.(map[string]any)
+		schema := path.Base(media["schema"].(map[string]any)["$ref"].(string))
+		for name, e := range media["examples"].(map[string]any) {
+			value := e.(map[string]any)["value"].(map[string]any)
+			all = append(all, example{name, status, contentType, schema, value, headers})
+		}
+	}
+	return all
+}
+
+// target returns what a reference refers to, as in #/components/schemas/Code, or value
+// itself if it is none.
+func (tm template) target(t *testing.T, value any) map[string]any {
+	t.Helper()
+	object := value.(map[string]any)
+	ref, ok := object["$ref"].(string)
+	if !ok {
+		return object
+	}
+	return tm.section(t, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+}
+
 // provocations returns, for each example, a function that provokes it.
 func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	t.Helper()
 	provoke := successes(r)
+	maps.Copy(provoke, withTokens(t, r))
 	timeout := rig.Raise(t, rig.Env("WECHAT_TIMEOUT=300ms"))
 	refuse := func(errcode int) func() rig.Answer {
 		return func() rig.Answer {
@@ -102,7 +141,9 @@ func provocations(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
 	good := hostile.JSON(r.NewTap())
 	maps.Copy(provoke, map[string]func() rig.Answer{
 		"invalid_request":           send("POST", "/phone", "", `{"code":"!","iv":""}`),
+		"invalid_request_with_tap":  send("POST", "/login", "", `{"code":"a","phoneCode":"b"}`),
 		"code_rejected":             refuse(40029),
+		"code_rejected_without_tap": send("POST", "/login", "", `{"code":"made-up"}`),
 		"code_rejected_phone_code":  refusePhone(40029),
 		"user_blocked":              refuse(40226),
 		"not_found":                 send("POST", "/", "", good),
@@ -142,6 +183,32 @@ func successes(r *rig.Rig) map[string]func() rig.Answer {
 	}
 }
 
+// withTokens returns the provocations of the examples that have to do with identity
+// tokens. Tokens are off in r.
+func withTokens(t *testing.T, r *rig.Rig) map[string]func() rig.Answer {
+	t.Helper()
+	on, renewalOff := raiseWithTokens(t), raiseWithTokens(t, "TOKEN_RENEWAL=0")
+	user, unionID := rig.NewUser(), rig.NewUser()
+	unionID.UnionID = hostile.User(0).OpenID
+	tap := func(r *rig.Rig) rig.Answer { return r.PostPhone(r.TapBoth(user)) }
+	login := func(r *rig.Rig, user wechattest.User, token string) rig.Answer {
+		return r.Send("POST", "/login", "application/json", loginBody(r.Login(user), token))
+	}
+	return map[string]func() rig.Answer{
+		"with_token":               func() rig.Answer { return tap(on) },
+		"tokens_off":               func() rig.Answer { return login(r, user, "ignored") },
+		"first_login":              func() rig.Answer { return login(on, user, "") },
+		"first_login_with_unionid": func() rig.Answer { return login(on, unionID, "") },
+		"renewed":                  func() rig.Answer { return login(on, user, tokenOf(tap(on))) },
+		"not_renewed_invalid":      func() rig.Answer { return login(on, user, "made-up") },
+		"not_renewed_foreign":      func() rig.Answer { return login(on, rig.NewUser(), tokenOf(tap(on))) },
+		"not_renewed_no_phone":     func() rig.Answer { return login(on, user, tokenOf(login(on, user, ""))) },
+		"not_renewed_expired":      func() rig.Answer { return login(renewalOff, user, tokenOf(tap(renewalOff))) },
+		"discovery":                func() rig.Answer { return on.Send("GET", "/.well-known/openid-configuration", "", "") },
+		"key_set":                  func() rig.Answer { return on.Send("GET", "/.well-known/jwks.json", "", "") },
+	}
+}
+
 // internalAnswer returns a failure as internal. Nothing but a panic provokes that,
 // and only functions/phone's tests can cause one.
 func internalAnswer(other rig.Answer) rig.Answer {
@@ -152,6 +219,14 @@ func internalAnswer(other rig.Answer) rig.Answer {
 		"requestId": other.RequestID,
 	})
 	return other
+}
+
+// ownFields are the fields whose values are each answer's own, by schema.
+var ownFields = map[string][]string{
+	"Phone":   {"phoneNumber", "purePhoneNumber", "countryCode", "e164", "openid", "unionid", "token"},
+	"Login":   {"openid", "unionid", "e164", "token"},
+	"KeySet":  {"keys"},
+	"Failure": {"requestId"},
 }
 
 // checkExample checks that got is like the example e, and that it fits the schema.
@@ -165,20 +240,17 @@ func checkExample(t *testing.T, api template, e example, got rig.Answer) {
 		t.Errorf("%s: got %d %s, want %s %s",
 			e.name, got.Status, got.Header.Get("content-type"), e.status, e.contentType)
 	}
-	name, same := "Phone", []string{}
-	if e.status != fmt.Sprint(http.StatusOK) {
-		name, same = "Failure", []string{"error", "message", "action"}
-	}
-	for _, field := range same {
-		if fields[field] != e.value[field] {
-			t.Errorf("%s: got %s %q, want the example's %q", e.name, field, fields[field], e.value[field])
+	for field := range fields {
+		own := slices.Contains(ownFields[e.schema], field) // differs from the example's
+		if got, want := fmt.Sprint(fields[field]), fmt.Sprint(e.value[field]); !own && got != want {
+			t.Errorf("%s: got %s %s, want the example's %s", e.name, field, got, want)
 		}
 	}
 	gotNames, wantNames := slices.Sorted(maps.Keys(fields)), slices.Sorted(maps.Keys(e.value))
 	if !slices.Equal(gotNames, wantNames) {
 		t.Errorf("%s: got the fields %v, want the example's %v", e.name, gotNames, wantNames)
 	}
-	schema := api.section(t, "components", "schemas", name)
+	schema := api.section(t, "components", "schemas", e.schema)
 	for field, value := range fields {
 		property, ok := schema["properties"].(map[string]any)[field].(map[string]any)
 		if allowed, limited := property["enum"].([]any); !ok || limited && !slices.Contains(allowed, value) {
@@ -190,11 +262,105 @@ func checkExample(t *testing.T, api template, e example, got rig.Answer) {
 			t.Errorf("%s: got no %v, want it, because the schema requires it", e.name, field)
 		}
 	}
+	for header, h := range e.headers {
+		schema, _ := api.target(t, h)["schema"].(map[string]any)
+		if want := schema["const"]; want != nil && got.Header.Get(header) != want {
+			t.Errorf("%s: got %s %q, want %q", e.name, header, got.Header.Get(header), want)
+		}
+	}
 	for _, header := range []string{"retry-after", "allow"} {
 		if got.Header.Get(header) != "" && e.headers[header] == nil {
 			t.Errorf("%s: got %s %q, want no header that docs/openapi.yaml lacks",
 				e.name, header, got.Header.Get(header))
 		}
+	}
+}
+
+// A field that no example has may be one that the function never answers with.
+func TestOpenAPIExamplesHaveEveryField(t *testing.T) {
+	api := readOpenAPI(t)
+	shown := map[string]map[string]any{}
+	for _, e := range examples(t, api) {
+		if shown[e.schema] == nil {
+			shown[e.schema] = map[string]any{}
+		}
+		maps.Copy(shown[e.schema], e.value)
+	}
+	for schema, fields := range shown {
+		for field, property := range api.section(t, "components", "schemas", schema, "properties") {
+			if _, ok := fields[field]; !ok && property != false {
+				t.Errorf("%s: got no example with %s, want one", schema, field)
+			}
+		}
+	}
+	want := []any{string(identity.Invalid), string(identity.Foreign), string(identity.NoPhone), string(identity.Expired)}
+	got := api.section(t, "components", "schemas", "Login", "properties", "reason")["enum"].([]any)
+	if !slices.Equal(got, want) {
+		t.Errorf("got the reasons %v, want %v", got, want)
+	}
+}
+
+// The gateway has the routes that docs/openapi.yaml describes.
+func TestOpenAPIHasTheGatewaysRoutes(t *testing.T) {
+	var got []string
+	for path, methods := range readOpenAPI(t).section(t, "paths") {
+		for method := range methods.(map[string]any) {
+			got = append(got, strings.ToUpper(method)+" "+path)
+		}
+	}
+	slices.Sort(got)
+	if want := readTemplate(t).deploy(t, nil).routes(); !slices.Equal(got, want) {
+		t.Errorf("got the routes %q, want %q", got, want)
+	}
+}
+
+// fieldsOf returns the fields that the function reads.
+func fieldsOf(t *testing.T) (names []string) {
+	t.Helper()
+	tag := regexp.MustCompile("[fF]ield +`json:\"(\\w+)\"`")
+	for _, tag := range tag.FindAllStringSubmatch(readFile(t, "functions/phone/fields.go"), -1) {
+		names = append(names, tag[1])
+	}
+	if slices.Sort(names); len(names) < 6 {
+		t.Fatalf("got the fields %q, want all that the function reads", names)
+	}
+	return names
+}
+
+// A route refuses the fields that its schema has as false, and no other.
+func TestOpenAPISaysWhichFieldsAreAccepted(t *testing.T) {
+	t.Parallel()
+	schemas := readOpenAPI(t).section(t, "components", "schemas")
+	shapes := map[string]any{"/login": schemas["LoginRequest"]}
+	for _, shape := range schemas["Request"].(map[string]any)["oneOf"].([]any) {
+		shapes["/phone, "+shape.(map[string]any)["title"].(string)] = shape
+	}
+	values := map[string]any{
+		"phoneCode": "made-up", "code": "made-up", "appid": stage.AppID, "token": "",
+		"encryptedData": strings.Repeat("A", 43) + "=", "iv": strings.Repeat("A", 22) + "==",
+	}
+	documented := map[string]bool{}
+	r := rig.Raise(t, nil)
+	for shape, s := range shapes {
+		path, _, _ := strings.Cut(shape, ",")
+		properties, good := s.(map[string]any)["properties"].(map[string]any), map[string]any{}
+		for field, property := range properties {
+			if documented[field] = true; property != false {
+				good[field] = values[field]
+			}
+		}
+		for _, field := range fieldsOf(t) {
+			body, want := maps.Clone(good), "code_rejected" // by WeChat, which never gave it
+			if body[field] = values[field]; properties[field] == false {
+				want = "invalid_request"
+			}
+			if got := r.Send("POST", path, "application/json", hostile.JSON(body)); got.Error != want {
+				t.Errorf("%s with %s: got %s (%s), want %s", shape, field, got.Error, got.Message, want)
+			}
+		}
+	}
+	if got, want := slices.Sorted(maps.Keys(documented)), fieldsOf(t); !slices.Equal(got, want) {
+		t.Errorf("got the fields %q, want those that the function reads, %q", got, want)
 	}
 }
 

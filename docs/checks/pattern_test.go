@@ -28,7 +28,7 @@ func parsePattern(t testing.TB, pattern string) func(line map[string]any) bool {
 	return match
 }
 
-var token = regexp.MustCompile(`[()]|&&|\|\||NOT EXISTS|IS TRUE|>=|[=>]|\$\.\w+|"[^"]*"|-?\d+`)
+var token = regexp.MustCompile(`[()]|&&|\|\||NOT EXISTS|IS TRUE|>=|!=|[=>]|\$\.\w+|"[^"]*"|-?\d+`)
 
 type predicate = func(line map[string]any) bool
 
@@ -93,25 +93,25 @@ func (p *patternParser) term() predicate {
 		return func(line map[string]any) bool { _, exists := line[field]; return !exists }
 	case "IS TRUE":
 		return func(line map[string]any) bool { return line[field] == true }
-	case "=", ">", ">=":
+	case "=", "!=", ">", ">=":
 		return p.comparison(field, operator)
 	}
 	p.wrong = true
 	return nil
 }
 
-// comparison parses the operand of a comparison: a number, or a string that is "*"
-// for any.
+// comparison parses the operand of a comparison: a number, or a string in which *
+// stands for any text.
 func (p *patternParser) comparison(field, operator string) predicate {
 	operand := p.next()
-	if text, err := strconv.Unquote(operand); err == nil && operator == "=" {
+	if text, err := strconv.Unquote(operand); err == nil && !strings.Contains(operator, ">") {
 		return func(line map[string]any) bool {
 			value, ok := line[field].(string)
-			return ok && (text == "*" || text == value)
+			return ok && anyLike(text, value) == (operator == "=")
 		}
 	}
 	limit, err := strconv.ParseFloat(operand, 64)
-	p.wrong = p.wrong || err != nil
+	p.wrong = p.wrong || err != nil || operator == "!="
 	return func(line map[string]any) bool {
 		value, ok := line[field].(float64)
 		above, equal := value > limit, value == limit
@@ -120,10 +120,12 @@ func (p *patternParser) comparison(field, operator string) predicate {
 }
 
 func TestParsePattern(t *testing.T) {
-	line := map[string]any{"a": "x", "n": 3.0, "yes": true, "no": false}
+	line := map[string]any{"a": "x", "b": "x: y", "n": 3.0, "yes": true, "no": false}
 	for pattern, want := range map[string]bool{
 		`{ $.a = "x" }`: true, `{ $.a = "*" }`: true, `{ $.a = "y" }`: false,
 		`{ $.none = "*" }`: false, `{ $.n = "*" }`: false,
+		`{ $.b = "x: *" }`: true, `{ $.a = "x: *" }`: false, `{ $.b = "y*" }`: false, `{ $.b = "x" }`: false,
+		`{ $.b != "x: *" }`: false, `{ $.a != "x: *" }`: true, `{ $.none != "x" }`: false,
 		`{ $.n = 3 }`: true, `{ $.n > 3 }`: false, `{ $.n >= 3 }`: true, `{ $.n > -1 }`: true, `{ $.n = 2 }`: false,
 		`{ $.none > -1 }`: false, `{ $.a >= 0 }`: false,
 		`{ $.yes IS TRUE }`: true, `{ $.no IS TRUE }`: false, `{ $.none IS TRUE }`: false,

@@ -173,10 +173,11 @@ func needsOf(stack, name, kind string, properties map[string]any) map[string]str
 		}
 	case "AWS::Serverless::HttpApi":
 		return map[string]string{
-			gateway + "apis":          "apigateway:POST",
-			gateway + "apis/x":        "apigateway:DELETE",
-			gateway + "apis/x/stages": "apigateway:POST apigateway:TagResource",
-			"*":                       "logs:CreateLogDelivery logs:PutResourcePolicy logs:DescribeLogGroups",
+			gateway + "apis":                   "apigateway:POST",
+			gateway + "apis/x":                 "apigateway:PUT apigateway:DELETE",
+			gateway + "apis/x/stages":          "apigateway:POST apigateway:TagResource",
+			gateway + "apis/x/stages/$default": "apigateway:PATCH",
+			"*":                                "logs:CreateLogDelivery logs:PutResourcePolicy logs:DescribeLogGroups",
 		}
 	case "AWS::ApiGatewayV2::DomainName":
 		return map[string]string{gateway + "domainnames": "apigateway:POST"}
@@ -232,11 +233,12 @@ func TestPoliciesAreTheTemplates(t *testing.T) {
 		}
 	}
 	secret := arnOf("secretsmanager", "us-east-1", "secret:WeChatSecret-x")
+	keys := arnOf("secretsmanager", "us-east-1", "secret:SigningSecret-x")
 	for _, never := range []grant{
 		{"lambda:InvokeFunction", functionARN("wechat-phone-prod")},
-		{"secretsmanager:GetSecretValue", secret},
-		{"secretsmanager:PutSecretValue", secret},
-		{"secretsmanager:UpdateSecretVersionStage", secret},
+		{"secretsmanager:GetSecretValue", secret}, {"secretsmanager:GetSecretValue", keys},
+		{"secretsmanager:PutSecretValue", secret}, {"secretsmanager:PutSecretValue", keys},
+		{"secretsmanager:UpdateSecretVersionStage", secret}, {"secretsmanager:UpdateSecretVersionStage", keys},
 		{"iam:PutRolePolicy", roleARN("delivery/wechat-phone-prod-cloudformation")},
 		{"iam:PutRolePolicy", roleARN("delivery/wechat-phone-prod-pipeline")},
 		{"iam:PassRole", roleARN("delivery/wechat-phone-prod-pipeline")},
@@ -249,9 +251,9 @@ func TestPoliciesAreTheTemplates(t *testing.T) {
 	}
 }
 
-// In one account, dev's role must not delete prod's secret: its name does not have
+// In one account, dev's role must not delete prod's secrets: their names do not have
 // the stack's.
-func TestSecretIsDeletedOnlyWithItsOwnStack(t *testing.T) {
+func TestSecretsAreDeletedOnlyWithTheirOwnStack(t *testing.T) {
 	want := map[string]any{"StringEquals": map[string]any{
 		"aws:ResourceTag/aws:cloudformation:stack-name": "wechat-phone-prod",
 	}}
@@ -266,6 +268,55 @@ func TestSecretIsDeletedOnlyWithItsOwnStack(t *testing.T) {
 	}
 	if !found {
 		t.Error("CloudFormation's role cannot delete the secret of a stack whose creation failed")
+	}
+}
+
+// The update of a stack without identity tokens rolls back unless somebody first
+// extends CloudFormation's role. The documents name all that is new: the policy
+// without the new secret lacks nothing else.
+func TestDocumentsNameWhatAnUpdateNeeds(t *testing.T) {
+	_, table, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "| new resource | ")
+	table, _, _ = strings.Cut(table, "\n\n")
+	_, notes, _ := strings.Cut(readFile(t, "CHANGELOG.md"), "- **Update CloudFormation's role")
+	notes, _, _ = strings.Cut(notes, "\n- ")
+	cloudFormation := policies(t)[3]
+	for i, s := range cloudFormation.Statement {
+		resources := slices.DeleteFunc(slices.Clone(listed(s.Resource)), func(arn any) bool {
+			return strings.HasSuffix(arn.(string), "secret:SigningSecret-*")
+		})
+		cloudFormation.Statement[i].Resource = resources
+	}
+	lacking := 0
+	for _, need := range needs(t, "wechat-phone-prod") {
+		if cloudFormation.allows(need.action, need.resource) {
+			continue
+		}
+		lacking++
+		_, name, _ := strings.Cut(need.action, ":")
+		if !strings.Contains(table, "`"+need.action+"`") || !strings.Contains(notes, name+"`") {
+			t.Errorf("docs/pipelines.md and CHANGELOG.md must name %s on %s", need.action, need.resource)
+		}
+	}
+	if lacking == 0 {
+		t.Error("the old policy lacks nothing, want it to lack the rights on SigningSecret")
+	}
+	for _, text := range []string{table, notes} {
+		for _, part := range []string{"`secret:SigningSecret-*`", "`kms:GenerateDataKey`", "`kms:Decrypt`"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("got no %s in %q, want it named", part, text)
+			}
+		}
+	}
+	names := regexp.MustCompile(`(?m)^\| ([A-Z][^|]+) \|`).FindAllStringSubmatch(table, -1)
+	for _, row := range names {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			_, exists := readTemplate(t).section(t, "Resources")[name]
+			_, event := readTemplate(t).section(t, "Resources", "PhoneFunction", "Properties", "Events")[strings.TrimSuffix(
+				strings.TrimPrefix(name, "PhoneFunction"), "Permission")] // as SAM names it
+			if !exists && !event {
+				t.Errorf("docs/pipelines.md names %s, which the template does not make", name)
+			}
+		}
 	}
 }
 
@@ -320,24 +371,27 @@ func TestPipelineMayDoWhatItsCommandsDo(t *testing.T) {
 	}
 }
 
-// Whoever runs make secret must know which rights it takes.
-func TestOperatorsRightsAreWhatMakeSecretCalls(t *testing.T) {
-	_, text, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "\n- `make secret` needs ")
-	text, _, _ = strings.Cut(text, "\n- ")
-	named := regexp.MustCompile("`(secretsmanager:[^`]+)`").FindAllStringSubmatch(text, -1)
-	calls := regexp.MustCompile(`secretsmanager\.(\w+)Input\{`).
-		FindAllStringSubmatch(readFile(t, "tools/secret/store.go"), -1)
-	got, want := []string{}, []string{}
-	for _, action := range named {
-		got = append(got, action[1])
-	}
-	for _, call := range calls {
-		want = append(want, "secretsmanager:"+call[1])
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) || len(want) == 0 {
-		t.Errorf("pipelines.md names %v, make secret calls %v", got, want)
+// Whoever runs make secret or make key must know which rights it takes. Only make key
+// looks at the labels.
+func TestOperatorsRightsAreWhatTheirCommandsCall(t *testing.T) {
+	for command, files := range map[string][]string{
+		"secret": {"tools/operator/secret.go"}, "key": {"tools/operator/secret.go", "tools/operator/labels.go"},
+	} {
+		_, text, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "\n- `make "+command+"` needs ")
+		text, _, _ = strings.Cut(text, "\n- ")
+		got, want := map[string]bool{}, map[string]bool{}
+		for _, action := range regexp.MustCompile("`(secretsmanager:[^`]+)`").FindAllStringSubmatch(text, -1) {
+			got[action[1]] = true
+		}
+		for _, file := range files {
+			calls := regexp.MustCompile(`secretsmanager\.(\w+)Input\{`).FindAllStringSubmatch(readFile(t, file), -1)
+			for _, call := range calls {
+				want["secretsmanager:"+call[1]] = true
+			}
+		}
+		if !maps.Equal(got, want) || len(want) == 0 {
+			t.Errorf("make %s: pipelines.md names %v, want what it calls, %v", command, got, want)
+		}
 	}
 }
 

@@ -22,8 +22,7 @@ import (
 // caller, for whoever operates the function, for nobody.
 var refusals = []int{40029, 40013, 40125, 40164, 40243, 48001, 45009, 45011, -1, 99999}
 
-// writtenLines returns log lines of every kind that is watched. Four are of
-// requests that a process served first.
+// writtenLines returns log lines of every kind that is watched.
 func writtenLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	r := rig.Raise(t, nil)
@@ -37,7 +36,8 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 		r.PostPhone(tap)
 	}
 	r.Send("POST", "/phone", "", "{}")
-	lines = linesOf(t, r, len(refusals)+4)
+	r.Send("GET", "/", "", "") // a scanner's
+	lines = linesOf(t, r, len(refusals)+5)
 
 	unreadable := rig.Raise(t, func(c *stage.Config) { c.Secret = "{}" })
 	unreadable.Post(unreadable.NewTap())
@@ -48,7 +48,26 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 	})
 	several.Send("POST", "/phone", "application/json", `{"phoneCode":"made-up","appid":"`+stage.SecondAppID+`"}`)
 	lines = append(lines, linesOf(t, several, 1)...)
-	return slices.Insert(lines, 1, internalLine(lines[0]))
+	lines = append(lines, tokenLines(t)...)
+	for _, route := range []string{"/phone", "/login", "jwks", "none"} {
+		lines = append(lines, internalLine(lines[0], route))
+	}
+	return lines
+}
+
+// tokenLines returns lines that are written with tokens on: of what works, and of a
+// signing secret that cannot be read.
+func tokenLines(t *testing.T) (lines []map[string]any) {
+	t.Helper()
+	on := raiseWithTokens(t)
+	keyless := rig.Raise(t, rig.Env("TOKEN_ISSUER="+issuer, "SIGNING_SECRET_ID="+signingSecret))
+	for _, r := range []*rig.Rig{on, keyless} {
+		postLogin(r, r, "")
+		r.Send("GET", "/.well-known/openid-configuration", "", "")
+		r.Send("GET", "/.well-known/jwks.json", "", "")
+		lines = append(lines, linesOf(t, r, 3)...)
+	}
+	return lines
 }
 
 // linesOf returns the log lines of r. It waits until those of all requests are
@@ -66,14 +85,18 @@ func linesOf(t *testing.T, r *rig.Rig, requests int) (lines []map[string]any) {
 	return lines
 }
 
-// internalLine makes the line of a success that of a panic, which only the
-// panicking function of functions/phone's tests writes.
-func internalLine(success map[string]any) map[string]any {
+// internalLine makes the line of a success that of a panic, which only the panicking
+// function of functions/phone's tests writes.
+func internalLine(success map[string]any, route string) map[string]any {
 	line := maps.Clone(success)
 	line["outcome"], line["status"] = string(failure.Internal), float64(failure.Internal.Status())
 	line["reason"] = "panic at wechat-phone/functions/phone.(*handler).servePhone:1"
+	line["route"] = route
 	return line
 }
+
+// isUsers reports whether a line is of a request that users wait for.
+func isUsers(line map[string]any) bool { return line["route"] == "/phone" || line["route"] == "/login" }
 
 // of returns the stack's resources of a type, by name.
 func (s *stack) of(kind string) map[string]map[string]any {
@@ -89,18 +112,21 @@ func (s *stack) of(kind string) map[string]map[string]any {
 func TestMetricFiltersMatchWhatTheFunctionWrites(t *testing.T) {
 	t.Parallel()
 	lines := writtenLines(t)
-	requests, asked := 0.0, 0.0
+	requests, asked, first := 0.0, 0.0, 0.0
 	for _, line := range lines {
-		if line["message"] == "request" {
+		if isUsers(line) {
 			requests++
 			if line["wechatMs"].(float64) > 0 {
 				asked++
+			}
+			if line["first"] == true {
+				first++
 			}
 		}
 	}
 	want := map[string]float64{
 		"Outcomes": requests, "TotalMilliseconds": requests, "OwnMilliseconds": requests, "WeChatMilliseconds": asked,
-		"ColdStarts": 4, "SecretFailures": 1, "Refusals": 6, "ErrcodesToActOn": 6,
+		"ColdStarts": first, "InternalFailures": 4, "SecretFailures": 3, "Refusals": 6, "ErrcodesToActOn": 6,
 	}
 	got := map[string]float64{}
 	for name, filter := range readTemplate(t).deploy(t, nil).of("AWS::Logs::MetricFilter") {
@@ -150,8 +176,9 @@ func TestAlarmsCountTheirOwnLinesOnly(t *testing.T) {
 		want := map[any]string{
 			"internal": "internal", "misconfigured": "misconfigured", "quota_exhausted": "quota",
 		}[line["outcome"]]
-		if want == "misconfigured" && line["appid"] != nil {
-			want = "refused" // one mini-program is wrong, not the secret as a whole
+		reason, _ := line["reason"].(string)
+		if want == "misconfigured" && line["appid"] != nil && !strings.HasPrefix(reason, "signing secret:") {
+			want = "refused" // one mini-program is wrong, not a secret as a whole
 		}
 		got := ""
 		for _, alarm := range s.of("AWS::CloudWatch::Alarm") {
@@ -160,8 +187,8 @@ func TestAlarmsCountTheirOwnLinesOnly(t *testing.T) {
 			}
 		}
 		if got != want {
-			t.Errorf("%v, errcode %v, appid %v: the alarm %q counts it, want %q",
-				line["outcome"], line["errcode"], line["appid"], got, want)
+			t.Errorf("%v, %v, errcode %v, appid %v, %q: the alarm %q counts it, want %q",
+				line["route"], line["outcome"], line["errcode"], line["appid"], reason, got, want)
 		}
 	}
 }
@@ -356,9 +383,10 @@ func TestDashboardShowsWhatExists(t *testing.T) {
 func TestOutcomesAreShownByMiniProgram(t *testing.T) {
 	s := readTemplate(t).deploy(t, nil)
 	const want = "| stats count(*) as requests by appid, outcome"
+	const filter = "filter ispresent(outcome) and route in ['/phone', '/login'] "
 	shown := 0
 	for _, w := range s.widgets() {
-		if strings.Contains(w.Properties.Query, "filter ispresent(outcome) "+want) {
+		if strings.Contains(w.Properties.Query, filter+want) {
 			shown++
 			if w.Type != "log" || w.Properties.View != "table" || w.Properties.Region != "us-east-1" {
 				t.Errorf("the outcomes by appid are a %s, %s, want a table of the log", w.Type, w.Properties.View)
@@ -377,9 +405,29 @@ func TestOutcomesAreShownByMiniProgram(t *testing.T) {
 			t.Errorf("%s does not say which mini-program: %s", name, text)
 		}
 	}
-	for name, filter := range s.of("AWS::Logs::MetricFilter") {
-		if made := fmt.Sprint(filter["MetricTransformations"]); strings.Contains(made, "appid") {
+	for name, metric := range s.of("AWS::Logs::MetricFilter") {
+		if made := fmt.Sprint(metric["MetricTransformations"]); strings.Contains(made, "appid") {
 			t.Errorf("%s makes a metric for each mini-program: %s", name, made)
+		}
+	}
+}
+
+// A query for users' requests leaves the public documents out, and a query for all
+// routes tells them apart. No query counts lines without outcome: they are not of
+// requests.
+func TestQueriesTellUsersRequestsFromOthers(t *testing.T) {
+	users := map[string]bool{"OutcomesQuery": true, "MiniProgramsQuery": true}
+	byRoute := map[string]bool{"RoutesQuery": true, "FailuresQuery": true}
+	for name, query := range readTemplate(t).deploy(t, nil).of("AWS::Logs::QueryDefinition") {
+		text := query["QueryString"].(string)
+		if only := strings.Contains(text, `route in ["/phone", "/login"]`); only != users[name] {
+			t.Errorf("%s leaves other routes out: %v, want %v: %s", name, only, users[name], text)
+		}
+		if shows := regexp.MustCompile(`(by|fields) .*\broute\b`).MatchString(text); shows != byRoute[name] {
+			t.Errorf("%s shows the route: %v, want %v: %s", name, shows, byRoute[name], text)
+		}
+		if name != "ColdStartsQuery" && !strings.Contains(text, "filter ispresent(outcome)") {
+			t.Errorf("%s does not ask for lines with outcome: %s", name, text)
 		}
 	}
 }
@@ -417,8 +465,13 @@ func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
 			t.Errorf("a million logins by %d stacks cost %s, which is not there", stacks, text)
 		}
 	}
+	s := readTemplate(t).deploy(t, nil)
+	secrets := len(s.of("AWS::SecretsManager::Secret"))
+	if row := fmt.Sprintf("%d secrets: the app secrets, the signing keys", secrets); prices[row] != 40*secrets {
+		t.Errorf("the row %q has %d cents, want %d", row, prices[row], 40*secrets)
+	}
 	watched := 0
-	for _, alarm := range readTemplate(t).deploy(t, nil).of("AWS::CloudWatch::Alarm") {
+	for _, alarm := range s.of("AWS::CloudWatch::Alarm") {
 		watched += max(1, strings.Count(fmt.Sprint(alarm["Metrics"]), "MetricStat:"))
 	}
 	row := fmt.Sprintf("%d alarm metrics: seven alarms watch one each, `wechat` five", watched)
@@ -482,8 +535,8 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 			t.Errorf("the access log holds %s", value)
 		}
 	}
-	language := strings.Fields("fields filter stats sort limit by as and or desc bin count latest max pct ispresent m h " +
-		"timestamp type record metrics initDurationMs") // the last of lines that Lambda itself writes
+	language := strings.Fields("fields filter stats sort limit by as and or in desc bin count latest max pct ispresent " +
+		"m h timestamp type record metrics initDurationMs") // the last of lines that Lambda itself writes
 	quoted, words := regexp.MustCompile(`"[^"]*"|'[^']*'`), regexp.MustCompile(`[A-Za-z]+`)
 	check := func(name, query string) {
 		query = quoted.ReplaceAllString(strings.TrimPrefix(query, "SOURCE "), "")
@@ -606,6 +659,26 @@ func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
 	}
 }
 
+func TestRunbookHasTheCommandsForTokens(t *testing.T) {
+	sections := runbook(t)["Identity tokens"]
+	for section, commands := range map[string][]string{
+		"Rotating the signing keys": {"make key ENV=prod", "too early: ", "No restart"},
+		"A leaked signing key": {
+			"deny the consumers' routes", "FLAGS=-revoke=KID", "FLAGS=-revoke=all", "make restart ENV=prod", "2 hours", "1 hour",
+			"Every user taps once more", "Never restore an older version", "A new issuer",
+		},
+		"A signing secret that cannot be used": {"make key ENV=prod FLAGS=-revoke=all"},
+		"Changing the issuer or the domain":    {"breaks every\nconsumer", "TRAFFIC=at-once", "make smoke URL=…"},
+		"Turning tokens off":                   {`'TokenIssuer=""'`, "make deploy ENV=prod", "make smoke URL=…"},
+	} {
+		for _, command := range commands {
+			if !strings.Contains(sections[section], command) {
+				t.Errorf("the section %q does not have %q", section, command)
+			}
+		}
+	}
+}
+
 // The runbook explains each way in which the secret can be malformed.
 func TestRunbookExplainsEveryMalformedSecret(t *testing.T) {
 	sections := runbook(t)
@@ -626,5 +699,20 @@ func TestRunbookExplainsEveryMalformedSecret(t *testing.T) {
 	}
 	if reasons < 10 {
 		t.Errorf("got %d reasons, want all of them", reasons)
+	}
+}
+
+// The runbook explains each way in which the signing secret can be unusable.
+func TestRunbookExplainsEveryUnusableSigningSecret(t *testing.T) {
+	text := runbook(t)["Identity tokens"]["A signing secret that cannot be used"]
+	problem := regexp.MustCompile(`(?:refuse\(|return public, nil, )"([^"]+)"`)
+	problems := problem.FindAllStringSubmatch(readFile(t, "shared/identity/keys.go"), -1)
+	for _, p := range append(problems, []string{"", "binary"}) {
+		if !strings.Contains(text, "`"+p[1]+"`") {
+			t.Errorf("the runbook does not explain %q", p[1])
+		}
+	}
+	if len(problems) < 10 {
+		t.Errorf("got %d problems, want all of them", len(problems))
 	}
 }

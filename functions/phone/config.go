@@ -102,7 +102,7 @@ func (c *settings) readTokens(getenv func(string) string) error {
 	}
 	issuer, err := identity.ParseIssuer(url)
 	if err != nil {
-		return &variableError{"TOKEN_ISSUER", "is not usable: " + err.Error()}
+		return &variableError{"TOKEN_ISSUER", strings.TrimPrefix(err.Error(), "identity: the issuer ")}
 	}
 	if c.signingSecretID == "" {
 		return &variableError{"SIGNING_SECRET_ID", "is not set, but TOKEN_ISSUER is"}

@@ -288,6 +288,17 @@ func TestInvalidVariableEndsTheProcessAndIsNamed(t *testing.T) {
 		{"VERIFY_ENCRYPTED_DATA", "true"},
 		{"VERIFY_ENCRYPTED_DATA", "On"},
 		{"REQUIRE_LOGIN_CODE", "true"},
+		{"TOKEN_ISSUER", "http://canary.example"},
+		{"TOKEN_ISSUER", "https://canary.example/"},
+		{"TOKEN_ISSUER", "https://canary.example:443"},
+		{"TOKEN_ISSUER", "canary"},
+		{"SIGNING_SECRET_ID", "\x00TOKEN_ISSUER=https://api.example.com"},
+		{"TOKEN_LIFETIME", "59s"},
+		{"TOKEN_LIFETIME", "24h1s"},
+		{"TOKEN_LIFETIME", "canary"},
+		{"TOKEN_RENEWAL", "-1s"},
+		{"TOKEN_RENEWAL", "721h"},
+		{"TOKEN_RENEWAL", "30d"},
 		{"AWS_MAX_ATTEMPTS", "canary"},
 		{"AWS_RETRY_MODE", "canary"},
 		{"AWS_USE_FIPS_ENDPOINT", "canary"},
@@ -296,7 +307,7 @@ func TestInvalidVariableEndsTheProcessAndIsNamed(t *testing.T) {
 		{"AWS_CA_BUNDLE", "/etc/hostname"},
 		{"AWS_PROFILE", "canary"},
 	} {
-		code, text := rig.RunToExit(t, tt.name+"="+tt.value)
+		code, text := rig.RunToExit(t, strings.Split(tt.name+"="+tt.value, "\x00")...)
 		if code != 1 {
 			t.Errorf("%s=%s: got exit code %d, want 1", tt.name, tt.value, code)
 		}
@@ -306,14 +317,14 @@ func TestInvalidVariableEndsTheProcessAndIsNamed(t *testing.T) {
 	}
 }
 
-func TestSecretIsReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
+func TestSecretsAreReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
 		w := rig.NewWeChat(t, scheme)
-		r := w.Raise(t)
+		r := w.RaiseWith(t, func(c *stage.Config) { c.Tokens = true })
 		check := func(name string) {
 			t.Helper()
-			wantReads(t, r, scheme+", "+name, 1)
+			wantReads(t, r, scheme+", "+name, 2) // the app secret and the keys
 			if opened := w.Opened.Load(); opened != 1 {
 				t.Errorf("%s, %s: got %d connections, want 1", scheme, name, opened)
 			}
@@ -326,7 +337,7 @@ func TestSecretIsReadAndConnectionOpenedBeforeTheFirstRequest(t *testing.T) {
 	}
 }
 
-func TestStartReadsTheSecretWhileItConnects(t *testing.T) {
+func TestStartReadsTheSecretsWhileItConnects(t *testing.T) {
 	t.Parallel()
 	const pause = 800 * time.Millisecond
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -338,6 +349,7 @@ func TestStartReadsTheSecretWhileItConnects(t *testing.T) {
 	defer server.Close()
 	secrets := &secretstest.Server{}
 	secrets.Put("name", stage.Secret(stage.AppID, stage.AppSecret))
+	secrets.Put("keys", signingList(t))
 	manager := httptest.NewServer(hostile.Slowly(pause, secrets))
 	defer manager.Close()
 	began := time.Now()
@@ -345,6 +357,7 @@ func TestStartReadsTheSecretWhileItConnects(t *testing.T) {
 		c.WeChatURL = server.URL
 		c.Env = []string{
 			rig.Trust(t, server), "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + manager.URL, "WECHAT_SECRET_ID=name",
+			"TOKEN_ISSUER=https://api.example.com", "SIGNING_SECRET_ID=keys",
 		}
 	})
 	if took := time.Since(began); took < pause || took > 2*pause-50*time.Millisecond {

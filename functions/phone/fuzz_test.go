@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,9 +21,11 @@ import (
 	"wechat-phone/functions/phone/failure"
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/lambdatest"
+	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
 	"wechat-phone/shared/appsecret"
+	"wechat-phone/shared/identity"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/wechat"
@@ -72,6 +75,26 @@ func (stubTokens) Get(_ context.Context, app wechat.Credentials) (wechat.AccessT
 
 func (stubTokens) Drop(wechat.AccessToken) {}
 
+// stubKeys always returns the same keys.
+type stubKeys struct{ *identity.Keys }
+
+func (stubKeys) Load() error { return nil }
+
+func (k stubKeys) Get(context.Context) (*identity.Keys, error) { return k.Keys, nil }
+
+var stubIssuer = sync.OnceValue(func() *issuer {
+	change, err := identity.New(time.Now())
+	if err != nil {
+		panic(err)
+	}
+	keys, err := identity.ParseKeys(change.List.Reveal())
+	if err != nil {
+		panic(err)
+	}
+	const url = "https://api.example.com"
+	return &issuer{url: url, keys: stubKeys{keys}, lifetime: time.Minute, discovery: identity.Discovery(url)}
+})
+
 // tapOf returns a tap by user.
 func tapOf(user wechattest.User) wechattest.Tap {
 	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
@@ -104,7 +127,7 @@ func FuzzEvent(f *testing.F) {
 		var line bytes.Buffer
 		h := &handler{
 			secrets: newStub(user), tokens: stubTokens{}, wechat: newStub(user),
-			timeout: time.Second, maxAge: 0, verify: true, now: time.Now,
+			timeout: time.Second, maxAge: 0, verify: true, now: time.Now, issuer: stubIssuer(),
 			log: slog.New(slog.NewJSONHandler(&line, nil)),
 		}
 		text, err := h.Invoke(ctx, event)
@@ -170,8 +193,10 @@ func checkAnswer(t *testing.T, text []byte, user wechattest.User) failure.Kind {
 	}
 	h := got.Headers
 	h.RequestID, h.RetryAfter, h.Allow = "", "", ""
-	want := headers{
-		ContentType: "application/json; charset=utf-8", CacheControl: "no-store", TypeOptions: "nosniff",
+	want := headers{ContentType: jsonType, CacheControl: noStore, TypeOptions: "nosniff"}
+	document := strings.HasPrefix(got.Body, `{"keys":[`) || strings.HasPrefix(got.Body, `{"issuer":`)
+	if document {
+		want.ContentType, want.CacheControl = "application/json", documentAge
 	}
 	if h != want {
 		t.Errorf("got the headers %+v, want %+v", h, want)
@@ -184,14 +209,20 @@ func checkAnswer(t *testing.T, text []byte, user wechattest.User) failure.Kind {
 		PhoneNumber string         `json:"phoneNumber"`
 		E164        string         `json:"e164"`
 		OpenID      string         `json:"openid"`
+		Token       string         `json:"token"`
 	}
 	if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
 		t.Fatalf("got %v for the body, want JSON", err)
 	}
 	if got.StatusCode == 200 {
-		if body.Error != "" || body.PhoneNumber == "" || body.E164 != "+86"+user.Phone ||
-			body.OpenID != user.OpenID && body.OpenID != "" {
-			t.Errorf("got 200 %s, want the user's number", got.Body)
+		login := body.OpenID == user.OpenID && body.PhoneNumber == "" && body.E164 == ""
+		phone := body.Error == "" && body.PhoneNumber == user.Phone && body.E164 == "+86"+user.Phone &&
+			(body.OpenID == user.OpenID || body.OpenID == "")
+		if !login && !phone && !document {
+			t.Errorf("got 200 %s, want the user's number or openid", got.Body)
+		}
+		if (body.Token != "") != (body.OpenID != "") || body.Token != "" && rig.Claims(t, body.Token)["sub"] != user.OpenID {
+			t.Errorf("got 200 %s, want a token of the user if it has an openid", got.Body)
 		}
 		return body.Error
 	}

@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
+	"strings"
 	"testing"
 
+	"wechat-phone/functions/phone/failure"
 	"wechat-phone/local/hostile"
 	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
@@ -140,21 +142,27 @@ func TestRESTAPISendsNullAndBase64(t *testing.T) {
 	r.WantFailure("another method", invokeEvent(t, r, bare), "method_not_allowed", 405, "fix")
 }
 
-// The deployed gateway has one route, so requests of other routes never reach the
-// function. An API that forwards everything, and a function URL, get the function's
-// own answers.
-func TestGatewayForwardsOnlyItsRoute(t *testing.T) {
+// Requests of other routes never reach the function, not even a browser's OPTIONS. An
+// API that forwards everything, and a function URL, get the function's own answers.
+func TestGatewayForwardsOnlyTheDeployedRoutes(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, func(c *stage.Config) { c.Route = "POST /phone" })
-	wantStatus(t, "POST /phone", r.Send("POST", "/phone", "", hostile.JSON(r.NewTap())), 200)
-	for _, request := range []struct{ method, path string }{{"GET", "/phone"}, {"POST", "/other"}} {
-		got := r.Send(request.method, request.path, "", "{}")
-		if got.Status != 404 || got.Body != `{"message":"Not Found"}` {
-			t.Errorf("%+v: got %d %s, want the gateway's own 404", request, got.Status, got.Body)
+	r := rig.Raise(t, func(c *stage.Config) { c.Routes, c.Tokens = stage.Routes, true })
+	for _, route := range stage.Routes {
+		method, path, _ := strings.Cut(route, " ")
+		if got := r.Send(method, path, "", "{}"); !rig.IsRequestID(got.Header.Get("x-request-id")) ||
+			got.Error == string(failure.NotFound) || got.Error == string(failure.MethodNotAllowed) {
+			t.Errorf("%s: got %d %s, want an answer of the function's route", route, got.Status, got.Body)
+		}
+		for _, other := range []string{"HEAD " + path, "OPTIONS " + path, method + " " + path + "/", "PUT " + path} {
+			method, path, _ := strings.Cut(other, " ")
+			got := r.Send(method, path, "", "{}")
+			if got.Status != 404 || method != "HEAD" && got.Body != `{"message":"Not Found"}` {
+				t.Errorf("%s: got %d %s, want the gateway's own 404", other, got.Status, got.Body)
+			}
 		}
 	}
-	if lines := len(r.Logs.Requests()); lines != 1 {
-		t.Errorf("got %d requests at the function, want 1", lines)
+	if lines := len(r.Logs.Requests()); lines != len(stage.Routes) {
+		t.Errorf("got %d requests at the function, want %d", lines, len(stage.Routes))
 	}
 }
 

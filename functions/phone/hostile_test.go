@@ -48,6 +48,7 @@ func TestNothingBreaksItAndNothingLeaksFromIt(t *testing.T) {
 		t.Run("surplus", testSurplus)
 		t.Run("connections reset", testConnectionReset)
 		t.Run("handshakes reset", testHandshakeReset)
+		t.Run("faulty connections", testFaultyConnections)
 		t.Run("certificates", testCertificates)
 	})
 	t.Run("frozen", testFreeze)
@@ -71,14 +72,27 @@ func TestNothingBreaksItAndNothingLeaksFromIt(t *testing.T) {
 	t.Run("panics", testPanics)
 }
 
+// exchanges are the requests that exchange a login code. The rig checks that an answer
+// has the data, and the token, of nobody but the user who logged in.
+var exchanges = []struct {
+	route string
+	post  func(*rig.Rig, wechattest.Tap) rig.Answer
+}{
+	{"/phone", func(r *rig.Rig, tap wechattest.Tap) rig.Answer { return r.Post(tap) }},
+	{"/login", func(r *rig.Rig, tap wechattest.Tap) rig.Answer { return r.PostLogin(tap.Code, "") }},
+}
+
 func testRefusals(t *testing.T) {
 	t.Parallel()
-	r := rig.Raise(t, nil)
-	for _, answer := range hostile.Refusals() {
-		got := r.Post(r.TapScripted(rig.NewUser(), answer.Serve))
-		r.Want(answer.Name, got, answer.Want)
-		wantRefused(t, r, answer, got, "jscode2session")
-		r.WantPhone("after "+answer.Name, r.NewTap())
+	r := rig.Raise(t, withTokens())
+	for _, exchange := range exchanges {
+		for _, answer := range hostile.Refusals() {
+			name := exchange.route + ", " + answer.Name
+			got := exchange.post(r, r.TapScripted(rig.NewUser(), answer.Serve))
+			r.Want(name, got, answer.Want)
+			wantRefused(t, r, answer, got, "jscode2session")
+			wantStatus(t, "after "+name, exchange.post(r, r.NewTap()), 200)
+		}
 	}
 }
 
@@ -88,15 +102,16 @@ func testAnswers(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	defer other.Close()
 	r := rig.Raise(t, func(c *stage.Config) {
-		c.Env, c.Concurrency = []string{"WECHAT_TIMEOUT=" + shortTime.String()}, 4
+		c.Env, c.Concurrency, c.Tokens = []string{"WECHAT_TIMEOUT=" + shortTime.String()}, 4, true
 	})
-	inParallel(4, len(hostile.Answers(rig.NewUser(), other.URL)), func(i int) {
-		user := rig.NewUser()
-		answer := hostile.Answers(user, other.URL)[i]
+	inParallel(4, len(exchanges)*len(hostile.Answers(rig.NewUser(), other.URL)), func(i int) {
+		user, exchange := rig.NewUser(), exchanges[i%len(exchanges)]
+		answer := hostile.Answers(user, other.URL)[i/len(exchanges)]
+		answer.Name = exchange.route + ", " + answer.Name
 		tap := r.TapScripted(user, answer.Serve)
-		wantInTime(t, r, answer, func() rig.Answer { return r.Post(tap) })
+		wantInTime(t, r, answer, func() rig.Answer { return exchange.post(r, tap) })
 		wantSeen(t, r, answer.Name, tap.Code, 1)
-		r.WantPhone("after "+answer.Name, r.NewTap())
+		wantStatus(t, "after "+answer.Name, exchange.post(r, r.NewTap()), 200)
 	})
 	if n := elsewhere.Load(); n != 0 {
 		t.Errorf("got %d redirected requests, want none", n)
@@ -116,16 +131,17 @@ func testSurplus(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			w := rig.NewWeChat(t, scheme)
-			r := w.Raise(t)
-			for i := range hostile.Surplus(rig.NewUser(), rig.NewUser()) {
-				user := rig.NewUser()
-				answer := hostile.Surplus(user, rig.NewUser())[i]
-				r.WantPhone(answer.Name, r.TapScripted(user, answer.Serve))
+			r := w.RaiseWith(t, func(c *stage.Config) { c.Tokens = true })
+			for i := range len(exchanges) * len(hostile.Surplus(rig.NewUser(), rig.NewUser())) {
+				user, exchange := rig.NewUser(), exchanges[i%len(exchanges)]
+				answer := hostile.Surplus(user, rig.NewUser())[i/len(exchanges)]
+				name := exchange.route + ", " + answer.Name
+				wantStatus(t, name, exchange.post(r, r.TapScripted(user, answer.Serve)), 200)
 				// Surplus that arrives during the next request looks like its answer.
 				// Surplus that arrives before must not become the answer.
 				time.Sleep(40 * time.Millisecond)
 				for range 2 {
-					r.WantPhone("after "+answer.Name, r.NewTap())
+					wantStatus(t, "after "+name, exchange.post(r, r.NewTap()), 200)
 				}
 			}
 		})

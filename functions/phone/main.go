@@ -70,40 +70,34 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 		return nil, sdkError(err, getenv)
 	}
 	sdk.Logger = nil // the SDK's own lines are not JSON
-
-	var others sync.WaitGroup
-	others.Go(func() {
-		if err := client.Connect(ctx); err != nil {
-			logger.Warn("WeChat was not reached at start", "reason", err)
-		}
-	})
 	api := secretsmanager.NewFromConfig(sdk)
-	issuer := newIssuer(c, api)
-	if issuer != nil {
-		others.Go(func() {
-			if err := issuer.keys.Load(); err != nil {
-				logger.Warn("the signing keys were not read at start", "reason", err)
-			}
-		})
-	}
-	store := appsecret.New(api, c.secretID, time.Now)
-	apps, err := store.Load()
-	if err != nil {
-		logger.Warn("the secret was not read at start", "reason", err)
-	}
-	others.Wait() // so that fetching the token uses the same connection
-	tokens := wechat.NewTokens(client, time.Now)
-	// With several mini-programs, most processes would fetch tokens that they never use.
-	if app, only := apps.Only(); c.verify && only {
-		if err := tokens.Load(app); err != nil {
-			logger.Warn("the access token was not fetched at start", "reason", err)
-		}
-	}
-	return &handler{
+	store, tokens := appsecret.New(api, c.secretID, time.Now), wechat.NewTokens(client, time.Now)
+	h := &handler{
 		secrets: store, tokens: tokens, wechat: client,
 		timeout: c.timeout, maxAge: c.watermarkMaxAge, verify: c.verify, requireLogin: c.requireLogin,
-		issuer: issuer, now: time.Now, log: logger,
-	}, nil
+		issuer: newIssuer(c, api), now: time.Now, log: logger,
+	}
+
+	var others sync.WaitGroup
+	others.Go(func() { h.warn("WeChat was not reached at start", client.Connect(ctx)) })
+	if h.issuer != nil {
+		others.Go(func() { h.warn("the signing keys were not read at start", h.issuer.keys.Load()) })
+	}
+	apps, err := store.Load()
+	h.warn("the secret was not read at start", err)
+	others.Wait() // so that fetching the token uses the same connection
+	// With several mini-programs, most processes would fetch tokens that they never use.
+	if app, only := apps.Only(); c.verify && only {
+		h.warn("the access token was not fetched at start", tokens.Load(app))
+	}
+	return h, nil
+}
+
+// warn logs that a part of the start has failed, if it has.
+func (h *handler) warn(message string, err error) {
+	if err != nil {
+		h.log.Warn(message, "reason", err)
+	}
 }
 
 // libraryLog replaces the lines that the standard library and the Lambda runtime

@@ -14,6 +14,7 @@ import (
 	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
 	"wechat-phone/shared/appsecret"
+	"wechat-phone/shared/identity"
 	"wechat-phone/shared/opendata"
 	"wechat-phone/shared/panics"
 	"wechat-phone/shared/wechat"
@@ -46,6 +47,8 @@ func runPanicking(where string) {
 		h.tokens = wechat.NewTokens(nil, time.Now)
 	case "calling WeChat":
 		h.wechat = panicking{}
+	case "getting the keys":
+		h.issuer.keys = panickingKeys{}
 	}
 	lambda.Start(h)
 }
@@ -89,6 +92,12 @@ func (panickingTokens) Get(context.Context, wechat.Credentials) (wechat.AccessTo
 
 func (panickingTokens) Drop(wechat.AccessToken) { panic(panicText) }
 
+type panickingKeys struct{}
+
+func (panickingKeys) Load() error { panic(panicText) }
+
+func (panickingKeys) Get(context.Context) (*identity.Keys, error) { panic(panicText) }
+
 func testPanics(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -99,9 +108,10 @@ func testPanics(t *testing.T) {
 		{"getting the token", ".panicking", "", "retry", "retry"},
 		{"in a shared fetch", "/wechat.", "", "retry", "retry"},
 		{"calling WeChat", ".panicking", "login", "tap", "tap"},
+		{"getting the keys", ".panicking", "retry", "retry", ""},
 	} {
 		r := rig.Raise(t, func(c *stage.Config) {
-			c.Bootstrap, c.Env = os.Args[0], []string{panicVariable + "=" + tt.where}
+			c.Bootstrap, c.Tokens, c.Env = os.Args[0], true, []string{panicVariable + "=" + tt.where}
 		})
 		pid := r.Function.PID()
 		for range 2 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wechat-phone/local/hostile"
+	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
 	"wechat-phone/shared/appsecret"
@@ -55,13 +56,31 @@ type world struct {
 // token is a token, and whose it is.
 type token struct{ app, openID, text string }
 
+var promiseStart = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func newWorld(t *testing.T, seed uint64, lists []keyList) *world {
+	t.Helper()
+	w := &world{
+		T: t, Rand: rand.New(rand.NewPCG(seed, 7)), now: promiseStart, lists: lists, seen: map[string]int{},
+	}
+	w.h = &handler{
+		secrets: w, tokens: stubTokens{}, wechat: w, timeout: time.Second, maxAge: time.Minute, verify: true,
+		now: func() time.Time { return w.now }, log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		issuer: &issuer{
+			url: "https://api.example.com", keys: signing{w}, lifetime: time.Hour, renewal: 5 * 24 * time.Hour,
+		},
+	}
+	w.reread()
+	return w
+}
+
 // keyList is a list of keys, and when make key wrote it.
 type keyList struct {
 	at   time.Time
 	text string
 }
 
-const promiseApps = `{"` + stage.AppID + `":"` + stage.AppSecret + `","` + stage.SecondAppID + `":"` + stage.AppSecret + `"}`
+var promiseApps = stage.Secrets(map[string]string{stage.AppID: stage.AppSecret, stage.SecondAppID: stage.AppSecret})
 
 func (w *world) Get(context.Context) (appsecret.Apps, error) { return appsecret.Parse(promiseApps) }
 
@@ -138,41 +157,28 @@ func (w *world) post(path string, body map[string]string) (answer struct {
 // check checks the promise for a token that was issued just now.
 func (w *world) check(text string, tap bool) {
 	w.Helper()
-	var claims struct {
-		Issuer, Subject, Audience string
-		IssuedAt, Expires, Auth   int64
-		Scope, Number             string
-		Verified                  bool
-		VerifiedAt                int64
-	}
-	names := strings.NewReplacer(`"iss"`, `"issuer"`, `"sub"`, `"subject"`, `"aud"`, `"audience"`, `"iat"`, `"issuedAt"`,
-		`"exp"`, `"expires"`, `"auth_time"`, `"auth"`, `"phone_number"`, `"number"`, `"phone_number_verified"`, `"verified"`,
-		`"phone_number_verified_at"`, `"verifiedAt"`)
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(text, ".")[1])
-	if err == nil {
-		err = json.Unmarshal([]byte(names.Replace(string(payload))), &claims, json.MatchCaseInsensitiveNames(true))
-	}
-	if err != nil {
-		w.Fatal("got a token whose payload is not JSON")
-	}
+	claims := rig.Claims(w, text)
+	number := func(name string) int64 { f, _ := claims[name].(float64); return int64(f) }
+	phone, _ := claims["phone_number"].(string)
+	verifiedAt := number("phone_number_verified_at")
 	w.tokens = append(w.tokens, token{w.app, w.who.OpenID, text})
 	now := w.now.Unix()
-	if claims.Subject != w.who.OpenID || claims.Audience != w.app || claims.IssuedAt != now || claims.Auth != now ||
-		claims.Expires != now+int64(w.h.issuer.lifetime/time.Second) {
+	if claims["sub"] != w.who.OpenID || claims["aud"] != w.app || number("iat") != now || number("auth_time") != now ||
+		number("exp") != now+int64(w.h.issuer.lifetime/time.Second) {
 		w.Error("got a token with another user, mini-program or time than the request's")
 	}
-	if claims.Scope == "openid" && claims.Number == "" && !claims.Verified && claims.VerifiedAt == 0 {
+	if claims["scope"] == "openid" && phone == "" && claims["phone_number_verified"] == nil && verifiedAt == 0 {
 		return
 	}
-	if claims.Scope != "openid phone" || !claims.Verified || claims.VerifiedAt <= 0 {
-		w.Errorf("got a token with the scope %q and other phone claims", claims.Scope)
+	if claims["scope"] != "openid phone" || claims["phone_number_verified"] != true || verifiedAt <= 0 {
+		w.Errorf("got a token with the scope %q and other phone claims", claims["scope"])
 	}
-	if ahead := claims.VerifiedAt - now; tap && ahead > 0 || ahead > 120 {
+	if ahead := verifiedAt - now; tap && ahead > 0 || ahead > 120 {
 		w.Errorf("got a number verified %d s ahead", ahead)
 	}
 	for _, v := range w.vouched {
 		age := w.now.Sub(v.at)
-		if v.appID == w.app && v.openID == w.who.OpenID && v.number == claims.Number &&
+		if v.appID == w.app && v.openID == w.who.OpenID && v.number == phone &&
 			age < w.h.issuer.renewal && age >= -2*time.Minute {
 			w.seen["phone"]++
 			return
@@ -272,6 +278,35 @@ func (w *world) reread() {
 	}
 }
 
+// However often a token is renewed, the time of the verification never moves.
+func TestNumberCannotBeRenewedForEver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, keyHistory(t, promiseStart)[:1])
+	w.app, w.who, w.number = stage.AppID, hostile.User(1), "13599990001"
+	w.tap()
+	verifiedAt := rig.Claims(t, w.tokens[0].text)["phone_number_verified_at"]
+	if verifiedAt == nil {
+		t.Fatal("got a token without a number from a tap, want one with it")
+	}
+	renewals := 0
+	for step := w.h.issuer.renewal / 1000; ; renewals++ {
+		w.now = w.now.Add(step)
+		answer := w.post("/login", map[string]string{
+			"code": hostile.Code(1), "token": w.tokens[len(w.tokens)-1].text,
+		})
+		w.check(answer.Token, false)
+		if !*answer.Renewed {
+			break
+		}
+		if got := rig.Claims(t, answer.Token)["phone_number_verified_at"]; got != verifiedAt {
+			t.Fatalf("renewal %d: got phone_number_verified_at %v, want still %v", renewals, got, verifiedAt)
+		}
+	}
+	if renewals < 990 || renewals > 1000 {
+		t.Errorf("got %d renewals, want one for each thousandth of TOKEN_RENEWAL", renewals)
+	}
+}
+
 // keyHistory is what make key writes in two months: rotations and two revocations.
 func keyHistory(t *testing.T, from time.Time) (lists []keyList) {
 	t.Helper()
@@ -295,27 +330,23 @@ func keyHistory(t *testing.T, from time.Time) (lists []keyList) {
 
 func TestTokenHasOnlyNumbersThatWeChatVouchedFor(t *testing.T) {
 	t.Parallel()
-	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	lists := keyHistory(t, began)
+	lists := keyHistory(t, promiseStart)
 	seen := map[string]int{}
 	for seed := range uint64(20) {
-		w := &world{T: t, Rand: rand.New(rand.NewPCG(seed, 7)), now: began, lists: lists, seen: seen}
-		w.h = &handler{
-			secrets: w, tokens: stubTokens{}, wechat: w, timeout: time.Second, maxAge: time.Minute,
-			now: func() time.Time { return w.now }, log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
-			issuer: &issuer{
-				url: "https://api.example.com", keys: signing{w}, lifetime: time.Hour, renewal: 5 * 24 * time.Hour,
-			},
-		}
-		w.reread()
+		w := newWorld(t, seed, lists)
 		for range 150 {
 			w.step()
+		}
+		for outcome, n := range w.seen {
+			seen[outcome] += n
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	for _, outcome := range []string{"phone", "true", "false invalid", "false foreign", "false no_phone", "false expired"} {
+	for _, outcome := range []string{
+		"phone", "true", "false invalid", "false foreign", "false no_phone", "false expired",
+	} {
 		if seen[outcome] < 30 {
 			t.Errorf("got %q %d times, want at least 30 in %v", outcome, seen[outcome], seen)
 		}

@@ -34,11 +34,11 @@ func Code(n int) string { return fmt.Sprintf("%s-code-%d", mark, n) }
 func PhoneCode(n int) string { return fmt.Sprintf("%s-phone-code-%d", mark, n) }
 
 // leaks matches secret and personal data: the mark, in plain text, hex and base64;
-// phone numbers; the stage's app secret and access tokens; and any text long enough
-// to be sealed data.
+// phone numbers; the stage's app secret and access tokens; identity tokens; and any
+// text long enough to be sealed data.
 var leaks = regexp.MustCompile(`(?i)` + mark + `|` + hex.EncodeToString([]byte(mark)) + `|1359999\d{4}` +
 	`|` + stage.AppSecret + `|` + wechattest.TokenMark +
-	`|(?-i)` + base64.RawStdEncoding.EncodeToString([]byte(mark)) + `|[A-Za-z0-9+/]{60}`)
+	`|(?-i)eyJ[\w-]{12}|` + base64.RawStdEncoding.EncodeToString([]byte(mark)) + `|[A-Za-z0-9+/]{60}`)
 
 // Leak returns the first piece of secret or personal data in text, or "".
 func Leak(text string) string { return leaks.FindString(text) }

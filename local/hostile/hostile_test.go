@@ -29,6 +29,7 @@ func TestLeakFindsSecretAndPersonalData(t *testing.T) {
 		"hash of encryptedData":   wechattest.Hash(sealed.EncryptedData),
 		"encryptedData":           sealed.EncryptedData,
 		"app secret":              stage.AppSecret,
+		"identity token":          "eyJhbGciOiJSUzI1NiJ9.e30.AA",
 		"secret of Readings":      Readings()[6].Text,
 		"text of WeChat's errors": "invalid code, text of " + mark,
 	} {

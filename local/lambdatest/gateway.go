@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,10 +20,10 @@ import (
 type Gateway struct {
 	Invoke func(ctx context.Context, event []byte) ([]byte, error)
 
-	// Route is the API's only route, as in "POST /phone". The gateway itself
-	// answers other requests, with 404. If Route is empty, the route is
-	// "$default", which passes every request on, as a function URL does.
-	Route string
+	// Routes are the API's routes, as in "POST /phone". The gateway itself answers
+	// all other requests, with 404. If there are none, the route is "$default",
+	// which passes every request on, as a function URL does.
+	Routes []string
 }
 
 const (
@@ -77,7 +78,8 @@ type answer struct {
 }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if g.Route != "" && g.Route != r.Method+" "+r.URL.Path {
+	route := r.Method + " " + r.URL.Path
+	if len(g.Routes) > 0 && !slices.Contains(g.Routes, route) {
 		replyError(w, http.StatusNotFound)
 		return
 	}
@@ -87,8 +89,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := NewEvent(r, body)
-	if g.Route != "" {
-		e.RouteKey, e.RequestContext.RouteKey = g.Route, g.Route
+	if len(g.Routes) > 0 {
+		e.RouteKey, e.RequestContext.RouteKey = route, route
 	}
 	event, err := json.Marshal(e, jsontext.AllowInvalidUTF8(true))
 	if err != nil {

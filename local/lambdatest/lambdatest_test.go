@@ -231,9 +231,11 @@ func TestAnswersBecomeHTTPResponses(t *testing.T) {
 func TestGatewayAnswersSomeRequestsItself(t *testing.T) {
 	t.Parallel()
 	called := 0
-	g := &Gateway{Invoke: func(context.Context, []byte) ([]byte, error) {
+	var e Event
+	g := &Gateway{Invoke: func(_ context.Context, event []byte) ([]byte, error) {
 		called++
-		return []byte(`{"statusCode":200}`), nil
+		e = Event{}
+		return []byte(`{"statusCode":200}`), json.Unmarshal(event, &e)
 	}}
 	answer := func(method, path string, size int) (int, string) {
 		w := httptest.NewRecorder()
@@ -247,14 +249,23 @@ func TestGatewayAnswersSomeRequestsItself(t *testing.T) {
 	if status, _ := answer("DELETE", "/elsewhere", 0); status != 200 || called != 1 {
 		t.Errorf("without a route: got status %d after %d calls, want 200 after 1", status, called)
 	}
-	g.Route = "POST /phone"
-	for _, request := range []string{"GET /phone", "POST /", "POST /phone/"} {
+	g.Routes = []string{"POST /phone", "GET /.well-known/jwks.json"}
+	for _, request := range []string{
+		"GET /phone", "POST /", "POST /phone/", "POST /login", "OPTIONS /phone",
+		"POST /.well-known/jwks.json", "HEAD /.well-known/jwks.json", "OPTIONS /.well-known/jwks.json",
+	} {
 		method, path, _ := strings.Cut(request, " ")
 		if status, body := answer(method, path, 0); status != 404 || body != notFound || called != 1 {
 			t.Errorf("%s: got %d %s after %d calls, want 404 %s after 1", request, status, body, called, notFound)
 		}
 	}
-	if status, _ := answer("POST", "/phone", 0); status != 200 || called != 2 {
-		t.Errorf("the deployed route: got status %d after %d calls, want 200 after 2", status, called)
+	for i, route := range g.Routes {
+		method, path, _ := strings.Cut(route, " ")
+		if status, _ := answer(method, path, 0); status != 200 || called != 2+i {
+			t.Errorf("%s: got status %d after %d calls, want 200 after %d", route, status, called, 2+i)
+		}
+		if e.RouteKey != route || e.RequestContext.RouteKey != route {
+			t.Errorf("%s: got the event's routes %q and %q", route, e.RouteKey, e.RequestContext.RouteKey)
+		}
 	}
 }

@@ -1,15 +1,19 @@
 package rig
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
+	"testing"
 
 	"wechat-phone/local/hostile"
+	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
 )
 
@@ -26,10 +30,15 @@ type Answer struct {
 	Phone     string `json:"phoneNumber"`
 	E164      string `json:"e164"`
 	OpenID    string `json:"openid"`
+	Token     string `json:"token"`
+	ExpiresIn int    `json:"expiresIn"`
+	Renewed   *bool  `json:"renewed"`
+	Reason    string `json:"reason"`
 }
 
-// userFields matches the fields of a successful answer that hold the user's data.
-var userFields = regexp.MustCompile(`"(phoneNumber|purePhoneNumber|countryCode|e164|openid|unionid)":"[^"]*"`)
+// allowed matches the fields of a successful answer that hold the user's data, and a
+// public key's modulus, which looks like sealed data.
+var allowed = regexp.MustCompile(`"(phoneNumber|purePhoneNumber|countryCode|e164|openid|unionid|token|n)":"[^"]*"`)
 
 // read parses an answer and checks it for leaks.
 func (r *Rig) read(status int, header http.Header, body string) Answer {
@@ -39,7 +48,7 @@ func (r *Rig) read(status int, header http.Header, body string) Answer {
 	}
 	text := fmt.Sprint(header) + body
 	if status == http.StatusOK {
-		text = userFields.ReplaceAllString(text, "")
+		text = allowed.ReplaceAllString(text, "")
 	}
 	if leak := hostile.Leak(text); leak != "" {
 		r.t.Errorf("got an answer of status %d that holds %q, want it without", status, leak)
@@ -104,7 +113,55 @@ func (r *Rig) postFor(code string, tap any, loggedIn bool) Answer {
 	if got.Status == http.StatusOK && (got.Phone != owner.Phone || got.E164 != e164 || got.OpenID != openID) {
 		r.t.Errorf("got %s, want the data of %s", got.Body, owner.OpenID)
 	}
+	r.wantOwnToken(got, owner)
 	return got
+}
+
+// PostLogin posts a login code to /login, and an earlier token if it is not empty. A
+// successful answer must hold the data of the user who logged in.
+func (r *Rig) PostLogin(code, token string) Answer {
+	r.t.Helper()
+	got := r.Send("POST", "/login", "application/json", hostile.JSON(wechattest.PageLogin{Code: code, Token: token}))
+	r.mu.Lock()
+	owner := r.owners[code]
+	r.mu.Unlock()
+	if got.Status == http.StatusOK && (got.OpenID != owner.OpenID || got.Phone != "") {
+		r.t.Errorf("got %s, want the openid of %s and no number", got.Body, owner.OpenID)
+	}
+	r.wantOwnToken(got, owner)
+	return got
+}
+
+// Claims returns a token's claims.
+func Claims(t testing.TB, token string) (claims map[string]any) {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("got a token of %d parts, want 3", len(parts))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	if err != nil {
+		t.Fatal("got a token whose claims are not JSON")
+	}
+	return claims
+}
+
+// wantOwnToken checks that the answer has no token of anybody but owner.
+func (r *Rig) wantOwnToken(got Answer, owner wechattest.User) {
+	r.t.Helper()
+	if got.Token == "" {
+		return
+	}
+	claims := Claims(r.t, got.Token)
+	appID := cmp.Or(owner.AppID, stage.AppID)
+	number, hasPhone := claims["phone_number"]
+	if claims["sub"] != owner.OpenID || claims["aud"] != appID || claims["client_id"] != appID ||
+		hasPhone && number != "+"+owner.CountryCode+owner.PurePhone {
+		r.t.Errorf("got a token of another user, want one of %s", owner.OpenID)
+	}
 }
 
 // Invoke sends an event to the function, bypassing the gateway.

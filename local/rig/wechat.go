@@ -67,7 +67,16 @@ func (w *WeChat) track(c net.Conn, state http.ConnState) {
 // each as NAME=value.
 func (w *WeChat) Raise(t testing.TB, variables ...string) *Rig {
 	t.Helper()
-	r := Raise(t, func(c *stage.Config) { c.WeChatURL, c.Env = w.URL, append(w.Env, variables...) })
+	return w.RaiseWith(t, func(c *stage.Config) { c.Env = variables })
+}
+
+// RaiseWith is like [WeChat.Raise], with an edit of the stage's configuration.
+func (w *WeChat) RaiseWith(t testing.TB, edit func(*stage.Config)) *Rig {
+	t.Helper()
+	r := Raise(t, func(c *stage.Config) {
+		edit(c)
+		c.WeChatURL, c.Env = w.URL, append(w.Env, c.Env...)
+	})
 	w.Serve(r.WeChat)
 	return r
 }

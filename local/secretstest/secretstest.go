@@ -1,6 +1,6 @@
-// Package secretstest is a mock of AWS Secrets Manager. It serves GetSecretValue,
-// PutSecretValue and UpdateSecretVersionStage over the AWS JSON 1.1 protocol, from
-// secrets in memory.
+// Package secretstest is a mock of AWS Secrets Manager. It serves DescribeSecret,
+// GetSecretValue, PutSecretValue and UpdateSecretVersionStage over the AWS JSON 1.1
+// protocol, from secrets in memory.
 //
 // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Operations.html
 package secretstest
@@ -46,17 +46,23 @@ const (
 // creates the secret if necessary.
 func (s *Server) Put(name, text string) (arn string) { return s.put(name, version{text: text}) }
 
+// PutLabelled adds a version with these staging labels, which need not be the current
+// one.
+func (s *Server) PutLabelled(name, text string, labels ...string) {
+	s.put(name, version{text: text}, labels...)
+}
+
 // PutBinary is like [Server.Put], for a binary secret.
 func (s *Server) PutBinary(name string, bytes []byte) (arn string) {
 	return s.put(name, version{bytes: bytes})
 }
 
-func (s *Server) put(name string, v version) string {
+func (s *Server) put(name string, v version, labels ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sec := s.create(name)
 	v.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(sec.versions)+1)
-	sec.add(v, nil)
+	sec.add(v, labels)
 	return sec.arn
 }
 
@@ -134,6 +140,17 @@ func (s *Server) Value(name string) string {
 	return sec.version(sec.labels[current]).text
 }
 
+// Labelled returns the texts of a secret's versions by staging label.
+func (s *Server) Labelled(name string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	texts := map[string]string{}
+	for label, id := range s.secrets[name].labels {
+		texts[label] = s.secrets[name].version(id).text
+	}
+	return texts
+}
+
 // Delete deletes a secret.
 func (s *Server) Delete(name string) {
 	s.mu.Lock()
@@ -193,6 +210,8 @@ type input struct {
 // ARN, or AWS's error code.
 func call(operation string) func(*secret, input) (output map[string]any, code string) {
 	switch operation {
+	case "DescribeSecret":
+		return (*secret).describe
 	case "GetSecretValue":
 		return (*secret).get
 	case "PutSecretValue":
@@ -257,6 +276,15 @@ const (
 	exists   = "ResourceExistsException"
 	invalid  = "InvalidParameterException"
 )
+
+// describe leaves out versions without a label.
+func (sec *secret) describe(input) (output map[string]any, code string) {
+	labelled := map[string][]string{}
+	for _, id := range sec.labels {
+		labelled[id] = sec.labelsOf(id)
+	}
+	return map[string]any{"VersionIdsToStages": labelled}, ""
+}
 
 func (sec *secret) get(in input) (output map[string]any, code string) {
 	id := in.VersionId

@@ -1,6 +1,7 @@
 package secretstest
 
 import (
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -151,7 +152,20 @@ func TestUpdateSecretVersionStage(t *testing.T) {
 		move(`"VersionStage":"label"`+from+idC+`"`, 200, ""),
 		{"GetSecretValue", `{"SecretId":"name","VersionStage":"label"}`, 400, "ResourceNotFoundException"},
 		{"GetSecretValue", `{"SecretId":"name"}`, 200, `"SecretString":"of ` + idB},
+
+		{"DescribeSecret", `{"SecretId":"name"}`, 200,
+			`"VersionIdsToStages":{"` + idA + `":["AWSPREVIOUS"],"` + idB + `":["AWSCURRENT"]}`},
+		move(`"VersionStage":"AWSPREVIOUS"`+from+idB+`"`, 400, refused),
+		move(`"VersionStage":"AWSPREVIOUS"`+from+idA+`"`, 200, ""),
+		{"DescribeSecret", `{"SecretId":"name"}`, 200, `"VersionIdsToStages":{"` + idB + `":["AWSCURRENT"]}`},
+		{"GetSecretValue", `{"SecretId":"name","VersionId":"` + idA + `"}`, 200, `"SecretString":"of ` + idA},
+		{"DescribeSecret", `{"SecretId":"other"}`, 400, "ResourceNotFoundException"},
 	})
+	s.PutLabelled("name", "theirs", "AWSPENDING", "backup")
+	want := map[string]string{"AWSCURRENT": "of " + idB, "AWSPENDING": "theirs", "backup": "theirs"}
+	if got := s.Labelled("name"); !maps.Equal(got, want) {
+		t.Errorf("got the labelled texts %v, want %v", got, want)
+	}
 	if got := s.Value("name"); got != "of "+idB {
 		t.Errorf("got the current value %q, want that of %s", got, idB)
 	}

@@ -30,7 +30,14 @@ const (
 	BrokenAppID = "wx3333333333333333" // its app secret is wrong
 	AppSecret   = "0123456789abcdef0123456789abcdef"
 	SecretName  = "wechat-phone"
+
+	SigningSecretName = "wechat-phone-signing" // #nosec G101 -- not a credential
 )
+
+// Routes are the deployed gateway's routes.
+var Routes = []string{
+	"POST /phone", "POST /login", "GET /.well-known/openid-configuration", "GET /.well-known/jwks.json",
+}
 
 // Config configures a [Stage]. Bootstrap is required. Without a host and a port,
 // the stage listens on free ports of 127.0.0.1.
@@ -38,12 +45,13 @@ type Config struct {
 	Bootstrap   string        // path of the function's executable
 	Host        string        // address to listen on; 127.0.0.1 if empty
 	Port        int           // the gateway's port; WeChat gets the next one, Secrets Manager the one after
-	Route       string        // see [lambdatest.Gateway]
+	Routes      []string      // see [lambdatest.Gateway]
 	Env         []string      // additional variables for the function, as NAME=value
 	Timeout     time.Duration // see [lambdatest.Config]
 	Concurrency int           // see [lambdatest.Config]
 	Logs        io.Writer     // receives the function's output
 	Several     bool          // serve three mini-programs; the third is broken
+	Tokens      bool          // make signing keys and issue identity tokens; the issuer is the gateway's URL
 
 	WeChatURL string // URL of another WeChat; the mock if empty
 	Secret    string // text of the secret; made up if empty
@@ -97,42 +105,53 @@ func Raise(config Config) (*Stage, error) {
 	s.WeChat.Know(EventCode, eventUser)
 	s.WeChat.KnowPhone(PhoneEventCode, eventUser)
 	s.WeChat.Script(UsedEventCode, wechattest.Refuse(40163, "code been used"))
-	if config.Secret == "" {
-		config.Secret = Secret(AppID, AppSecret)
-	}
 	if config.Several {
 		s.WeChat.AddApp(SecondAppID, AppSecret)
 		s.WeChat.AddApp(BrokenAppID, AppSecret+"-reset")
-		config.Secret = Secrets(map[string]string{AppID: AppSecret, SecondAppID: AppSecret, BrokenAppID: AppSecret})
 	}
-	arn := s.Secrets.Put(SecretName, config.Secret)
-	gateway := &lambdatest.Gateway{Route: config.Route}
 
 	listeners, err := listen(config.Host, config.Port)
 	if err != nil {
 		return nil, err
 	}
+	s.URL = urlOf(listeners[0])
 	s.WeChatURL = s.serve(listeners[1], s.WeChat)
 	s.SecretsURL = s.serve(listeners[2], s.Secrets)
-	if config.WeChatURL == "" {
-		config.WeChatURL = s.WeChatURL
-	}
 	s.Function, err = lambdatest.Start(lambdatest.Config{
 		Bootstrap: config.Bootstrap, Timeout: config.Timeout, Concurrency: config.Concurrency, Logs: config.Logs,
-		Env: append([]string{
-			"WECHAT_SECRET_ID=" + arn,
-			"WECHAT_API_BASE_URL=" + config.WeChatURL,
-			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + s.SecretsURL,
-		}, config.Env...),
+		Env: append(s.variables(config), config.Env...),
 	})
 	if err != nil {
 		_ = listeners[0].Close()
 		s.Close()
 		return nil, fmt.Errorf("the function did not start: %w", err)
 	}
-	gateway.Invoke = s.Function.Invoke
-	s.URL = s.serve(listeners[0], gateway)
+	s.serve(listeners[0], &lambdatest.Gateway{Invoke: s.Function.Invoke, Routes: config.Routes})
 	return s, nil
+}
+
+// variables puts the secrets into the mock Secrets Manager and returns the
+// function's variables, each as NAME=value.
+func (s *Stage) variables(config Config) []string {
+	switch {
+	case config.Several:
+		config.Secret = Secrets(map[string]string{AppID: AppSecret, SecondAppID: AppSecret, BrokenAppID: AppSecret})
+	case config.Secret == "":
+		config.Secret = Secret(AppID, AppSecret)
+	}
+	if config.WeChatURL == "" {
+		config.WeChatURL = s.WeChatURL
+	}
+	variables := []string{
+		"WECHAT_SECRET_ID=" + s.Secrets.Put(SecretName, config.Secret),
+		"WECHAT_API_BASE_URL=" + config.WeChatURL,
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + s.SecretsURL,
+	}
+	if config.Tokens {
+		variables = append(variables,
+			"TOKEN_ISSUER="+s.URL, "SIGNING_SECRET_ID="+s.Secrets.Put(SigningSecretName, signingKeys()))
+	}
+	return variables
 }
 
 // Secrets returns the text of a secret that holds several mini-programs.
@@ -177,7 +196,12 @@ func (s *Stage) serve(listener net.Listener, handler http.Handler) string {
 			panic(err)
 		}
 	}()
-	address := listener.Addr().(*net.TCPAddr)
+	return urlOf(listener)
+}
+
+// urlOf returns a listener's URL on this machine.
+func urlOf(listener net.Listener) string {
+	address := *listener.Addr().(*net.TCPAddr)
 	if address.IP.IsUnspecified() {
 		address.IP = net.IPv4(127, 0, 0, 1)
 	}

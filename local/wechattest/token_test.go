@@ -204,18 +204,3 @@ func TestOtherCallsAreNotFound(t *testing.T) {
 		}
 	}
 }
-
-func TestTapHasTwoShapes(t *testing.T) {
-	c := newCaller(t)
-	for target, want := range map[string]string{
-		"/tap": `^\{"code":"0[0-9a-f]{30}w","encryptedData":"[A-Za-z0-9+/]+={0,2}",` +
-			`"iv":"[A-Za-z0-9+/]{22}=="}$`,
-		"/tap?shape=phone-code": `^\{"phoneCode":"[0-9a-f]{64}","code":"0[0-9a-f]{30}w"}$`,
-	} {
-		w := httptest.NewRecorder()
-		c.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
-		if body := w.Body.String(); w.Code != 200 || !regexp.MustCompile(want).MatchString(body) {
-			t.Errorf("%s: got %d %s, want 200 and a match of %s", target, w.Code, body, want)
-		}
-	}
-}

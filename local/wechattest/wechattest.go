@@ -1,5 +1,5 @@
-// Package wechattest is a mock of WeChat's server API. Under /tap it also plays the
-// phone of a user who logs in and taps the getPhoneNumber button.
+// Package wechattest is a mock of WeChat's server API. Under /login and /tap it also
+// plays the phone of a user who logs in, and who taps the getPhoneNumber button.
 //
 // It shares no code with the function, so its sealed data also tests the function's
 // code that opens it.
@@ -47,6 +47,7 @@ type Server struct {
 	sealed  map[string]seal             // by Hash
 	scripts map[string]http.HandlerFunc // by key; see Script
 	seen    map[string]int              // by key; see Script
+	users   map[[2]string]User          // by appid and name; see user
 	taps    int
 	pruned  time.Time
 }
@@ -76,7 +77,7 @@ func New(appID, secret string, now func() time.Time) *Server {
 	s := &Server{
 		now: now, first: appID, apps: map[string]*app{},
 		logins: map[string]*grant{}, phones: map[string]*grant{}, sealed: map[string]seal{},
-		scripts: map[string]http.HandlerFunc{}, seen: map[string]int{},
+		scripts: map[string]http.HandlerFunc{}, seen: map[string]int{}, users: map[[2]string]User{},
 	}
 	s.AddApp(appID, secret)
 	return s
@@ -260,34 +261,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "POST /wxa/business/checkencryptedmsg":
 		s.serveBody(w, r, s.checkEncryptedMsg, func(in input) []string { return []string{in.Hash} })
 	case "GET /tap":
-		s.serveTap(w, r)
+		s.servePage(w, r, s.tap)
+	case "GET /login":
+		s.servePage(w, r, s.logIn)
 	default:
 		http.NotFound(w, r)
 	}
-}
-
-// serveTap answers with what a page has after a user's tap. The query may name the
-// mini-program; otherwise it is the first one. If there are several, the answer names
-// it, as a page would.
-func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
-	user := s.NewUser()
-	user.AppID = r.URL.Query().Get("appid")
-	s.mu.Lock()
-	if len(s.apps) > 1 {
-		user.AppID = s.appOf(user)
-	}
-	known := s.apps[s.appOf(user)] != nil
-	s.mu.Unlock()
-	if !known {
-		http.NotFound(w, r)
-		return
-	}
-	var tap any = s.Tap(user)
-	if r.URL.Query().Get("shape") == "phone-code" {
-		tap = s.TapPhone(user)
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_ = json.MarshalWrite(w, tap)
 }
 
 // serve counts a call under its keys and answers it. If no key has a script, serve

@@ -3,6 +3,7 @@
 package secretvalue
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -85,12 +86,27 @@ func (r *errorRecorder) option(o *secretsmanager.Options) {
 
 // Do implements [secretsmanager.HTTPClient].
 func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
+	if err := detachBody(request); err != nil {
+		return nil, err
+	}
 	answer, err := r.HTTPClient.Do(request)
 	r.err, r.status = err, 0
 	if err == nil {
 		r.status = answer.StatusCode
 	}
 	return answer, err
+}
+
+// detachBody gives the request a body of its own. The SDK closes its body as soon as an
+// answer begins. If net/http has not finished with the body by then, it takes that for
+// a failed request and closes the connection, and a long answer breaks off.
+func detachBody(request *http.Request) error {
+	if request.Body == nil {
+		return nil
+	}
+	body, err := io.ReadAll(request.Body)
+	request.Body = io.NopCloser(bytes.NewReader(body))
+	return err
 }
 
 // classify returns err as a [*Failure]. No answer, a 5xx and throttling are

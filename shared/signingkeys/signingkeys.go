@@ -21,9 +21,10 @@ const (
 	rereadAfter = time.Hour
 	// rereadPause is the shortest time between two such re-reads.
 	rereadPause = time.Minute
-	// maxAge is the age at which the keys are no longer used. A retired key is
-	// published for 48 hours, and a token lives for 24 hours at most.
-	maxAge = 24 * time.Hour
+	// maxAge is the age at which the keys are no longer used. A next key signs after 24
+	// hours. By then, all key sets that lack it must be gone from verifiers' caches,
+	// which keep them for two hours.
+	maxAge = 20 * time.Hour
 )
 
 // Error says why there are no keys. It holds nothing of the secret, so it may be
@@ -65,7 +66,7 @@ func (s *Store) Load() error {
 }
 
 // Get returns the keys. If they are over an hour old, it starts a re-read, and does not
-// wait for it. If there are none, or they are over 24 hours old, it fetches the
+// wait for it. If there are none, or they are over 20 hours old, it fetches the
 // secret, but not within a second of a failure. Concurrent callers share one fetch.
 // A list that is not usable never replaces keys that are.
 func (s *Store) Get(ctx context.Context) (*identity.Keys, error) {

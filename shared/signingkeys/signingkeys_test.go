@@ -113,16 +113,16 @@ func TestKeysAreRereadInTheBackgroundAfterAnHour(t *testing.T) {
 			t.Fatal(err)
 		}
 		api.text, api.after = lists()[1], time.Second
-		time.Sleep(time.Hour - 1)
+		time.Sleep(time.Hour - time.Nanosecond)
 		wantKeys(t, "within the hour", store, api, lists()[0], 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantKeys(t, "after an hour", store, api, lists()[0], 2)
 		wantKeys(t, "during the re-read", store, api, lists()[0], 2)
 		time.Sleep(time.Second)
 		wantKeys(t, "after the re-read", store, api, lists()[1], 2)
-		time.Sleep(time.Hour - time.Second - 1)
+		time.Sleep(time.Hour - time.Second - time.Nanosecond)
 		wantKeys(t, "an hour less a moment after it began", store, api, lists()[1], 2)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantKeys(t, "an hour after it began", store, api, lists()[1], 3)
 	})
 }
@@ -142,9 +142,9 @@ func TestFailedRereadIsTriedAgainAfterAMinute(t *testing.T) {
 			api.err, api.text = failure.err, failure.text
 			time.Sleep(time.Hour)
 			wantKeys(t, "the first try", good, api, lists()[0], 2)
-			time.Sleep(time.Minute - 1)
+			time.Sleep(time.Minute - time.Nanosecond)
 			wantKeys(t, "within a minute", good, api, lists()[0], 2)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			wantKeys(t, "after a minute", good, api, lists()[0], 3)
 			api.err, api.text = nil, lists()[1]
 			time.Sleep(time.Minute)
@@ -154,26 +154,26 @@ func TestFailedRereadIsTriedAgainAfterAMinute(t *testing.T) {
 	})
 }
 
-func TestOldKeysAreUsedForADayAtMost(t *testing.T) {
+func TestOldKeysAreUsedForTwentyHoursAtMost(t *testing.T) {
 	bubble(t, func(t *testing.T, api *fake, store *Store) {
 		if err := store.Load(); err != nil {
 			t.Fatal(err)
 		}
 		api.err = errDown
-		for range 23 {
+		for range 19 {
 			time.Sleep(time.Hour)
 			if _, err := store.Get(t.Context()); err != nil {
 				t.Fatalf("got error %v, want the keys in memory", err)
 			}
 		}
-		time.Sleep(time.Hour - 1)
-		wantKeys(t, "a day less a moment", store, api, lists()[0], 25)
+		time.Sleep(time.Hour - time.Nanosecond)
+		wantKeys(t, "20 hours less a moment", store, api, lists()[0], 21)
 		time.Sleep(time.Second)
-		wantError(t, "a day", store, Error{Temporary: true, Reason: "network"})
+		wantError(t, "20 hours", store, Error{Temporary: true, Reason: "network"})
 		api.text = "[]"
 		api.err = nil
 		time.Sleep(time.Second)
-		wantError(t, "an unusable list after a day", store, Error{Reason: "malformed: no key signs"})
+		wantError(t, "an unusable list after 20 hours", store, Error{Reason: "malformed: no key signs"})
 		api.text, api.after = lists()[1], time.Second
 		time.Sleep(time.Second)
 		began := time.Now()

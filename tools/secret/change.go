@@ -6,9 +6,8 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
-	"golang.org/x/term"
+	"wechat-phone/tools/operator"
 )
 
 // change is a change of one mini-program.
@@ -72,15 +71,8 @@ func (o options) confirm(in *os.File, c change) error {
 	switch {
 	case o.yes:
 		return nil
-	case term.IsTerminal(int(in.Fd())):
-		return withTerminal(in, func(t *term.Terminal) error {
-			t.SetPrompt("Make this change? (y/N) ")
-			line, err := t.ReadLine()
-			if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || answer != "y" && answer != "yes" {
-				return errUnchanged
-			}
-			return nil
-		})
+	case operator.IsTerminal(in):
+		return operator.Confirm(in)
 	case c.removes():
 		return errors.New("without a terminal, removing a mini-program needs -yes: the secret has not changed")
 	case c.malformed != nil:

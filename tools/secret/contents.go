@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"wechat-phone/shared/appsecret"
+	"wechat-phone/tools/operator"
 )
 
 // contents is what the secret holds. It must never be printed.
@@ -19,19 +20,19 @@ type contents struct {
 
 // parse reads a version's value. A secret without a value holds nothing. The error
 // says how a value is malformed, and repeats nothing of it.
-func (v version) parse() (contents, error) {
-	if v.id == "" {
+func parse(v operator.Version) (contents, error) {
+	if v.ID == "" {
 		return contents{}, nil
 	}
-	if v.text == nil {
+	if v.Text == nil {
 		return contents{}, errors.New("malformed: binary")
 	}
-	apps, err := appsecret.Parse(*v.text)
+	apps, err := appsecret.Parse(*v.Text)
 	if e, ok := errors.AsType[*appsecret.Error](err); ok {
 		return contents{}, errors.New(e.Reason)
 	}
 	var fields map[string]jsontext.Value
-	if json.Unmarshal([]byte(appsecret.Trim(*v.text)), &fields) != nil { // the error may hold the text
+	if json.Unmarshal([]byte(appsecret.Trim(*v.Text)), &fields) != nil { // the error may hold the text
 		return contents{}, errors.New("malformed: not a JSON object")
 	}
 	h := contents{secrets: map[string]string{}, others: map[string]jsontext.Value{}}

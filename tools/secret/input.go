@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"wechat-phone/shared/appsecret"
+	"wechat-phone/tools/operator"
 )
 
 // credentials are a mini-program's credentials, as they appear on standard input.
@@ -22,12 +23,9 @@ type credentials struct {
 // swapped or incomplete before a user does.
 var appSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// errUnchanged says that the operator pressed Ctrl-C or did not answer yes.
-var errUnchanged = errors.New("stopped: the secret has not changed")
-
 // read reads and checks the credentials. Its errors hold no part of them.
 func read(in *os.File) (c credentials, err error) {
-	if term.IsTerminal(int(in.Fd())) {
+	if operator.IsTerminal(in) {
 		c, err = ask(in)
 	} else {
 		c, err = decode(in)
@@ -46,28 +44,16 @@ func read(in *os.File) (c credentials, err error) {
 
 // ask asks for the credentials and shows neither.
 func ask(terminal *os.File) (c credentials, err error) {
-	err = withTerminal(terminal, func(t *term.Terminal) error {
+	err = operator.WithTerminal(terminal, func(t *term.Terminal) error {
 		if c.AppID, err = t.ReadPassword("appid (not shown): "); err != nil {
-			return errUnchanged
+			return operator.ErrUnchanged
 		}
 		if c.Secret, err = t.ReadPassword("app secret (not shown): "); err != nil {
-			return errUnchanged
+			return operator.ErrUnchanged
 		}
 		return nil
 	})
 	return c, err
-}
-
-// withTerminal calls do in the terminal's raw mode, which shows nothing that is
-// typed, even between two questions. In this mode Ctrl-C only ends the input.
-func withTerminal(terminal *os.File, do func(*term.Terminal) error) error {
-	fd := int(terminal.Fd())
-	before, err := term.MakeRaw(fd)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = term.Restore(fd, before) }()
-	return do(term.NewTerminal(terminal, ""))
 }
 
 func decode(in io.Reader) (c credentials, err error) {

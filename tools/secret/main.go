@@ -8,14 +8,13 @@ package main
 
 import (
 	"context"
-	"encoding/json/v2"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 
 	"wechat-phone/shared/appsecret"
+	"wechat-phone/tools/operator"
 )
 
 // options are the command's flags.
@@ -46,19 +45,19 @@ func run(ctx context.Context, o options) error {
 	case o.remove != "" && (o.list || !appsecret.IsAppID(o.remove)):
 		return errors.New("-remove needs an appid, such as -remove=wx0123456789abcdef, and cannot be combined with -list")
 	}
-	stack, err := outputs(ctx, o.env)
+	stack, err := operator.Outputs(ctx, o.env)
 	if err != nil {
 		return err
 	}
-	secret, err := newStore(ctx, stack["SecretArn"])
+	secret, err := operator.Open(ctx, stack, "SecretArn", "make-secret", "-list")
 	if err != nil {
 		return err
 	}
-	now, err := secret.read(ctx)
+	now, err := secret.Read(ctx)
 	if err != nil {
 		return err
 	}
-	before, malformed := now.parse()
+	before, malformed := parse(now)
 	if o.list && malformed == nil {
 		list(before)
 		return nil
@@ -75,7 +74,7 @@ func run(ctx context.Context, o options) error {
 	if err := o.confirm(os.Stdin, c); err != nil {
 		return err
 	}
-	if err := secret.replace(ctx, now, text); err != nil {
+	if _, err := secret.Replace(ctx, now, text); err != nil {
 		return err
 	}
 	c.showNext(o.env, stack["PhoneUrl"])
@@ -110,28 +109,4 @@ func list(h contents) {
 	if len(h.secrets) == 0 {
 		fmt.Println("The secret has no value yet.")
 	}
-}
-
-// outputs returns the stack's outputs. It asks SAM, which reads the stack's name
-// from samconfig.toml.
-func outputs(ctx context.Context, env string) (map[string]string, error) {
-	// #nosec G204 -- the deployer chooses env
-	sam := exec.CommandContext(ctx, "sam", "list", "stack-outputs", "--config-env", env, "--output", "json")
-	sam.Stderr = os.Stderr
-	text, err := sam.Output()
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return nil, errors.New("sam is missing: install the SAM CLI")
-	case err != nil:
-		return nil, fmt.Errorf("sam list stack-outputs: %w", err)
-	}
-	var list []struct{ OutputKey, OutputValue string }
-	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, errors.New("sam list stack-outputs printed no list")
-	}
-	all := map[string]string{}
-	for _, output := range list {
-		all[output.OutputKey] = output.OutputValue
-	}
-	return all, nil
 }

@@ -1,50 +1,26 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
+	"wechat-phone/tools/operator/operatortest"
 )
 
-// asCommand is the variable that turns the test's own executable into the command.
-const asCommand = "TEST_COMMAND"
+func TestMain(m *testing.M) { operatortest.Main(m, main) }
 
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// command returns the command, with a stand-in for the SAM CLI that knows one stack.
+// command returns the command, for a stack with this secret.
 func command(t *testing.T, secretsURL, arn string, flags ...string) *exec.Cmd {
 	t.Helper()
-	dir := t.TempDir()
-	sam := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'list stack-outputs --config-env prod --output json' ] || exit 9\n"+
-		`echo '[{"OutputKey":"PhoneUrl","OutputValue":"https://host/phone","Description":""},`+
-		`{"OutputKey":"SecretArn","OutputValue":"%s","Description":""}]'`, arn)
-	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil { // #nosec G306 -- it is run
-		t.Fatal(err)
-	}
-	c := exec.Command(os.Args[0], append([]string{"-env", "prod"}, flags...)...)
-	c.Env = []string{
-		asCommand + "=1", "PATH=" + dir + ":/bin", "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + secretsURL,
-		"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_MAX_ATTEMPTS=1",
-	}
-	return c
+	outputs := map[string]string{"PhoneUrl": "https://host/phone", "SecretArn": arn}
+	return operatortest.Command(t, secretsURL, outputs, flags...)
 }
 
 // A secret that the stack created has no value at first. Setting one is enough.
@@ -170,17 +146,17 @@ func TestTerminalShowsNothingOfWhatIsTyped(t *testing.T) {
 	t.Parallel()
 	s, url, arn := manager(t)
 	put := command(t, url, arn)
-	controller, _ := startAtTerminal(t, put)
-	screen := readUntil(t, controller, "appid (not shown): ")
+	controller, _ := operatortest.StartAtTerminal(t, put)
+	screen := operatortest.ReadUntil(t, controller, "appid (not shown): ")
 	_, _ = io.WriteString(controller, goodID+"\r")
-	screen += readUntil(t, controller, "app secret (not shown): ")
+	screen += operatortest.ReadUntil(t, controller, "app secret (not shown): ")
 	_, _ = io.WriteString(controller, goodSecret+" \r")
 	if strings.Contains(screen, goodID) {
 		t.Errorf("got the screen %s, want it without the appid", screen)
 	}
-	screen += readUntil(t, controller, "Make this change? (y/N) ")
+	screen += operatortest.ReadUntil(t, controller, "Make this change? (y/N) ")
 	_, _ = io.WriteString(controller, "y\r")
-	screen += readUntil(t, controller, "make smoke")
+	screen += operatortest.ReadUntil(t, controller, "make smoke")
 	if err := put.Wait(); err != nil {
 		t.Error(err)
 	}
@@ -214,13 +190,13 @@ func TestTerminalAsksBeforeEachChange(t *testing.T) {
 		s, url, arn := manager(t)
 		s.Put("of-the-stack", test.value)
 		put := command(t, url, arn, test.flags...)
-		controller, _ := startAtTerminal(t, put)
+		controller, _ := operatortest.StartAtTerminal(t, put)
 		screen := ""
 		if test.flags == nil {
-			screen += readUntil(t, controller, "appid (not shown): ")
+			screen += operatortest.ReadUntil(t, controller, "appid (not shown): ")
 			_, _ = io.WriteString(controller, goodID+"\r"+goodSecret+"\r")
 		}
-		screen += readUntil(t, controller, "Make this change? (y/N) ")
+		screen += operatortest.ReadUntil(t, controller, "Make this change? (y/N) ")
 		_, _ = io.WriteString(controller, test.typed)
 		err := put.Wait()
 		if failed := err != nil; failed != (test.want == test.value) || strings.Contains(screen, canary) {
@@ -236,73 +212,15 @@ func TestTerminalEchoesAgainAfterAnInterrupt(t *testing.T) {
 	t.Parallel()
 	_, url, arn := manager(t)
 	put := command(t, url, arn)
-	controller, terminal := startAtTerminal(t, put)
-	readUntil(t, controller, "appid (not shown): ")
-	if echoes(t, terminal) {
+	controller, terminal := operatortest.StartAtTerminal(t, put)
+	operatortest.ReadUntil(t, controller, "appid (not shown): ")
+	if operatortest.Echoes(t, terminal) {
 		t.Error("got an echo while the command asks, want none")
 	}
 	_, _ = io.WriteString(controller, canary+"\x03") // Ctrl-C
-	if put.Wait() == nil || !echoes(t, terminal) {
+	if put.Wait() == nil || !operatortest.Echoes(t, terminal) {
 		t.Error("got no error, or no echo after the interrupt, want both")
 	}
-}
-
-// startAtTerminal starts a command at a terminal of its own.
-func startAtTerminal(t *testing.T, command *exec.Cmd) (controller, terminal *os.File) {
-	t.Helper()
-	controller, terminal = openTerminal(t)
-	command.Stdin, command.Stdout, command.Stderr = terminal, terminal, terminal
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return controller, terminal
-}
-
-func echoes(t *testing.T, terminal *os.File) bool {
-	t.Helper()
-	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return state.Lflag&unix.ECHO != 0
-}
-
-// openTerminal opens a Linux pseudo-terminal.
-func openTerminal(t *testing.T) (controller, terminal *os.File) {
-	t.Helper()
-	controller, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = controller.Close() })
-	if err := unix.IoctlSetPointerInt(int(controller.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(controller.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = terminal.Close() })
-	return controller, terminal
-}
-
-func readUntil(t *testing.T, from io.Reader, text string) (read string) {
-	t.Helper()
-	late := time.AfterFunc(10*time.Second, func() { panic("timed out waiting for " + text) })
-	defer late.Stop()
-	buffer := make([]byte, 1024)
-	for !strings.Contains(read, text) {
-		n, err := from.Read(buffer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		read += string(buffer[:n])
-	}
-	return read
 }
 
 func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
@@ -316,10 +234,10 @@ func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
 	}{
 		{"denied", func(*exec.Cmd) { s.Fail(denied) }, "answered GetSecretValue with AccessDeniedException\n"},
 		{"denied to put", func(*exec.Cmd) {
-			s.Fail(at(s, "PutSecretValue", denied))
-		}, "answered PutSecretValue with AccessDeniedException\n"},
+			s.Fail(operatortest.At(s, "PutSecretValue", denied))
+		}, "answered PutSecretValue with AccessDeniedException: the secret has not changed\n"},
 		{"denied to move", func(*exec.Cmd) {
-			s.Fail(at(s, "UpdateSecretVersionStage", denied))
+			s.Fail(operatortest.At(s, "UpdateSecretVersionStage", denied))
 		}, "answered UpdateSecretVersionStage with AccessDeniedException: the secret has not changed\n"},
 		{"out of reach", func(c *exec.Cmd) {
 			c.Env = append(c.Env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1")
@@ -345,16 +263,5 @@ func TestFailuresAreNamedAndChangeNothing(t *testing.T) {
 	}
 	if got := s.Value("of-the-stack"); got != oldJSON {
 		t.Errorf("got the secret %q, want %q", got, oldJSON)
-	}
-}
-
-// at returns a fault that answers one call, and lets the others pass.
-func at(s *secretstest.Server, operation string, fault http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+operation) {
-			fault(w, r)
-			return
-		}
-		s.Answer(w, r)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
+	"wechat-phone/tools/operator/operatortest"
 )
 
 // secretWith returns the text of a secret that holds n mini-programs.
@@ -155,7 +156,7 @@ func TestAnotherOperatorsChangeIsNeverLost(t *testing.T) {
 			if before != "" {
 				s.Put("a", before)
 			}
-			s.Fail(at(s, call, func(w http.ResponseWriter, r *http.Request) {
+			s.Fail(operatortest.At(s, call, func(w http.ResponseWriter, r *http.Request) {
 				s.Put("a", theirs)
 				s.Answer(w, r)
 			}))
@@ -191,7 +192,7 @@ func TestLostAnswerToTheMoveIsNotAFailure(t *testing.T) {
 	t.Parallel()
 	s, url, arn := manager(t)
 	broken := secretstest.Fault(500, "InternalServiceError", canary)
-	s.Fail(at(s, "UpdateSecretVersionStage", func(w http.ResponseWriter, r *http.Request) {
+	s.Fail(operatortest.At(s, "UpdateSecretVersionStage", func(w http.ResponseWriter, r *http.Request) {
 		s.Answer(httptest.NewRecorder(), r)
 		broken(w, r)
 	}))

@@ -1,7 +1,8 @@
 // Command smoke tests a deployment without a user. It checks that the address is
-// safe and has one route, that the function answers as documented, that its secret
-// is right and that it reaches WeChat: only then does WeChat itself refuse a made-up
-// login code.
+// safe and has only its routes, that the function answers as documented, that its
+// secret is right and that it reaches WeChat: only then does WeChat itself refuse a
+// made-up login code. If identity tokens are on, it checks that verifiers can use the
+// discovery document and the key set.
 //
 // If the deployment serves several mini-programs, -appid chooses the one to test.
 //
@@ -34,12 +35,12 @@ func main() {
 	appID := flag.String("appid", "", "the `appid` of the mini-program to test; needed if the deployment serves several")
 	flag.Parse()
 	switch {
-	case flag.NArg() != 1:
+	case flag.NArg() != 1, !strings.HasSuffix(flag.Arg(0), phonePath):
 		exit("needs one URL, the stack's output PhoneUrl: make smoke URL=https://…/phone")
 	case *appID != "" && !appsecret.IsAppID(*appID):
 		exit("APPID must be wx and 16 lower-case hexadecimal digits")
 	}
-	d := &deployment{phone: flag.Arg(0), appID: *appID, client: newClient(*connect)}
+	d := newDeployment(flag.Arg(0), *appID, *connect)
 	if !d.smoke(context.Background(), os.Stdout) {
 		os.Exit(1)
 	}
@@ -84,12 +85,15 @@ func (d *deployment) smoke(ctx context.Context, out io.Writer) bool {
 		{"a malformed request is refused as promised", d.malformed},
 		{"WeChat refuses a made-up login code, so the secret is right", d.madeUpCode},
 		{"WeChat refuses a made-up phone code, so there is an access token", d.madeUpPhoneCode},
+		{"/login refuses a phone code, which would be wasted there", d.loginWithPhoneCode},
+		{"WeChat refuses a made-up login code at /login", d.madeUpLogin},
+		{"verifiers of identity tokens accept the discovery document", d.discovery},
+		{"verifiers of identity tokens accept the key set", d.keySet},
 	} {
 		verdict, err := "ok  ", check.run(ctx)
-		switch {
-		case errors.Is(err, errLoopback), errors.Is(err, errLoginRequired):
-			verdict = "n/a "
-		case err != nil:
+		if note, ok := errors.AsType[*note](err); ok {
+			verdict = note.verdict
+		} else if err != nil {
 			verdict, passed = "FAIL", false
 		}
 		_, _ = fmt.Fprintln(out, verdict, check.name)
@@ -103,10 +107,21 @@ func (d *deployment) smoke(ctx context.Context, out io.Writer) bool {
 	return passed
 }
 
+const (
+	phonePath = "/phone"
+	loginPath = "/login"
+)
+
 type deployment struct {
-	phone  string // URL
-	appID  string // of the mini-program to test; may be empty
+	base   string        // URL of the deployment, without a route
+	appID  string        // of the mini-program to test; may be empty
+	slow   time.Duration // the longest time that a verifier waits for a document
 	client *http.Client
+}
+
+// newDeployment returns the deployment that phoneURL belongs to.
+func newDeployment(phoneURL, appID, connect string) *deployment {
+	return &deployment{strings.TrimSuffix(phoneURL, phonePath), appID, maxWait, newClient(connect)}
 }
 
 // answer is an answer of the function, or of the gateway if Error is empty.
@@ -126,13 +141,13 @@ func (a answer) String() string {
 	return fmt.Sprintf("status %d, %s, %q, request %s", a.status, a.Error, a.Message, a.RequestID)
 }
 
-// post posts body as JSON. An answer that is not JSON has no Message.
-func (d *deployment) post(ctx context.Context, target string, body any) (a answer, err error) {
+// post posts body as JSON to a path. An answer that is not JSON has no Message.
+func (d *deployment) post(ctx context.Context, path string, body any) (a answer, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return a, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.base+path, bytes.NewReader(text))
 	if err != nil {
 		return a, err
 	}
@@ -147,14 +162,19 @@ func (d *deployment) post(ctx context.Context, target string, body any) (a answe
 	return a, nil
 }
 
-// These errors say why a check does not apply.
+// note is why a check did not run, or what it warns of. It is not a failure.
+type note struct{ verdict, text string }
+
+func (n *note) Error() string { return n.text }
+
+// These notes say why a check does not apply.
 var (
-	errLoopback      = errors.New("http, on this machine: there is no TLS to check")
-	errLoginRequired = errors.New("RequireLoginCode is on: no phone code reaches WeChat without a real login")
+	errLoopback      = &note{"n/a ", "http, on this machine: there is no TLS to check"}
+	errLoginRequired = &note{"n/a ", "RequireLoginCode is on: no phone code reaches WeChat without a real login"}
 )
 
 func (d *deployment) secure(ctx context.Context) error {
-	target, err := url.Parse(d.phone)
+	target, err := url.Parse(d.base)
 	if err != nil {
 		return err
 	}
@@ -164,16 +184,12 @@ func (d *deployment) secure(ctx context.Context) error {
 	if target.Scheme != "https" {
 		return errors.New("it is not https")
 	}
-	_, err = d.post(ctx, d.phone, struct{}{}) // Go's client refuses a wrong certificate and older TLS
+	_, err = d.post(ctx, phonePath, struct{}{}) // Go's client refuses a wrong certificate and older TLS
 	return err
 }
 
 func (d *deployment) otherRoute(ctx context.Context) error {
-	target, err := url.JoinPath(d.phone, "other")
-	if err != nil {
-		return err
-	}
-	a, err := d.post(ctx, target, struct{}{})
+	a, err := d.post(ctx, phonePath+"/other", struct{}{})
 	switch {
 	case err != nil:
 		return err
@@ -186,7 +202,7 @@ func (d *deployment) otherRoute(ctx context.Context) error {
 }
 
 func (d *deployment) malformed(ctx context.Context) error {
-	a, err := d.post(ctx, d.phone, struct{}{})
+	a, err := d.post(ctx, phonePath, struct{}{})
 	if err != nil {
 		return err
 	}
@@ -209,28 +225,47 @@ func (d *deployment) malformed(ctx context.Context) error {
 func (d *deployment) madeUpCode(ctx context.Context) error {
 	var sealed [160]byte // the length of a sealed phone number
 	_, _ = rand.Read(sealed[:])
-	return refusal(d.postCodes(ctx, map[string]string{
-		"code":          "smoke-" + rand.Text(),
+	return refusal(d.postCodes(ctx, phonePath, map[string]string{
+		"code":          madeUp(),
 		"encryptedData": base64.StdEncoding.EncodeToString(sealed[:]),
 		"iv":            base64.StdEncoding.EncodeToString(sealed[:16]),
 	}))
 }
 
+// madeUp returns a code that WeChat never gave anybody.
+func madeUp() string { return "smoke-" + rand.Text() }
+
 // postCodes posts body for the mini-program under test.
-func (d *deployment) postCodes(ctx context.Context, body map[string]string) (answer, error) {
+func (d *deployment) postCodes(ctx context.Context, path string, body map[string]string) (answer, error) {
 	if d.appID != "" {
 		body["appid"] = d.appID
 	}
-	return d.post(ctx, d.phone, body)
+	return d.post(ctx, path, body)
 }
 
 func (d *deployment) madeUpPhoneCode(ctx context.Context) error {
-	body := map[string]string{"phoneCode": "smoke-" + rand.Text()}
-	a, err := d.postCodes(ctx, body)
+	a, err := d.postCodes(ctx, phonePath, map[string]string{"phoneCode": madeUp()})
 	if err == nil && a.Error == "invalid_request" && strings.HasPrefix(a.Message, "code is missing") {
 		return errLoginRequired
 	}
 	return refusal(a, err)
+}
+
+// loginWithPhoneCode sends a login code too: if /login ignored the phone code, WeChat
+// would refuse the login code.
+func (d *deployment) loginWithPhoneCode(ctx context.Context) error {
+	a, err := d.postCodes(ctx, loginPath, map[string]string{"code": madeUp(), "phoneCode": madeUp()})
+	if err != nil {
+		return err
+	}
+	if a.Error != "invalid_request" || a.status != http.StatusBadRequest || !strings.Contains(a.Message, "phoneCode") {
+		return explain(a)
+	}
+	return nil
+}
+
+func (d *deployment) madeUpLogin(ctx context.Context) error {
+	return refusal(d.postCodes(ctx, loginPath, map[string]string{"code": madeUp()}))
 }
 
 // refusal returns an error unless WeChat refused a code.
@@ -249,6 +284,7 @@ func explain(a answer) error {
 	const see = "; this request's log line says which (make logs)"
 	meaning := map[string]string{
 		"misconfigured": "the secret is missing, unreadable or wrong (make secret), " +
+			"the signing secret is, or has no usable key (make key), " +
 			"or WeChat refuses the mini-program or the function's address (its IP whitelist)" + see,
 		"quota_exhausted":  "the mini-program's daily WeChat quota is used up",
 		"unavailable":      "Secrets Manager or WeChat is busy, or the function cannot reach it" + see,
@@ -267,7 +303,7 @@ func explain(a answer) error {
 	case a.Error != "":
 		meaning = "the function must not answer this"
 	case a.status == http.StatusNotFound:
-		meaning = "the URL is not the stack's output PhoneUrl"
+		meaning = "the URL is not the stack's output PhoneUrl, or the stack is older than this route"
 	case a.status == http.StatusTooManyRequests:
 		meaning = "the gateway throttles"
 	case a.status >= 500:
