@@ -31,6 +31,9 @@ SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gate
 # bytes are the same from a checkout and from SAM's copy of it, which has no .git.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w"
 
+# The linters, at the versions that their go.mod names.
+LINT = go tool -modfile="$(CURDIR)/tools/lint/go.mod"
+
 # What to install if a program is missing.
 GET_go  = Go 1.21 or later: https://go.dev/dl/
 GET_npm = Node.js 18 or later, with npm: https://nodejs.org/
@@ -39,7 +42,7 @@ GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/
 
 .DEFAULT_GOAL := help
 .PHONY: help run start invoke test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
-	lint lint-security fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
+	lint lint-security vulncheck fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
@@ -90,12 +93,15 @@ lint: ## check the format, vet, and run staticcheck
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go vet -tags soak ./local/soak
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
-	cd $(VERIFIERS) && go vet ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	$(LINT) staticcheck ./...
+	cd $(VERIFIERS) && go vet ./... && $(LINT) staticcheck ./...
 
 lint-security: ## run gosec, and actionlint on the workflows
-	go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
-	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	$(LINT) gosec -quiet -conf tools/lint/gosec.json ./...
+	$(LINT) actionlint
+
+vulncheck: ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
+	$(LINT) govulncheck -test ./...
 
 fuzz: ## run each fuzz target for a while (FUZZTIME=5s)
 	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./functions/phone
@@ -196,4 +202,4 @@ have-go:
 	@why=$$(go list -m 2>&1) || { why=$$(echo "$$why" | tail -n 1); \
 		echo "go cannot get the Go that go.mod needs ($$why). Install that one: https://go.dev/dl/" >&2; exit 1; }
 
-bench lint lint-security fuzz: | have-go
+bench lint lint-security vulncheck fuzz: | have-go
