@@ -27,9 +27,12 @@ VERIFIERS        = local/verifiers
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
+# make release VERSION=… sets it. The environment does not.
+VERSION = dev
+
 # Every build of the function uses these flags. The binary is static and stripped. Its
 # bytes are the same from a checkout and from SAM's copy of it, which has no .git.
-GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w"
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w -X main.version=$(VERSION)"
 
 # The linters, at the versions that their go.mod names.
 LINT = go tool -modfile="$(CURDIR)/tools/lint/go.mod"
@@ -41,8 +44,8 @@ GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
-	lint lint-security vulncheck fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
+.PHONY: help run start invoke test test-miniprogram test-verifiers test-release soak bench lint lint-security vulncheck \
+	fuzz build build-PhoneFunction release sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
@@ -89,10 +92,14 @@ test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
 %/node_modules/.package-lock.json: %/package-lock.json | have-npm
 	cd $* && npm ci --silent
 
+test-release: build/local/bootstrap ## make a release twice, compare, deploy it to the stage (minutes; Linux)
+	BOOTSTRAP="$$PWD/$<" go test -tags release -count=1 -run '^TestRelease$$' ./docs/checks
+
 lint: ## check the format, vet, and run staticcheck
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go vet -tags soak ./local/soak
+	go vet -tags release ./docs/checks
 	$(LINT) staticcheck ./...
 	cd $(VERIFIERS) && go vet ./... && $(LINT) staticcheck ./...
 
@@ -119,10 +126,16 @@ bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=FIL
 	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference
 	go run ./tools/bench $(if $(AGAINST),-against "$(AGAINST)") $(BENCH)
 
-## Deploy it (needs the SAM CLI and an AWS account; build and smoke do not)
+## Deploy it (needs the SAM CLI and an AWS account; build, release and smoke do not)
 
 build: ARTIFACTS_DIR = build/lambda
 build: build-PhoneFunction ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
+
+# The bytes depend on the Go version, so this takes the one that go.mod names, even if
+# this machine has a newer one.
+release: export GOTOOLCHAIN = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
+release: | have-go ## write a release to dist/ (VERSION=1.0.0)
+	go run ./tools/release -version "$(VERSION)" env $(GO_BUILD)
 
 # sam build calls this with ARTIFACTS_DIR. It does not say which architecture it
 # builds for, so this reads the architecture of ENV from samconfig.toml.
