@@ -91,8 +91,7 @@ var stubIssuer = sync.OnceValue(func() *issuer {
 	if err != nil {
 		panic(err)
 	}
-	const url = "https://api.example.com"
-	return &issuer{url: url, keys: stubKeys{keys}, lifetime: time.Minute, discovery: identity.Discovery(url)}
+	return &issuer{url: "https://api.example.com", keys: stubKeys{keys}, lifetime: time.Minute}
 })
 
 // tapOf returns a tap by user.

@@ -13,11 +13,10 @@ import (
 
 // issuer issues identity tokens.
 type issuer struct {
-	url       string // exactly TOKEN_ISSUER
-	keys      keyStore
-	lifetime  time.Duration // of a token
-	renewal   time.Duration // how long /login may pass a phone number on; 0 for never
-	discovery []byte        // the document
+	url      string // exactly TOKEN_ISSUER
+	keys     keyStore
+	lifetime time.Duration // of a token
+	renewal  time.Duration // how long /login may pass a phone number on; 0 for never
 }
 
 // keyStore returns the signing keys. See [signingkeys.Store].
@@ -34,7 +33,7 @@ func newIssuer(c settings, api secretvalue.SecretsManager) *issuer {
 	}
 	return &issuer{
 		url: c.issuer, keys: signingkeys.New(api, c.signingSecretID, time.Now),
-		lifetime: c.tokenLifetime, renewal: c.tokenRenewal, discovery: identity.Discovery(c.issuer),
+		lifetime: c.tokenLifetime, renewal: c.tokenRenewal,
 	}
 }
 

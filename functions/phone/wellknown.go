@@ -1,6 +1,10 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"wechat-phone/shared/identity"
+)
 
 // documentAge is how long others may cache the two public documents.
 const documentAge = "public, max-age=300"
@@ -8,7 +12,7 @@ const documentAge = "public, max-age=300"
 // serveDiscovery answers GET /.well-known/openid-configuration. The document needs
 // no key.
 func (h *handler) serveDiscovery(context.Context, event, *record) ([]byte, error) {
-	return h.issuer.discovery, nil
+	return identity.Discovery(h.issuer.url), nil
 }
 
 // serveKeySet answers GET /.well-known/jwks.json.

@@ -133,7 +133,7 @@ func newClient(server *wechattest.Server, n int) (client, error) {
 	sealed.Code = login
 	for i, tap := range []any{sealed, wechattest.PhoneTap{PhoneCode: phone, AppID: user.AppID}} {
 		var err error
-		if c.events[i], err = newEvent(tap); err != nil {
+		if c.events[i], err = newPost(tap); err != nil {
 			return c, err
 		}
 	}

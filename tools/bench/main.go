@@ -1,7 +1,7 @@
 // Command bench measures what docs/performance.md promises, and prints it as a
 // table: how the function starts, serves its first request, a warm request, 64 at
-// once and many mini-programs, opens a phone payload, and how large it is. Run it
-// with make bench.
+// once and many mini-programs, opens a phone payload, issues a token, and how large it
+// is. Run it with make bench.
 //
 // Most figures are ratios to the smallest program that does the same job. Both
 // sides take turns in every round, so that a busy machine slows both. The figure is
@@ -46,7 +46,8 @@ func run(dir, against string, short bool) error {
 	defer b.close()
 	var rows []row
 	for _, measure := range []func() ([]row, error){
-		b.starts, b.startsFifty, b.startsTLS, b.firstRequest, b.warm, b.open, b.many, b.neighbours, b.sizes,
+		b.starts, b.startsFifty, b.startsTLS, b.startsIssuing, b.firstRequest, b.warm, b.token, b.keySet, b.open,
+		b.many, b.neighbours, b.sizes,
 	} {
 		more, err := measure()
 		if err != nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +21,7 @@ import (
 	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
 	"wechat-phone/local/wechattest"
+	"wechat-phone/shared/identity"
 )
 
 // bench has the executables and the places that they run in.
@@ -31,6 +34,7 @@ type bench struct {
 	fiftyAway  place // the same, for a WeChat that is a round trip away
 	tls        place // over TLS, with Amazon Linux 2023's certificates
 	tlsDefault place // the same without the template's SSL_CERT_DIR
+	issuing    place // the same as tls, with identity tokens
 	away       place // WeChat is a round trip away, over TLS
 
 	event     []byte // sealed data and a login code
@@ -42,6 +46,7 @@ type bench struct {
 type place struct {
 	wechat, secrets *httptest.Server
 	env             []string
+	logs            io.Writer // discarded if nil
 }
 
 func newBench(sides []string, short bool) (*bench, error) {
@@ -60,7 +65,7 @@ func newBench(sides []string, short bool) (*bench, error) {
 	tap := wechattest.New(stage.AppID, stage.AppSecret, time.Now).SealPhone(user)
 	tap.Code = hostile.Code(0)
 	var err error
-	if b.event, err = newEvent(tap); err != nil {
+	if b.event, err = newPost(tap); err != nil {
 		return nil, err
 	}
 	if b.near.env, err = templateEnvironment("template.yaml"); err != nil {
@@ -74,14 +79,18 @@ func newBench(sides []string, short bool) (*bench, error) {
 	// If a variable occurs twice, the last value counts.
 	b.tlsDefault.env = append(slices.Clone(b.tls.env), "SSL_CERT_DIR="+directories)
 	b.away.env = b.tls.env
+	keys, errKeys := identity.New(time.Now())
+	b.issuing = b.tls
+	b.issuing.env = append(slices.Clone(b.tls.env),
+		"TOKEN_ISSUER=https://api.example.com", "SIGNING_SECRET_ID="+store.Put("signing", keys.List.Reveal()))
 	secret := "WECHAT_SECRET_ID=" + store.Put("fifty", appSecrets())
 	b.fifty.env = append(slices.Clone(b.near.env), secret)
 	b.fiftyAway = place{secrets: b.near.secrets, env: append(slices.Clone(b.tls.env), secret, "WECHAT_TIMEOUT=1s")}
-	return b, err
+	return b, errors.Join(err, errKeys)
 }
 
-// newEvent returns the gateway's event for what a page posts.
-func newEvent(tap any) ([]byte, error) {
+// newPost returns the gateway's event for what a page posts.
+func newPost(tap any) ([]byte, error) {
 	body, err := json.Marshal(tap)
 	if err != nil {
 		return nil, err
@@ -89,6 +98,10 @@ func newEvent(tap any) ([]byte, error) {
 	r := httptest.NewRequest(http.MethodPost, "/phone", nil)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "MicroMessenger")
+	return newEvent(r, body)
+}
+
+func newEvent(r *http.Request, body []byte) ([]byte, error) {
 	return json.Marshal(lambdatest.NewEvent(r, body))
 }
 
@@ -114,7 +127,7 @@ func (b *bench) close() {
 // deploy starts a function and waits until it requests its first event.
 func (b *bench) deploy(bootstrap string, p place, concurrency int) (*lambdatest.Function, error) {
 	return lambdatest.Start(lambdatest.Config{
-		Bootstrap: bootstrap, Concurrency: concurrency, Logs: io.Discard,
+		Bootstrap: bootstrap, Concurrency: concurrency, Logs: cmp.Or(p.logs, io.Discard),
 		Env: append([]string{
 			"WECHAT_SECRET_ID=" + b.secretARN,
 			"WECHAT_API_BASE_URL=" + p.wechat.URL,
@@ -140,12 +153,17 @@ func send(f *lambdatest.Function, event []byte, want string) (float64, error) {
 	return ms(took), err
 }
 
-// sendMany sends the event n times, one after the other.
+// sendMany sends the bench's event n times, one after the other.
 func (b *bench) sendMany(f *lambdatest.Function, n int) (sample, error) {
+	return sendMany(f, b.event, n)
+}
+
+// sendMany sends an event n times, one after the other. Each must succeed.
+func sendMany(f *lambdatest.Function, event []byte, n int) (sample, error) {
 	times := make(sample, n)
 	for i := range times {
 		var err error
-		if times[i], err = b.send(f); err != nil {
+		if times[i], err = send(f, event, succeeded); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 // Command reference is the smallest function that does what every such function must
 // do. It reads a secret at start. For each event it calls WeChat over a kept
-// connection and logs a line. The benchmark compares the phone function with it.
+// connection and logs a line. Without a secret, it is a hello world. The benchmark
+// compares the phone function with it.
 package main
 
 import (
@@ -18,6 +19,9 @@ import (
 
 func main() {
 	id, url := os.Getenv("WECHAT_SECRET_ID"), os.Getenv("WECHAT_API_BASE_URL")
+	if id == "" {
+		lambda.Start(func() (map[string]int, error) { return map[string]int{"statusCode": http.StatusOK}, nil })
+	}
 	sdk, err := config.LoadDefaultConfig(context.Background())
 	if err != nil {
 		panic(err)
