@@ -77,14 +77,16 @@ sam-start: | have-sam ## serve on :3010 with SAM CLI and Docker (beside make sta
 test: build/local/bootstrap ## prove the contract
 	BOOTSTRAP="$$PWD/$<" go test -count=1 ./... # the cache does not see the bootstrap
 	@python3 -c 'import samtranslator' 2>/dev/null || \
-		echo "left out: the template as SAM translates it, because aws-sam-translator is not installed"
+		echo "left out: the templates as SAM translates them, because aws-sam-translator is not installed"
+	@command -v cfn-lint >/dev/null || \
+		echo "left out: cfn-lint, because it is not installed"
 	@command -v openssl >/dev/null || \
 		echo "left out: a connection to OpenSSL's server, because openssl is not installed"
 
 test-miniprogram: build/local/stage build/local/bootstrap ## test the mini-program against the function (needs npm)
 	cd $(MINIPROGRAM_TEST) && npm test --silent
 
-test-verifiers: build/local/bootstrap ## test tokens with others' libraries and Apache (needs npm)
+test-verifiers: build/local/bootstrap ## test tokens with others' libraries, Apache and examples/backend (needs npm)
 	bootstrap="$$PWD/$<" && cd $(VERIFIERS) && BOOTSTRAP="$$bootstrap" go test -count=1 ./...
 
 test-miniprogram: $(MINIPROGRAM_TEST)/node_modules/.package-lock.json
