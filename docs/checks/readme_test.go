@@ -95,7 +95,7 @@ func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
 	for _, name := range append([]string{
 		"CONTRIBUTING.md", "SECURITY.md",
 		"docs/operations.md", "docs/architecture.md", "docs/identity.md", "docs/pipelines.md", "docs/performance.md",
-		".github/workflows/ci.yml", ".github/workflows/deploy-to.yml",
+		".github/workflows/ci.yml", ".ci/deploy",
 	}, readmes...) {
 		for _, target := range makeTargets(t, name) {
 			if slices.Contains(readmes, name) {
