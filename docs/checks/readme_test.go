@@ -80,12 +80,14 @@ func TestReadmesNameParametersOfTheTemplate(t *testing.T) {
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
-	"smoke":   "TestWorkingDeploymentPasses",
-	"restart": "TestRestartRedeploysWhatIsDeployed",
-	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",
-	"key":     "TestFirstRunMakesASigningKeyAndANextKey",
-	"deploy":  "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"test-release": ".ci/run",
+	"start":        "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
+	"smoke":        "TestWorkingDeploymentPasses",
+	"release":      "TestRelease, which make test-release runs",
+	"restart":      "TestRestartRedeploysWhatIsDeployed",
+	"secret":       "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"key":          "TestFirstRunMakesASigningKeyAndANextKey",
+	"deploy":       "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 
@@ -93,8 +95,9 @@ func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
 	ci := readFile(t, ".ci/run")
 	used := map[string][]string{}
 	for _, name := range append([]string{
-		"CONTRIBUTING.md", "SECURITY.md",
+		"CONTRIBUTING.md", "SECURITY.md", "docs/backend.md", "docs/backend.zh-CN.md",
 		"docs/operations.md", "docs/architecture.md", "docs/identity.md", "docs/pipelines.md", "docs/performance.md",
+		"docs/releases.md",
 		".github/workflows/ci.yml", ".ci/deploy",
 	}, readmes...) {
 		for _, target := range makeTargets(t, name) {
@@ -139,12 +142,28 @@ func makeTargets(t *testing.T, name string) (targets []string) {
 	return targets
 }
 
-func TestReadmesLinkToFilesThatExist(t *testing.T) {
-	for _, name := range readmes {
-		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(readFile(t, name), -1) {
-			if _, err := os.Stat(filepath.Join(root, link[1])); err != nil {
+func TestDocumentsLinkToWhatExists(t *testing.T) {
+	for _, name := range append(backendPages, readmes...) {
+		for _, link := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(readFile(t, name), -1) {
+			path, anchor, _ := strings.Cut(link[1], "#")
+			file := name
+			if path != "" {
+				file = filepath.Join(filepath.Dir(name), path)
+			}
+			if _, err := os.Stat(filepath.Join(root, file)); err != nil {
 				t.Errorf("%s: got a link to %s, want one to a file: %v", name, link[1], err)
+			} else if anchor != "" && !slices.Contains(anchors(readFile(t, file)), anchor) {
+				t.Errorf("%s: got a link to %s, want one to a heading", name, link[1])
 			}
 		}
 	}
+}
+
+// anchors returns the anchors of a document's headings, as GitHub makes them.
+func anchors(text string) (names []string) {
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
 }
