@@ -98,7 +98,7 @@ func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
 		"CONTRIBUTING.md", "SECURITY.md", "docs/backend.md", "docs/backend.zh-CN.md",
 		"docs/operations.md", "docs/architecture.md", "docs/identity.md", "docs/pipelines.md", "docs/performance.md",
 		"docs/releases.md",
-		".github/workflows/ci.yml", ".github/workflows/deploy-to.yml",
+		".github/workflows/ci.yml", ".ci/deploy",
 	}, readmes...) {
 		for _, target := range makeTargets(t, name) {
 			if slices.Contains(readmes, name) {
