@@ -61,6 +61,7 @@ func run(ctx context.Context) error {
 // printUsage prints the stage's URLs and commands to try.
 func printUsage(s *stage.Stage, mocked bool) {
 	fmt.Printf("phone function   %s/phone\n", s.URL)
+	fmt.Printf("process          %d; if you kill it, the next request starts another\n", s.Function.PID())
 	if mocked {
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
 		printMocked(s)

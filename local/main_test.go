@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -180,6 +181,41 @@ func TestStageRunsUntilInterruptedAndStopsWhatItStarted(t *testing.T) {
 	}
 	if _, err := http.Get(phoneURL); err == nil {
 		t.Error("the gateway still answers after an interrupt")
+	}
+}
+
+func TestKilledProcessIsReplaced(t *testing.T) {
+	t.Parallel()
+	start := command(t)
+	var logs bytes.Buffer
+	start.Stderr = &logs
+	stdout, err := start.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := start.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = start.Process.Kill() }()
+	var output bytes.Buffer
+	tapURL, phoneURL, _ := scanURLs(io.TeeReader(stdout, &output))
+	checkLogin(t, tapURL, phoneURL)
+	printed := regexp.MustCompile(`(?m)^process +(\d+);`).FindSubmatch(output.Bytes())
+	if printed == nil {
+		t.Fatalf("got no process id in the output:\n%s", output.Bytes())
+	}
+	pid, _ := strconv.Atoi(string(printed[1]))
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for syscall.Kill(pid, 0) == nil { // until the stage has seen its end
+		time.Sleep(time.Millisecond)
+	}
+	checkLogin(t, tapURL, phoneURL)
+	_ = start.Process.Signal(os.Interrupt)
+	_ = start.Wait()
+	if got := strings.Count(logs.String(), `"first":true`); got != 2 {
+		t.Errorf("got %d first requests in the log, want one of each process:\n%s", got, logs.String())
 	}
 }
 

@@ -6,10 +6,12 @@ const mode = 'stage'
 const modes = {
   stage: {
     url: 'http://127.0.0.1:3000/phone',
+    loginUrl: 'http://127.0.0.1:3000/login',
     stage: 'http://127.0.0.1:3001/tap?shape=phone-code', // for sealed data, as in older versions, drop the query
   },
   real: {
     url: 'https://phone.example.com/phone', // your deployment, or http://127.0.0.1:3000/phone
+    loginUrl: 'https://phone.example.com/login',
     stage: '',
   },
 }

@@ -57,7 +57,7 @@ func (s *Server) user(appID, name string) (User, bool) {
 	}
 	key := [2]string{s.appOf(user), name}
 	if earlier, ok := s.users[key]; ok {
-		return earlier, true
+		return s.changeKey(key, earlier), true
 	}
 	if s.apps[key[0]] == nil {
 		return User{}, false
@@ -66,4 +66,19 @@ func (s *Server) user(appID, name string) (User, bool) {
 		s.users[key] = user
 	}
 	return user, true
+}
+
+// changeKey changes the session key of a user who comes back, and returns the user.
+// WeChat may change it at each wx.login(). The mock always does, and then opens nothing
+// with the user's earlier login codes, so that a page with an old one fails here and not
+// only in production. The caller must hold mu.
+func (s *Server) changeKey(key [2]string, user User) User {
+	user.SessionKey = random(len(user.SessionKey))
+	s.users[key] = user
+	for _, g := range s.logins {
+		if g.user.AppID == user.AppID && g.user.OpenID == user.OpenID {
+			g.user.SessionKey = random(len(user.SessionKey))
+		}
+	}
+	return user
 }

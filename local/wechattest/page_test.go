@@ -1,6 +1,7 @@
 package wechattest
 
 import (
+	"bytes"
 	"encoding/json/v2"
 	"net/http/httptest"
 	"regexp"
@@ -50,6 +51,22 @@ func TestNamedUserComesBack(t *testing.T) {
 	}
 	if first, second := c.page("/login"), c.page("/login"); c.owner(first.Code).OpenID == c.owner(second.Code).OpenID {
 		t.Error("/login twice without a name: got the same user, want two")
+	}
+}
+
+func TestEachLoginOfANamedUserChangesTheSessionKey(t *testing.T) {
+	c := newCaller(t)
+	first, other := c.page("/tap?user=ada").Code, c.page("/tap?user=grace").Code
+	adas, graces := c.owner(first).SessionKey, c.owner(other).SessionKey
+	second := c.page("/login?user=ada").Code
+	if key := c.owner(first).SessionKey; bytes.Equal(key, adas) || bytes.Equal(key, c.owner(second).SessionKey) {
+		t.Error("the earlier login code: got a session key that opens sealed data, want one that opens none")
+	}
+	if bytes.Equal(c.owner(second).SessionKey, adas) {
+		t.Error("the new login code: got the earlier session key, want another")
+	}
+	if !bytes.Equal(c.owner(other).SessionKey, graces) {
+		t.Error("another user's login code: got another session key, want the same")
 	}
 }
 

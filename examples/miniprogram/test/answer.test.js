@@ -17,12 +17,61 @@ test('the action decides, or the status if there is no known action', () => {
     check(`${status} with HTML`, action(Number(status), '<html>'), expected)
     check(`${status} with an unknown action`, action(Number(status), { error: 'x', action: 'unknown' }), expected)
   }
-  check('a captive portal', action(200, '<html>'), 'login')
-  check('null', action(200, null), 'login')
-  check('204', action(204, ''), 'login')
+  check('the function\'s error, passed on with 200', action(200, { error: 'x', action: 'tap' }), 'tap')
   check('a success', action(200, { phoneNumber: '13580006666' }), 'success')
+  check('201', action(201, { session: 'x' }), 'success')
+  check('204', action(204, ''), 'success')
+  check('text', action(200, 'session'), 'success')
+  check('null', action(200, null), 'success')
+  check('an error without an action', action(200, { error: '' }), 'success')
+  check('a redirect', action(302, ''), 'login')
   assert.deepEqual(got, want)
-  assert.deepEqual(read(null), { action: 'login', error: 'no_answer', after: 0 })
+})
+
+test('an envelope is a success only with the right value in its field', () => {
+  const envelope = (field, value) => ({ field, value })
+  const action = (data, expected, status = 200) => read({ statusCode: status, data }, {}, expected).action
+  const got = {}
+  const want = {}
+  const check = (name, gotAction, wantAction) => { got[name] = gotAction; want[name] = wantAction }
+  check('a number', action({ code: 0 }, envelope('code', '0')), 'success')
+  check('a string', action({ code: 'OK' }, envelope('code', 'OK')), 'success')
+  check('a boolean', action({ success: true }, envelope('success', 'true')), 'success')
+  check('another value', action({ code: 50001, msg: 'x' }, envelope('code', '0')), 'none')
+  check('another value, with an action', action({ code: 50001, action: 'login' }, envelope('code', '0')), 'login')
+  check('no such field', action({ data: {} }, envelope('code', '0')), 'none')
+  check('no object', action('<html>', envelope('code', '0')), 'none')
+  check('no envelope', action({ code: 50001 }, envelope('', '0')), 'success')
+  check('a 500', action({ code: 0 }, envelope('code', '0'), 500), 'login')
+  assert.deepEqual(got, want)
+})
+
+test('only a failure that cannot pass by itself is final', () => {
+  const got = {}
+  const want = {}
+  for (const [errMsg, errno, action] of [
+    ['request:fail url not in domain list', 600002, 'fix'],
+    ['request:fail', 600002, 'fix'],
+    ['request:fail url not in domain list', undefined, 'fix'],
+    ['request:fail errcode:-202 cronet_error_code:-202 error_msg:net::ERR_CERT_AUTHORITY_INVALID', 600001, 'fix'],
+    ['request:fail -107:net::ERR_SSL_PROTOCOL_ERROR', 600001, 'fix'],
+    ['request:fail ssl hand shake error', undefined, 'fix'],
+    ['request:fail 此服务器的证书无效。', 600001, 'fix'],
+    ['request:fail 发生了SSL错误，无法建立与该服务器的安全连接。', 600001, 'fix'],
+    ['request:fail invalid url', 600009, 'fix'],
+    ['request:fail net::ERR_CLEARTEXT_NOT_PERMITTED', 600001, 'fix'],
+    ['request:fail timeout', 5, 'login'],
+    ['request:fail -105:net::ERR_NAME_NOT_RESOLVED', 600001, 'login'],
+    ['request:fail errcode:-118 cronet_error_code:-118 error_msg:net::ERR_CONNECTION_TIMED_OUT', 600001, 'login'],
+    ['request:fail interrupted', 600003, 'login'],
+    [undefined, undefined, 'login'],
+  ]) {
+    const answer = read(null, { errMsg, errno })
+    got[`${errMsg} ${errno}`] = answer
+    const error = action === 'fix' ? 'cannot_connect' : 'no_answer'
+    want[`${errMsg} ${errno}`] = { action, error, errMsg, errno, after: 0 }
+  }
+  assert.deepEqual(got, want)
 })
 
 test('retry-after is read in any case, and ignored if it is not a positive number', () => {

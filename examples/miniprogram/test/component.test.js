@@ -1,6 +1,8 @@
 const assert = require('node:assert/strict')
 const { after, afterEach, before, beforeEach, test } = require('node:test')
-const { Page, Phone, consoleCalls, listen, send, settle, startStage, waitFor } = require('./rig')
+const {
+  APPID, Page, Phone, consoleCalls, listen, send, settle, simulate, startStage, waitFor,
+} = require('./rig')
 
 const MINUTE = 60 * 1000
 
@@ -53,7 +55,7 @@ test('a phone code is posted with the login code from before the tap', async () 
   assert.match(data.phoneNumber, /^1350000\d{4}$/)
   assert.equal(data.e164, `+86${data.phoneNumber}`)
   assert(data.openid)
-  assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['code', 'phoneCode'])
+  assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['appid', 'code', 'phoneCode'])
   assert.equal(phone.posts[0].code, phone.logins[0])
   assert.equal(page.note, 'Logged in')
 })
@@ -65,7 +67,7 @@ test('sealed data is posted if WeChat gives no phone code', async () => {
   const { outcome, data } = await page.result()
   assert.equal(outcome, 'success')
   assert.match(data.phoneNumber, /^1350000\d{4}$/)
-  assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['code', 'encryptedData', 'iv'])
+  assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['appid', 'code', 'encryptedData', 'iv'])
 })
 
 test('a phone code is preferred to sealed data', async () => {
@@ -73,7 +75,7 @@ test('a phone code is preferred to sealed data', async () => {
   await page.touch()
   page.emit({ errMsg: 'getPhoneNumber:ok', encryptedData: 'AAAA', iv: 'AAAA', ...phone.tap })
   assert.equal((await page.result()).outcome, 'success')
-  assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['code', 'phoneCode'])
+  assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['appid', 'code', 'phoneCode'])
 })
 
 test('the realtime button has its own event', async () => {
@@ -104,8 +106,15 @@ test('the outcome tells why the button failed, and nothing is posted', async () 
     [{ errMsg: 'getPhoneNumber:fail', errno: 1400001 }, 'no_quota', /another way/],
     [
       { errMsg: 'getPhoneNumber:fail privacy permission is not authorized', errno: 104 },
-      'button_failed', /returned no phone number/,
+      'privacy_refused', /consent to the privacy guide/,
     ],
+    [{ errMsg: 'getPhoneNumber:fail privacy permission is not authorized' }, 'privacy_refused', /privacy guide/],
+    [{ errMsg: 'getPhoneNumber:fail', errno: 104 }, 'privacy_refused', /privacy guide/],
+    [
+      { errMsg: 'getPhoneNumber:fail api scope is not declared in the privacy agreement', errno: 112 },
+      'privacy_undeclared', /another way/,
+    ],
+    [{ errMsg: 'getPhoneNumber:fail jsapi has no permission', errno: 102 }, 'button_failed', /returned no phone/],
     [{}, 'button_failed', /returned no phone number/],
   ]) {
     await page.touch()
@@ -119,6 +128,32 @@ test('the outcome tells why the button failed, and nothing is posted', async () 
   }
   assert.equal(page.button.phoneNumberNoQuotaToast, false) // the note says the same
   assert.equal(phone.posts.length, 0)
+})
+
+test('events after the end of a tap are ignored', async () => {
+  render()
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
+  await page.ready()
+  page.emit({ ...phone.tap })
+  page.emit({ errMsg: 'getPhoneNumber:fail user deny' })
+  await settle()
+  assert.equal(phone.posts.length, 1)
+  assert.equal(page.results.length, 1)
+  assert.equal(page.note, 'Logged in')
+})
+
+test('events do not revive a stopped button', async () => {
+  render({ url: await gateway({ status: 403, data: { error: 'user_blocked', action: 'none' } }) })
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'failed')
+  page.emit({ code: 'another' })
+  await page.touch('disabled') // the view may disable the button late
+  page.emit({ code: 'another' })
+  await settle()
+  assert.equal(phone.posts.length, 1)
+  assert.equal(page.results.length, 1)
+  assert.equal(page.button.disabled, true)
 })
 
 // The login code.
@@ -171,14 +206,17 @@ test('hide and show between a tap and the end of its post do not log in', async 
     await settle()
     page.emit({ ...phone.tap })
     await waitFor('a post', () => phone.posts.length === 1)
+    phone.time += 5 * MINUTE // even if the answer takes longer than the code lives
     page.hide()
     page.show()
     await settle()
     assert.equal(phone.logins.length, before + 1)
+    assert.equal(page.button.text, 'Logging in…')
     answer()
     assert.equal((await page.result()).outcome, 'success')
     assert.equal(phone.posts[0].code, phone.logins[before])
     await waitFor('a login for the next tap', () => phone.logins.length === before + 2)
+    await page.ready()
     page.detach()
     phone.posts = []
   }
@@ -192,6 +230,7 @@ test('the data is posted even if the button reports it while the page is hidden'
   assert.equal((await page.result()).outcome, 'success')
   await settle()
   assert.equal(phone.logins.length, 1, 'logins while the page is hidden')
+  await page.touch('disabled') // it comes late
   page.show()
   await page.ready()
   assert.equal(phone.logins.length, 2)
@@ -314,8 +353,9 @@ test('a lost answer: the used codes are not sent again', async () => {
     await page.consent()
     assert.equal((await page.result(2)).outcome, 'success')
     assert.equal(phone.posts.length, 2)
-    const sent = phone.posts.map(post => Object.values(post)).flat()
+    const sent = phone.posts.map(({ appid, ...post }) => Object.values(post)).flat()
     assert.equal(new Set(sent).size, sent.length, 'values sent, without duplicates')
+    await page.ready()
     page.detach()
     phone.posts = []
   }
@@ -483,6 +523,7 @@ test('5xx from the gateway: log in and tap again', async () => {
     await page.consent()
     assert.equal((await page.result(2)).outcome, 'success')
     assert.notEqual(phone.posts[0].code, phone.posts[1].code)
+    await page.ready()
     page.detach()
     phone.posts = []
   }
@@ -549,15 +590,218 @@ test('without a login code the button says Try again', async () => {
   assert.match(page.note, /Check the network/)
   await phone.advance(MINUTE)
   assert.equal(phone.logins.length, 4, 'calls of wx.login()')
+  const { outcome, error, errMsg } = await page.result()
+  assert.deepEqual([outcome, error, errMsg], ['no_login', 'offline', 'login:fail'])
   phone.online = true
   await page.touch()
   await waitFor('a login', () => page.button.openType === 'getPhoneNumber')
   assert.equal(page.note, '')
   await page.consent()
+  assert.equal((await page.result(2)).outcome, 'success')
+})
+
+test('the page hears why wx.login() fails, once, and the note does not blame the network', async () => {
+  phone.loginFailure = { errMsg: 'login:fail system error', errno: 1000 }
+  render()
+  for (const ms of [1000, 2000, 4000]) {
+    await waitFor('a pause', () => phone.timers.length)
+    assert.deepEqual(page.results, [], 'results before the last try')
+    await phone.advance(ms)
+  }
+  const result = await page.result()
+  assert.deepEqual(result, { outcome: 'no_login', error: undefined, ...phone.loginFailure })
+  await page.ready()
+  assert.equal(page.note, 'WeChat could not log you in. Please try again')
+  assert.equal(page.button.text, 'Try again')
+  phone.loginFailure = null
+  await page.touch()
+  await waitFor('a login', () => page.button.openType === 'getPhoneNumber')
+  await page.consent()
+  assert.equal((await page.result(2)).outcome, 'success')
+  assert.equal(page.results.length, 2)
+})
+
+test('a failed wx.login() is not reported by a button that is gone, or that logs in again', async () => {
+  for (const leave of [() => page.detach(), () => { page.hide(); page.show() }]) {
+    phone.loginFailure = { errMsg: 'login:fail system error' }
+    let online
+    wx.getNetworkType = ({ success }) => { online = success }
+    render()
+    for (const ms of [1000, 2000, 4000]) {
+      await waitFor('a pause', () => phone.timers.length)
+      await phone.advance(ms)
+    }
+    await waitFor('a check of the network', () => online)
+    phone.loginFailure = null
+    leave()
+    online({ networkType: 'wifi' })
+    await settle()
+    assert.deepEqual(page.results, [])
+    assert.equal(page.note, '')
+    page.detach()
+  }
+})
+
+// Failures of wx.request().
+
+test('what cannot pass by itself fails at once, and WeChat\'s words reach the page', async () => {
+  render()
+  phone.requestFailure = { errMsg: 'request:fail url not in domain list', errno: 600002 }
+  await page.consent()
+  const { outcome, error, errMsg, errno } = await page.result()
+  assert.deepEqual([outcome, error], ['failed', 'cannot_connect'])
+  assert.deepEqual({ errMsg, errno }, phone.requestFailure)
+  assert.equal(page.button.disabled, true)
+  page.hide()
+  page.show()
+  phone.requestFailure = { errMsg: 'request:fail timeout', errno: 5 }
+  await page.consent()
+  const lost = await page.result(2)
+  assert.deepEqual([lost.outcome, lost.error, lost.errMsg, lost.errno],
+    ['tap_again', 'no_answer', 'request:fail timeout', 5])
+})
+
+// Your backend in place of the function.
+
+test('any 2xx of a backend is a success', async () => {
+  const session = { session: 'made-up' }
+  render({ url: await gateway({ status: 201, data: session }) })
+  await page.consent()
+  const { outcome, data, status } = await page.result()
+  assert.deepEqual([outcome, data, status], ['success', session, 201])
+})
+
+test('an envelope that is no success fails, unless it has an action', async () => {
+  const refusal = { code: 50001, msg: 'no such shop' }
+  const wants = { code: 50002, action: 'login' }
+  const url = await gateway(...[refusal, wants, { code: 200 }].map(data => ({ status: 200, data })))
+  render({ url, successField: 'code', successValue: '200' })
+  await page.consent()
+  const { outcome, error, data, status } = await page.result()
+  assert.deepEqual([outcome, error, data, status], ['failed', 'envelope', refusal, 200])
+  assert.equal(page.button.disabled, true, 'another tap would be charged')
+  page.hide()
+  page.show()
+  await page.consent()
+  assert.equal((await page.result(2)).outcome, 'tap_again')
+  await page.consent()
+  assert.equal((await page.result(3)).outcome, 'success')
+})
+
+test('header, data and appid go with the post, and cannot replace the codes', async () => {
+  let headers
+  render({
+    url: await gateway(async (request, response, body) => {
+      headers = request.headers
+      await forward(request, response, body)
+    }),
+    header: { 'x-shop': '7' }, data: { shop: 7, code: 'x' }, appid: APPID,
+  })
+  wx.getAccountInfoSync = () => ({ miniProgram: { appId: 'wx9999999999999999' } })
+  await page.consent()
   assert.equal((await page.result()).outcome, 'success')
+  assert.equal(headers['x-shop'], '7')
+  const { code, shop, appid } = phone.posts[0]
+  assert.deepEqual([code, shop, appid], [phone.logins[0], 7, APPID])
+})
+
+test('a test account has no appid to send', async () => {
+  wx.getAccountInfoSync = () => ({ miniProgram: { appId: 'touristappid' } })
+  render()
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
+  assert.deepEqual(Object.keys(phone.posts[0]).sort(), ['code', 'phoneCode'])
 })
 
 // The component on a page.
+
+test('a disabled button accepts no tap, and posts nothing', async () => {
+  render({ disabled: true })
+  await waitFor('a login code', () => phone.logins[0])
+  await settle()
+  assert.equal(page.button.disabled, true)
+  await page.touch('disabled') // the view may disable the button late
+  page.emit({ ...phone.tap })
+  await settle()
+  assert.deepEqual([phone.posts, page.results], [[], []])
+  page.component.setData({ disabled: false })
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
+  assert.equal(phone.logins[0], phone.posts[0].code)
+})
+
+test('the label is yours while the button waits for a tap', async () => {
+  let answer
+  const held = new Promise(resolve => { answer = resolve })
+  render({ label: 'Join the club', url: await gateway(async (...args) => { await held; await forward(...args) }) })
+  assert.equal(page.button.text, 'Join the club')
+  await page.consent()
+  await waitFor('a post', () => phone.posts.length)
+  assert.equal(page.button.text, 'Logging in…')
+  assert.equal(page.button.ariaLabel, 'Logging in…')
+  answer()
+  await page.result()
+  await page.ready()
+  assert.equal(page.button.text, 'Join the club')
+  assert.equal(page.button.ariaLabel, 'Join the club')
+})
+
+test('a page can put content into the button and give it a style', async () => {
+  const id = simulate.load({
+    template: `<phone-login url="{{url}}" button-class="mine" note-class="small" bindresult="onResult">
+      <text class="icon">☎</text></phone-login>`,
+    usingComponents: { 'phone-login': page.definition },
+    data: { url: stage.url },
+  })
+  const outer = simulate.render(id)
+  outer.attach(document.body)
+  const button = outer.dom.querySelector('wx-button')
+  assert.match(button.textContent, /☎\s*Log in with phone number/)
+  assert.match(button.className, /\bmine\b/)
+  assert.match(outer.dom.querySelector('wx-button + wx-view').className, /\bsmall\b/)
+  outer.detach()
+})
+
+test('a button that goes does not break the tap of another', async () => {
+  phone.shape = '' // sealed data
+  render()
+  const other = new Page(phone, { url: stage.url })
+  await page.touch()
+  other.detach()
+  await settle()
+  page.emit({ ...phone.tap })
+  assert.equal((await page.result()).outcome, 'success')
+  assert.equal(phone.posts[0].code, phone.logins[0])
+})
+
+test('a button that comes while another one\'s login is under way waits for its code', async () => {
+  render()
+  page.detach()
+  render()
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
+  assert.equal(phone.posts[0].code, phone.logins[0])
+})
+
+test('two buttons share the login code, and the tap of one leaves the other a new one', async () => {
+  render()
+  const first = page
+  render()
+  await first.ready()
+  await page.ready()
+  const before = phone.logins.length
+  await first.touch()
+  assert.equal(page.button.disabled, true, 'the other button during a tap')
+  await phone.advance(MINUTE)
+  first.emit({ ...phone.tap })
+  assert.equal((await first.result()).outcome, 'success')
+  await page.ready()
+  assert.equal(phone.logins.length, before + 1)
+  await page.consent()
+  assert.equal((await page.result()).outcome, 'success')
+  assert.notEqual(phone.posts[1].code, phone.posts[0].code)
+  first.detach()
+})
 
 test('the texts are in the language of the phone', async () => {
   for (const [language, button, note] of [
@@ -609,5 +853,11 @@ test('a detached component does nothing', async () => {
   await page.ready()
   assert.equal(phone.timers.length, 1)
   page.detach()
+  assert.equal(phone.timers.length, 0)
+
+  phone.online = false
+  render()
+  page.detach() // while wx.login() fails
+  await settle()
   assert.equal(phone.timers.length, 0)
 })

@@ -3,6 +3,7 @@
 
 const assert = require('node:assert/strict')
 const { spawn } = require('node:child_process')
+const crypto = require('node:crypto')
 const { once } = require('node:events')
 const fs = require('node:fs')
 const http = require('node:http')
@@ -25,6 +26,13 @@ const simulate = require('miniprogram-simulate')
 const consoleCalls = []
 for (const name of ['log', 'info', 'warn', 'error', 'debug']) console[name] = (...args) => consoleCalls.push(args)
 
+// A call that a launch forgets must not keep the tests from ending.
+const { setTimeout: start } = global
+global.setTimeout = (f, ms, ...args) => {
+  const timer = start(f, ms, ...args)
+  return ms === 12000 ? timer.unref() : timer
+}
+
 /** waitFor waits up to 10 s for a condition. what names it, as in "a post". */
 async function waitFor(what, condition) {
   const end = performance.now() + 10000
@@ -41,14 +49,16 @@ const cleanups = []
 process.on('exit', () => cleanups.forEach(cleanup => cleanup()))
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
+/** The mini-program that the stage knows. It is made up. */
+const APPID = 'wx0000000000000000'
+
 /** startStage starts a stage. If wechat is set, its function calls WeChat at that URL. */
 async function startStage({ wechat } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'wechat-phone-'))
-  const args = ['-bootstrap', path.join(built, 'bootstrap'), '-route', 'POST /phone']
+  const args = ['-bootstrap', path.join(built, 'bootstrap'), '-route', 'POST /phone', '-route', 'POST /login']
   if (wechat) {
-    // The mini-program that the stage knows. It is made up.
     const secret = path.join(dir, 'secret.json')
-    fs.writeFileSync(secret, '{"appid":"wx0000000000000000","secret":"0123456789abcdef0123456789abcdef"}')
+    fs.writeFileSync(secret, JSON.stringify({ appid: APPID, secret: '0123456789abcdef0123456789abcdef' }))
     args.push('-wechat', wechat, '-secret', secret)
   }
   const child = spawn(path.join(built, 'stage'), args, { stdio: ['ignore', 'pipe', 'ignore'] })
@@ -60,12 +70,83 @@ async function startStage({ wechat } = {}) {
   const exited = once(child, 'exit')
   const stage = { close: () => { cleanup(); return exited } }
   for await (const line of readline.createInterface({ input: child.stdout })) {
-    const [, name, url] = /^(phone function|WeChat) +(http:\S+)/.exec(line) || []
-    if (name === 'phone function') stage.url = url
+    const [, name, url] = /^(phone function|WeChat|Secrets Manager) +(http:\S+)/.exec(line) || []
+    if (name === 'phone function') Object.assign(stage, { url, loginUrl: url.replace(/phone$/, 'login') })
     if (name === 'WeChat') stage.wechat = url
-    if (/Ctrl-C/.test(line)) return stage
+    if (name === 'Secrets Manager') stage.secrets = url
+    stage.process = stage.process || Number((/^process +(\d+)/.exec(line) || [])[1])
+    if (/Ctrl-C/.test(line)) break
   }
-  throw new Error('the stage did not start')
+  assert(stage.url, 'the stage did not start')
+  if (stage.secrets) stage.keys = new Keys(stage)
+  return stage
+}
+
+/** Keys are the stage's signing keys. */
+class Keys {
+  constructor(stage) {
+    this.stage = stage
+    this.privateKeys = new Map() // by kid, retired ones too
+  }
+
+  async call(operation, input) {
+    const { text } = await send(this.stage.secrets, {
+      method: 'POST', body: JSON.stringify({ SecretId: 'wechat-phone-signing', ...input }),
+      headers: { 'x-amz-target': `secretsmanager.${operation}`, authorization: 'AWS4-HMAC-SHA256 made-up' },
+    })
+    return JSON.parse(text)
+  }
+
+  async read() {
+    const keys = JSON.parse((await this.call('GetSecretValue')).SecretString)
+    for (const { kid, privateKey } of keys) {
+      if (privateKey) {
+        const der = { key: Buffer.from(privateKey, 'base64'), format: 'der', type: 'pkcs8' }
+        this.privateKeys.set(kid, crypto.createPrivateKey(der))
+      }
+    }
+    return keys
+  }
+
+  /** rotate does what make key does a day after the last time, and makes the function start anew. */
+  async rotate() {
+    const keys = await this.read()
+    const now = new Date().toISOString().replace(/\.\d+/, '')
+    const next = keys.find(key => !key.signsFrom)
+    const signing = keys.find(key => key.signsFrom && !key.retired)
+    next.signsFrom = signing.retired = now
+    const key = crypto.createPublicKey(this.privateKeys.get(signing.kid))
+    signing.publicKey = key.export({ format: 'der', type: 'spki' }).toString('base64')
+    delete signing.privateKey
+    keys.push(newKey(now))
+    await this.call('PutSecretValue', { SecretString: JSON.stringify(keys), ClientRequestToken: crypto.randomUUID() })
+    process.kill(this.stage.process, 'SIGKILL')
+    let status
+    do { // the first request may still go to the old process
+      status = (await send(this.stage.url, { method: 'POST', body: '{}' })).statusCode
+    } while (status >= 500)
+  }
+
+  /**
+   * age makes a token older: it moves its times back and signs it again. To the function,
+   * whose clock no test can move, this is the same as a clock that moved forward.
+   */
+  async age(token, ms) {
+    const [header, payload] = token.split('.').slice(0, 2).map(part => JSON.parse(Buffer.from(part, 'base64url')))
+    await this.read()
+    for (const name of ['iat', 'exp', 'auth_time', 'phone_number_verified_at']) {
+      if (payload[name]) payload[name] -= Math.round(ms / 1000)
+    }
+    const text = [header, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+    return `${text}.${crypto.sign('sha256', text, this.privateKeys.get(header.kid)).toString('base64url')}`
+  }
+}
+
+function newKey(created) {
+  const { privateKey, publicKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const { e, n } = publicKey.export({ format: 'jwk' })
+  const kid = crypto.createHash('sha256').update(JSON.stringify({ e, kty: 'RSA', n })).digest('base64url')
+  return { kid, created, privateKey: privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64') }
 }
 
 /** listen starts a server that passes each request and its body to serve. */
@@ -102,20 +183,39 @@ function send(url, { method = 'GET', headers: more, body } = {}) {
   })
 }
 
+const component = name => require(path.join(root, 'components/phone-login', name))
+const wechat = component('wechat.js')
+const real = { ...wechat }
+const { Codes, codes } = component('codes.js')
+const { Session, session } = component('session.js')
+
+let users = 0
+let launches = 0
+
+/** ofThisLaunch returns a function that makes callbacks do nothing after the next launch. */
+function ofThisLaunch() {
+  const launch = launches
+  return callback => (...args) => { if (launch === launches) callback(...args) }
+}
+
 /** Phone is a user's phone with a mock WeChat. The test controls its clock. */
 class Phone {
   constructor(stage) {
     this.stage = stage
+    this.user = `user-${++users}`
     this.shape = 'phone-code'
     this.online = true
     this.logins = [] // the codes from wx.login()
-    this.posts = [] // the bodies
+    this.posts = [] // the bodies of the posts to /phone
+    this.renewals = [] // the bodies of the posts to /login
+    this.loginFailure = null // of wx.login(), if set
+    this.requestFailure = null // of wx.request(), if set
     this.tap = null // the button's data for the last login
+    this.storage = new Map()
     this.time = Date.now()
     this.timers = []
 
-    const module = require(path.join(root, 'components/phone-login/wechat.js'))
-    Object.assign(module, {
+    Object.assign(wechat, real, {
       now: () => this.time,
       random: () => 0,
       schedule: (ms, f) => {
@@ -131,21 +231,58 @@ class Phone {
       getNetworkType: ({ success }) => setTimeout(success, 0, { networkType: this.online ? 'wifi' : 'none' }),
       getAppBaseInfo: () => ({ language: 'en' }),
       getSystemInfoSync: () => ({ language: 'zh_CN' }),
+      getAccountInfoSync: () => ({ miniProgram: { appId: APPID } }),
+      // Like WeChat, storage holds copies.
+      getStorageSync: key => JSON.parse(this.storage.get(key) || '""'),
+      setStorageSync: (key, value) => this.storage.set(key, JSON.stringify(value)),
+      removeStorageSync: key => this.storage.delete(key),
     })
+    this.launch()
   }
 
-  async login({ success, fail }) {
+  /** launch starts the mini-program anew. Only the storage is left of the last visit. */
+  launch() {
+    launches++
+    this.timers = []
+    Object.assign(codes, new Codes())
+    Object.assign(session, new Session())
+  }
+
+  /** jump moves all clocks forward while the phone sleeps: no timer fires. */
+  async jump(ms) {
+    this.time += ms
+    const kept = wx.getStorageSync('phone-login-session')
+    if (!kept) return
+    kept.token = await this.stage.keys.age(kept.token, ms)
+    if (session.kept) session.kept.token = kept.token
+    wx.setStorageSync('phone-login-session', kept)
+  }
+
+  // WeChat answers only the launch that called it.
+
+  login({ success, fail }) {
+    const answer = ofThisLaunch()
+    return this.getCode({ success: answer(success), fail: answer(fail) })
+  }
+
+  request(options) {
+    const answer = ofThisLaunch()
+    const { success, fail, complete = () => {} } = options
+    return this.getResponse({ ...options, success: answer(success), fail: answer(fail), complete: answer(complete) })
+  }
+
+  async getCode({ success, fail }) {
     this.logins.push('')
     const nth = this.logins.length - 1
+    if (this.loginFailure) return setTimeout(fail, 0, this.loginFailure)
     if (!this.online) return setTimeout(fail, 0, { errMsg: 'login:fail' })
     let answer
     try {
-      answer = await send(`${this.stage.wechat}/tap?shape=${this.shape}`)
+      answer = await send(`${this.stage.wechat}/tap?user=${this.user}&shape=${this.shape}`)
     } catch (error) { // the stage is closed
       return fail({ errMsg: 'login:fail' })
     }
     const { code, appid, ...tap } = JSON.parse(answer.text) // WeChat's button gives no appid
-    this.appid = appid
     this.logins[nth] = code
     // The component ignores a code if a newer login has begun.
     if (nth === this.logins.length - 1) this.tap = tap.phoneCode ? { code: tap.phoneCode } : tap
@@ -154,23 +291,27 @@ class Phone {
 
   /** send sends a request as wx.request does, with the Referer that no page can change. */
   send(url, options) {
-    const referer = `https://servicewechat.com/${this.appid || 'touristappid'}/0/page-frame.html`
-    return send(url, { ...options, headers: { referer } })
+    const referer = `https://servicewechat.com/${APPID}/0/page-frame.html`
+    return send(url, { ...options, headers: { ...options.headers, referer } })
   }
 
-  async request({ url, method = 'GET', data, success, fail }) {
-    const body = data && JSON.stringify(data)
-    if (method === 'POST') this.posts.push(JSON.parse(body))
+  async getResponse({ url, method = 'GET', header, data, success, fail, complete }) {
+    if (this.requestFailure) return setTimeout(fail, 0, this.requestFailure)
+    const body = method === 'POST' ? JSON.stringify(data) : undefined
+    if (body) (url.endsWith('/login') ? this.renewals : this.posts).push(JSON.parse(body))
+    const query = data && !body ? `${url.includes('?') ? '&' : '?'}${new URLSearchParams(data)}` : ''
     let response
     try {
-      response = await this.send(url, { method, body })
+      response = await this.send(url + query, { method, body, headers: header })
     } catch (error) {
-      return fail({ errMsg: 'request:fail' })
+      fail({ errMsg: 'request:fail' })
+      return complete({ errMsg: 'request:fail' })
     }
     const { text, ...rest } = response
     let answer = text
     try { answer = JSON.parse(text) } catch (error) { /* like WeChat, keep the text */ }
     success({ ...rest, data: answer })
+    complete({ ...rest, data: answer })
   }
 
   /** advance moves the component's clock forward and fires timers, including new ones. */
@@ -200,6 +341,9 @@ class Page {
     this.component.addEventListener('result', ({ detail }) => this.results.push(detail))
     this.component.attach(document.body)
   }
+
+  /** definition is the component's id, for pages that use it. */
+  get definition() { return id }
 
   get button() {
     const { dom } = this.component.querySelector('.button')
@@ -243,4 +387,6 @@ class Page {
   detach() { this.component.detach() }
 }
 
-module.exports = { Page, Phone, consoleCalls, listen, root, send, settle, simulate, startStage, waitFor }
+module.exports = {
+  APPID, Page, Phone, codes, consoleCalls, listen, root, send, session, settle, simulate, startStage, waitFor,
+}

@@ -10,12 +10,17 @@
  *
  * @typedef {object} Answer
  * @property {Action} action
- * @property {any} [data] the JSON of a success
- * @property {string} [error] the function's error, or no_answer
+ * @property {any} [data] the body of a success, or of an envelope that is none
+ * @property {string} [error] the function's error, or no_answer, cannot_connect, envelope
  * @property {number} [status]
  * @property {string} [message] the function's message, for the developer
  * @property {string} [requestId] finds the function's log line
+ * @property {string} [errMsg] WeChat's, if there is no response
+ * @property {number} [errno] WeChat's, if there is no response
  * @property {number} after minimum delay before a retry, in milliseconds
+ *
+ * For backends that answer 200 to everything: a success has this value in this field.
+ * @typedef {{field: string, value: string}} Envelope
  */
 
 const ACTIONS = ['login', 'tap', 'retry', 'wait', 'fix', 'none']
@@ -23,28 +28,53 @@ const ACTIONS = ['login', 'tap', 'retry', 'wait', 'fix', 'none']
 /** Milliseconds before each retry. There are no more retries than entries. */
 const PAUSES = { retry: [1000, 2000, 4000], wait: [5000, 15000] }
 
+/** The errno if the URL's domain is not registered in WeChat's console. */
+const NOT_IN_DOMAIN_LIST = 600002
 /**
- * read interprets a response. It is null if none arrived. The codes may be used
- * then, so the user must log in again.
+ * What WeChat says if it cannot connect until somebody changes the URL, the domain list
+ * or the certificate. It has no errno of its own for TLS, and the words differ between
+ * phones: "ssl hand shake error", "net::ERR_CERT_AUTHORITY_INVALID", "此服务器的证书无效".
+ */
+const CANNOT_CONNECT = /domain list|ERR_CERT|ERR_SSL|ERR_CLEARTEXT|\bssl\b|certificate|证书|invalid url/i
+
+/**
+ * read interprets a response, or WeChat's failure if there is none.
  * @param {Response | null} response
+ * @param {import('./wechat').Failure} [failure]
+ * @param {Envelope} [envelope]
  * @returns {Answer}
  */
-function read(response) {
-  if (!response) return { action: 'login', error: 'no_answer', after: 0 }
-  const status = response.statusCode
-  const data = response.data !== null && typeof response.data === 'object' ? response.data : undefined
-  if (data && typeof data.error === 'string') {
-    const action = ACTIONS.indexOf(data.action) >= 0 ? data.action : actionForStatus(status)
-    const { error, message, requestId } = data
-    return { action, error, status, message, requestId, after: retryAfter(response) }
+function read(response, failure = {}, envelope) {
+  if (!response) return readFailure(failure)
+  const { statusCode: status, data: body } = response
+  const data = body !== null && typeof body === 'object' ? body : {}
+  const { error, message, requestId } = data
+  const known = ACTIONS.indexOf(data.action) >= 0
+  if (error && known) return { action: data.action, error, status, message, requestId, after: retryAfter(response) }
+  if (status < 200 || status > 299) {
+    return { action: actionForStatus(status), error, status, message, requestId, after: retryAfter(response) }
   }
-  if (data && status === 200) return { action: 'success', data, status, after: 0 }
-  return { action: actionForStatus(status), status, after: retryAfter(response) }
+  if (envelope && envelope.field && String(data[envelope.field]) !== envelope.value) {
+    // Another tap may cost the owner money and fail too. A backend that wants one sends an action.
+    return { action: known ? data.action : 'none', error: 'envelope', data: body, status, after: retryAfter(response) }
+  }
+  return { action: 'success', data: body, status, after: 0 }
 }
 
 /**
- * actionForStatus handles answers that do not come from the function, but from the
- * gateway or from a captive portal.
+ * readFailure interprets a missing response. The codes may be used then, so the user must
+ * log in again, unless WeChat cannot connect at all.
+ * @param {import('./wechat').Failure} failure
+ * @returns {Answer}
+ */
+function readFailure({ errMsg, errno }) {
+  const stuck = errno === NOT_IN_DOMAIN_LIST || CANNOT_CONNECT.test(errMsg || '')
+  return stuck ? { action: 'fix', error: 'cannot_connect', errMsg, errno, after: 0 }
+    : { action: 'login', error: 'no_answer', errMsg, errno, after: 0 }
+}
+
+/**
+ * actionForStatus handles answers without an action, which do not come from the function.
  * @param {number} status
  * @returns {Action}
  */

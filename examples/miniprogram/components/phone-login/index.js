@@ -2,84 +2,96 @@
 // The component: a button, a line of text, and the event result.
 
 const { Login } = require('./login')
-const { Stage } = require('./stage')
 const texts = require('./texts')
 const wechat = require('./wechat')
 
-/** @typedef {import('./login').Page} Page */
-
 Component({
+  externalClasses: ['button-class', 'note-class'],
+
   properties: {
     /** Where to post: the function's /phone, or your backend, which calls the function. */
     url: String,
     /** Use the more expensive button, which verifies the number on each tap. */
     realtime: Boolean,
-    /** URL of make start's /tap, which replaces wx.login() and the button. Never use it in production. */
-    stage: String,
+    /** Accept no tap, for example until the user has agreed to your terms. */
+    disabled: Boolean,
+    /** The button's text while it waits for a tap. */
+    label: String,
+    /** Additional headers of the post. */
+    header: Object,
+    /** Additional fields of the post. */
+    data: Object,
+    /** The mini-program's appid, if it is not the one that WeChat names. */
+    appid: String,
+    /** For a backend that answers 200 to everything: the field that tells a success, … */
+    successField: String,
+    /** … and its value then. */
+    successValue: { type: String, value: '0' },
   },
 
   data: {
     phase: 'asking',
     openType: '',
-    label: '',
+    phaseText: '', // replaces the label
+    normalText: '', // replaces a missing label
     note: '',
   },
 
   lifetimes: {
     attached() {
       const text = wechat.isChinese() ? texts.zh : texts.en
-      const stage = this.data.stage ? new Stage(this.data.stage) : null
-      const login = new Login(
-        Object.assign({}, wechat, {
-          /** @type {typeof wechat.login} */
-          login: done => (stage || wechat).login(done),
-          /** @type {import('./login').Phone['post']} */
-          post: (data, done) => wechat.post(this.data.url, data, done),
-        }),
-        {
-          show: (phase, note, values) => {
-            const button = /** @type {Record<string, string>} */ (text.button)
-            const openType = this.data.realtime ? 'getRealtimePhoneNumber' : 'getPhoneNumber'
-            this.setData({
-              phase,
-              openType: stage || phase === 'offline' ? '' : openType,
-              label: button[phase] || text.button.normal,
-              note: !note ? '' : text.note[note]
-                .replace('{seconds}', String(values.seconds))
-                .replace('{requestId}', values.requestId || '').trim(),
-            })
-          },
-          finish: result => this.triggerEvent('result', result),
-        }
-      )
+      const login = new Login({
+        post: (codes, done) => {
+          const { url, header, data } = this.data
+          const appid = this.data.appid || wechat.appid()
+          wechat.post({ url, header: header || {}, data: Object.assign({}, data, codes, appid ? { appid } : {}) }, done)
+        },
+        envelope: () => ({ field: this.data.successField, value: this.data.successValue }),
+        show: (phase, note, values) => {
+          const button = /** @type {Record<string, string>} */ (text.button)
+          const openType = this.data.realtime ? 'getRealtimePhoneNumber' : 'getPhoneNumber'
+          this.setData({
+            phase,
+            openType: wechat.tap || phase === 'offline' ? '' : openType,
+            phaseText: button[phase] || '',
+            normalText: text.button.normal,
+            note: !note ? '' : text.note[note]
+              .replace('{seconds}', String(values.seconds))
+              .replace('{requestId}', values.requestId || '').trim(),
+          })
+        },
+        finish: result => this.triggerEvent('result', result),
+      })
       // Kept out of data, which belongs to the view and must not hold codes.
-      Object.assign(this, { login, stage })
-      login.renew()
+      Object.assign(this, { login })
+      login.open()
     },
-    detached() { fields(this).login.close() },
+    detached() { loginOf(this).close() },
   },
 
   pageLifetimes: {
-    show() { fields(this).login.show() },
-    hide() { fields(this).login.hide() },
+    show() { loginOf(this).show() },
+    hide() { loginOf(this).hide() },
   },
 
   methods: {
     onTap() {
-      const { login, stage } = fields(this)
-      if (this.data.phase === 'offline') return login.renew()
+      const login = loginOf(this)
+      if (this.data.disabled) return // the view may disable the button late
+      if (this.data.phase === 'offline') return login.retry()
       login.recordTap()
-      if (stage) login.receive(stage.detail)
+      const { tap } = wechat
+      if (tap) login.receive(tap())
     },
 
     /** @param {WechatMiniprogram.CustomEvent} event */
-    onPhone(event) { fields(this).login.receive(event.detail) },
+    onPhone(event) { loginOf(this).receive(event.detail) },
   },
 })
 
 /**
- * fields returns the component with the fields that attached() sets.
+ * loginOf returns the field that attached() sets.
  * @param {any} component
- * @returns {{login: Login, stage: Stage | null}}
+ * @returns {Login}
  */
-function fields(component) { return component }
+function loginOf(component) { return component.login }

@@ -1,159 +1,130 @@
 // @ts-check
-// The steps of a phone login, without wx and without a view.
-//
-// The login code must come from before the tap. It is renewed when it is about to
-// expire and when the page comes back. It is never renewed between a tap and the end
-// of its post: wx.login() may change the session key, and WeChat has sealed the phone
-// number with the old one.
+// The steps of a phone login, without a view: from a tap to its result.
 
 const { read, retryDelay } = require('./answer')
+const { codes } = require('./codes')
+const wechat = require('./wechat')
 
-/** WeChat's lifetime of login codes and phone codes. Each works once. */
-const CODE_LIFE = 5 * 60 * 1000
-/** A code this old still leaves time for the consent and the post. */
-const RENEW_AFTER = CODE_LIFE - 30 * 1000
-/** Milliseconds before wx.login() is called again after a failure. */
-const LOGIN_PAUSES = [1000, 2000, 4000]
 /** The button's errno if the mini-program's quota of phone numbers is used up. */
 const NO_QUOTA = 1400001
 
 /**
- * What the login needs from the phone.
- * @typedef {object} Phone
- * @property {(done: (code: string) => void) => void} login passes '' if it gets no code
- * @property {(done: (online: boolean) => void) => void} checkOnline
- * @property {(data: object, done: (response: import('./answer').Response | null) => void) => void} post
- * @property {() => number} now
- * @property {(ms: number, f: () => void) => () => void} schedule returns a function that cancels the call
- * @property {() => number} random from 0 to 1
+ * @typedef {import('./index').Result} Result
+ * @typedef {import('./wechat').Failure} Failure
  *
  * What the view shows: asking (for a login code), ready (for a tap), sending,
  * waiting (to retry), offline (no login code available), stopped.
  * @typedef {'asking' | 'ready' | 'sending' | 'waiting' | 'offline' | 'stopped'} Phase
  *
- * The result of a tap, for the page.
- * @typedef {object} Result
- * @property {'success' | 'refused' | 'no_quota' | 'button_failed' | 'tap_again' | 'later' | 'failed'} outcome
- * @property {any} [data] the JSON of a success
- * @property {string} [error] the function's error, or no_answer, offline, no_code, code_expired
- * @property {number} [status] the HTTP status
- * @property {string} [message] the function's message, for the developer
- * @property {string} [requestId] finds the function's log line
- * @property {number} [errno] from the button
- * @property {string} [errMsg] from the button
- *
  * The key of the text that the user reads, and the values in the text.
- * @typedef {'' | 'waiting' | 'no_login' | Result['outcome']} Note
+ * @typedef {'' | 'waiting' | 'no_network' | Result['outcome']} Note
  * @typedef {{seconds?: number, requestId?: string}} Values
  *
+ * @typedef {(response: import('./answer').Response | null, failure: Failure) => void} Posted
+ *
  * @typedef {object} Page
+ * @property {(data: object, done: Posted) => void} post
+ * @property {() => import('./answer').Envelope} envelope
  * @property {(phase: Phase, note: Note, values: Values) => void} show
  * @property {(result: Result) => void} finish
+ *
+ * The detail of the button's event.
+ * @typedef {{code?: string, encryptedData?: string, iv?: string} & Failure} Detail
  */
 
 class Login {
-  /**
-   * @param {Phone} phone
-   * @param {Page} page
-   */
-  constructor(phone, page) {
-    this.phone = phone
+  /** @param {Page} page */
+  constructor(page) {
     this.page = page
-    /** @type {{value: string, at: number} | null} */
-    this.code = null // at is the time of the call to wx.login()
-    this.logins = 0 // calls so far: only the last one's code counts
-    this.tappedAt = 0 // 0 if no tap is pending
-    this.sending = false
-    this.hidden = false
-    this.closed = false
+    /** @type {Phase} */
+    this.phase = 'asking'
     /** @type {Note} */
     this.note = ''
     this.values = {}
+    this.tapped = false // and its event has not come
+    this.sending = false
+    /** @type {object | null} */
+    this.unsent = null // the event's data, while there is no login code
+    this.hidden = false
+    this.closed = false
     this.cancel = () => {}
   }
 
-  /** renew gets a new login code. */
-  renew(failures = 0) {
-    this.cancel()
-    this.code = null
-    const login = ++this.logins
-    const at = this.phone.now()
-    this.render('asking', this.note === 'no_login' ? '' : this.note, this.values)
-    this.phone.login(value => {
-      if (this.closed || login !== this.logins) return
-      if (value) {
-        this.code = { value, at }
-        this.scheduleRenewal()
-        this.render('ready', this.note, this.values)
-      } else if (failures < LOGIN_PAUSES.length) {
-        this.schedule(LOGIN_PAUSES[failures], () => this.renew(failures + 1))
-      } else {
-        this.render('offline', 'no_login')
-      }
+  open() { codes.join(this) }
+
+  /** retry gets a login code after failures. */
+  retry() { codes.renew() }
+
+  /**
+   * update follows what codes says about the login code.
+   * @param {'asking' | 'ready' | 'offline'} state
+   * @param {Failure} failure
+   */
+  update(state, failure) {
+    const keep = this.note === 'no_network' || this.note === 'no_login' ? '' : this.note
+    if (state !== 'offline') this.render(state, keep, this.values)
+    if (state === 'ready' && this.unsent) this.post(this.unsent)
+    if (state === 'offline') this.reportNoLogin(failure)
+  }
+
+  /** @param {Failure} failure of wx.login() */
+  reportNoLogin({ errMsg, errno }) {
+    wechat.checkOnline(online => {
+      if (this.closed || codes.calling) return // the page went, or came back
+      this.unsent = null
+      this.render('offline', online ? 'no_login' : 'no_network')
+      this.page.finish({ outcome: 'no_login', error: online ? undefined : 'offline', errMsg, errno })
     })
   }
 
-  /** scheduleRenewal renews the code before it expires, or once it has if a tap is pending. */
-  scheduleRenewal() {
-    if (!this.code) return
-    const end = this.code.at + (this.tapPending() ? CODE_LIFE : RENEW_AFTER)
-    this.schedule(end - this.phone.now(), () => { if (!this.hidden) this.renew() })
-  }
-
-  /** tapPending reports whether the user is being asked for consent and the code is still valid. */
-  tapPending() {
-    return this.code !== null && this.tappedAt >= this.code.at && this.codeValidAt(this.phone.now())
-  }
-
-  /** @param {number} at */
-  codeValidAt(at) {
-    return this.code !== null && at < this.code.at + CODE_LIFE
-  }
-
-  /** recordTap notes the time of a tap. The consent sheet that follows may hide and show the page. */
+  /** recordTap holds the login code. The consent sheet that follows may hide and show the page. */
   recordTap() {
-    if (this.sending) return
-    this.tappedAt = this.phone.now()
-    this.scheduleRenewal()
+    if (this.sending || this.phase === 'stopped') return
+    this.tapped = true
+    codes.hold(this)
   }
 
   hide() {
     this.hidden = true
     this.note = '' // a note that comes while the page is hidden stays until it returns
+    codes.leave(this)
   }
 
   /** show handles the page's return. It ignores the page's first appearance. */
   show() {
     if (!this.hidden) return
     this.hidden = false
-    if (this.sending) return // finish() renews the code
-    if (this.tapPending()) this.scheduleRenewal()
-    else this.renew()
+    codes.join(this)
   }
 
   /**
-   * receive handles the button's event after a tap.
-   * @param {{code?: string, encryptedData?: string, iv?: string, appid?: string, errno?: number, errMsg?: string}} detail
+   * receive handles the button's event, of which each tap has one.
+   * @param {Detail} detail
    */
   receive(detail) {
-    if (this.sending) return
-    const { code, tappedAt } = this
-    this.tappedAt = 0
+    if (!this.tapped || this.sending) return
+    this.tapped = false
     const { errno, errMsg } = detail
-    let data
-    if (detail.code) data = { phoneCode: detail.code }
-    else if (detail.encryptedData && detail.iv) data = { encryptedData: detail.encryptedData, iv: detail.iv }
-    else if (errno === NO_QUOTA) return this.finish({ outcome: 'no_quota', errno, errMsg })
-    // iOS and Android: "getPhoneNumber:fail user deny", "…:fail:user deny".
-    else if (/deny|cancel/.test(errMsg || '')) return this.finish({ outcome: 'refused', errno, errMsg })
-    else return this.finish({ outcome: 'button_failed', errno, errMsg })
+    if (detail.code) return this.post({ phoneCode: detail.code })
+    if (detail.encryptedData && detail.iv) return this.post({ encryptedData: detail.encryptedData, iv: detail.iv })
+    this.finish({ outcome: refusal(detail), errno, errMsg })
+  }
 
+  /**
+   * post posts the data of a tap, as soon as there is a login code.
+   * @param {object} data
+   */
+  post(data) {
+    this.unsent = null
+    const code = codes.use(this)
     // A login code from after the tap may have changed the session key.
-    if (!code || tappedAt && code.at > tappedAt) return this.finish({ outcome: 'tap_again', error: 'no_code' })
+    if (code === null) return this.finish({ outcome: 'tap_again', error: 'no_code' })
+    if (code === '') {
+      this.unsent = data
+      return
+    }
     this.sending = true
-    // WeChat sends the page's appid in the Referer. The stage's mini-program is another one.
-    const app = detail.appid ? { appid: detail.appid } : {}
-    this.send(Object.assign({ code: code.value }, data, app), 0)
+    this.send(Object.assign({ code }, data), 0)
   }
 
   /**
@@ -163,13 +134,14 @@ class Login {
   send(data, retries) {
     this.cancel()
     // The user may have taken long to consent, or the phone may have slept.
-    if (!this.codeValidAt(this.phone.now())) return this.finish({ outcome: 'tap_again', error: 'code_expired' })
+    if (!codes.validAt(wechat.now())) return this.finish({ outcome: 'tap_again', error: 'code_expired' })
     this.render('sending', '')
-    this.phone.checkOnline(online => {
+    wechat.checkOnline(online => {
       if (this.closed) return
       // Without a network nothing was sent, so a retry is safe.
       if (!online) return this.handle({ action: 'retry', error: 'offline', after: 0 }, data, retries)
-      this.phone.post(data, response => this.handle(read(response), data, retries))
+      this.page.post(data, (response, failure) =>
+        this.handle(read(response, failure, this.page.envelope()), data, retries))
     })
   }
 
@@ -181,12 +153,13 @@ class Login {
    */
   handle(answer, data, retries) {
     if (this.closed) return
-    const { error, status, message, requestId } = answer
+    const { error, status, message, requestId, errMsg, errno } = answer
     /** @param {Result['outcome']} outcome */
-    const finish = outcome => this.finish({ outcome, error, status, message, requestId })
+    const finish = outcome =>
+      this.finish({ outcome, data: answer.data, error, status, message, requestId, errMsg, errno })
     switch (answer.action) {
       case 'success':
-        return this.finish({ outcome: 'success', data: answer.data })
+        return finish('success')
       case 'login':
       case 'tap':
         return finish('tap_again')
@@ -194,25 +167,32 @@ class Login {
       case 'none':
         return finish('failed')
     }
-    const ms = retryDelay(answer, retries, this.phone.random())
-    if (ms < 0 || !this.codeValidAt(this.phone.now() + ms)) return finish('later')
+    const ms = retryDelay(answer, retries, wechat.random())
+    if (ms < 0 || !codes.validAt(wechat.now() + ms)) return finish('later')
     this.render('waiting', 'waiting', { seconds: Math.ceil(ms / 1000) })
-    this.schedule(ms, () => this.send(data, retries + 1))
+    this.cancel = wechat.schedule(ms, () => this.send(data, retries + 1))
   }
 
   /**
-   * finish ends a tap and drops its login code, which may be used.
+   * finish ends a tap.
    * @param {Result} result
    */
   finish(result) {
-    this.cancel()
-    this.sending = false
-    this.code = null
+    this.reset()
     const { outcome, requestId } = result
     const stopped = outcome === 'failed' // another tap would fail too, and may cost the owner money
     this.render(stopped ? 'stopped' : 'asking', outcome, { requestId })
-    if (!stopped && !this.hidden) this.renew() // if hidden, show() renews
+    if (stopped) codes.leave(this)
+    codes.release(this)
     this.page.finish(result) // last, because the page may remove the component
+  }
+
+  /** reset forgets the tap. */
+  reset() {
+    this.cancel()
+    this.tapped = false
+    this.sending = false
+    this.unsent = null
   }
 
   /**
@@ -221,25 +201,32 @@ class Login {
    * @param {Values} values
    */
   render(phase, note, values = {}) {
+    this.phase = phase
     this.note = note
     this.values = values
     this.page.show(phase, note, values)
   }
 
-  /**
-   * schedule replaces the scheduled call, if there is one.
-   * @param {number} ms
-   * @param {() => void} f
-   */
-  schedule(ms, f) {
-    this.cancel()
-    this.cancel = this.phone.schedule(ms, f)
-  }
-
   close() {
     this.cancel()
     this.closed = true
+    codes.leave(this)
+    codes.release(this)
   }
+}
+
+/**
+ * refusal returns the outcome of an event without a phone number.
+ * @param {Detail} detail
+ * @returns {Result['outcome']}
+ */
+function refusal({ errno, errMsg = '' }) {
+  if (errno === NO_QUOTA) return 'no_quota'
+  // https://developers.weixin.qq.com/miniprogram/dev/framework/user-privacy/PrivacyAuthorize.html
+  if (errno === 104 || /privacy permission is not authorized/.test(errMsg)) return 'privacy_refused'
+  if (errno === 112 || /not declared in the privacy agreement/.test(errMsg)) return 'privacy_undeclared'
+  // iOS and Android: "getPhoneNumber:fail user deny", "…:fail:user deny".
+  return /deny|cancel/.test(errMsg) ? 'refused' : 'button_failed'
 }
 
 module.exports = { Login }

@@ -1,9 +1,43 @@
 // @ts-check
-// All that the component uses of WeChat, the clock and the random generator.
+// All that the component and the session use of WeChat, the clock and the random
+// generator. A test may replace any of it.
 
-/** @param {(code: string) => void} done */
+/**
+ * What WeChat says about a call that failed.
+ * @typedef {{errMsg?: string, errno?: number}} Failure
+ */
+
+/** How long WeChat may take for a call, in milliseconds. */
+const TIMEOUT = 10 * 1000
+
+/**
+ * answered makes sure that done is called, and once: WeChat may forget a call while the
+ * mini-program is in the background, and everything else would wait for it.
+ * @template T
+ * @param {T} none what done gets without an answer
+ * @param {(answer: T, failure: Failure) => void} done
+ */
+function answered(none, done) {
+  let waiting = true
+  /** @type {typeof done} */
+  const finish = (answer, failure) => {
+    if (!waiting) return
+    waiting = false
+    cancel()
+    done(answer, failure)
+  }
+  const cancel = schedule(TIMEOUT + 2000, () => finish(none, { errMsg: 'fail no answer' }))
+  return finish
+}
+
+/** @param {(code: string, failure: Failure) => void} done passes '' if there is no code */
 function login(done) {
-  wx.login({ timeout: 10000, success: ({ code }) => done(code), fail: () => done('') })
+  const finish = answered(/** @type {string} */ (''), done)
+  wx.login({
+    timeout: TIMEOUT,
+    success: ({ code, errMsg }) => finish(code, { errMsg }),
+    fail: error => finish('', error),
+  })
 }
 
 /** @param {(online: boolean) => void} done */
@@ -12,13 +46,47 @@ function checkOnline(done) {
 }
 
 /**
- * @param {string} url
- * @param {object} data
- * @param {(response: import('./answer').Response | null) => void} done
+ * request is wx.request, which calls success for every status.
+ * @param {WechatMiniprogram.RequestOption} options
  */
-function post(url, data, done) {
-  // WeChat calls success for every status.
-  wx.request({ url, method: 'POST', data, timeout: 10000, success: done, fail: () => done(null) })
+function request(options) { wx.request(options) }
+
+/**
+ * @param {{url: string, header?: object, data: object}} options
+ * @param {(response: import('./answer').Response | null, failure: Failure) => void} done
+ */
+function post({ url, header, data }, done) {
+  const finish = answered(/** @type {import('./answer').Response | null} */ (null), done)
+  request({
+    url, header, data, method: 'POST', timeout: TIMEOUT,
+    success: response => finish(response, {}),
+    fail: error => finish(null, error),
+  })
+}
+
+/** appid returns the mini-program's appid, or '' for a test account that has none. */
+function appid() {
+  const { appId } = wx.getAccountInfoSync().miniProgram
+  return /^wx[0-9a-f]{16}$/.test(appId) ? appId : ''
+}
+
+/** @param {string} key */
+function load(key) {
+  try { return wx.getStorageSync(key) } catch (error) { return null }
+}
+
+/**
+ * store keeps a value until the next visit, if it can.
+ * @param {string} key
+ * @param {object} value
+ */
+function store(key, value) {
+  try { wx.setStorageSync(key, value) } catch (error) { /* full: the next visit needs a tap */ }
+}
+
+/** @param {string} key */
+function remove(key) {
+  try { wx.removeStorageSync(key) } catch (error) { /* nothing is stored */ }
 }
 
 /** isChinese reports whether WeChat's language is Chinese. */
@@ -40,4 +108,9 @@ function schedule(ms, f) {
 const now = () => Date.now()
 const random = () => Math.random()
 
-module.exports = { login, checkOnline, post, isChinese, schedule, now, random }
+/** If set, it replaces the phone number button and returns the detail of its event. */
+const tap = /** @type {(() => object) | null} */ (null)
+
+module.exports = {
+  login, checkOnline, request, post, appid, load, store, remove, isChinese, schedule, now, random, tap,
+}

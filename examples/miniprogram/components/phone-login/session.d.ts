@@ -1,0 +1,60 @@
+/** What is known of the user. */
+export interface State {
+  /**
+   * asking: the first renewal is under way.
+   * known: the token vouches for the user and the phone number; no tap is needed.
+   * tap: only a tap gives a phone number; reason says why.
+   * offline: there was no answer, so what follows is from the last visit. The next request tries again.
+   * failed: the configuration is wrong, or WeChat blocks the user; see error and message.
+   */
+  status: 'asking' | 'known' | 'tap' | 'offline' | 'failed'
+  /** Absent until a login has succeeded. */
+  openid?: string
+  unionid?: string
+  /** The phone number in the form of E.164, if it is known. */
+  e164?: string
+  /** Of tap. new: there was no token to renew. The others are the function's. */
+  reason?: 'new' | 'invalid' | 'foreign' | 'no_phone' | 'expired'
+  /** Of offline and failed: the function's error, or no_answer, cannot_connect, no_login, offline, no_token. */
+  error?: string
+  /** The function's message, for the developer. */
+  message?: string
+  /** Finds the function's log line. */
+  requestId?: string
+  /** What WeChat said, if wx.login() or wx.request() failed. */
+  errMsg?: string
+  errno?: number
+}
+
+/** The part of an answer to /phone that the session keeps. */
+export interface Answer {
+  token?: string
+  expiresIn?: number
+  openid?: string
+  unionid?: string
+  e164?: string
+}
+
+/**
+ * Starts the session: reads what the last visit kept, and renews it. Call it once, in the app's onLaunch. url is the
+ * function's /login, or your backend, which calls it. appid is by default the one that WeChat names.
+ */
+export function open(options: { url: string; appid?: string }): void
+
+/** Calls f with the state, now and after each change, until you call the function that it returns. */
+export function watch(f: (state: State) => void): () => void
+
+/** Keeps the token of a success of the component. */
+export function save(answer: Answer): void
+
+/** Renews the token if it is about to expire or the last renewal failed. done gets the state. */
+export function renew(done?: (state: State) => void): void
+
+/**
+ * Is wx.request with the header Authorization. It renews a token that is about to expire first. It renews the token
+ * and repeats the request once if the answer is 401, or if a GET gets no answer although the phone is online.
+ */
+export function request(options: WechatMiniprogram.RequestOption): void
+
+/** Forgets the user. The next visit needs a tap. */
+export function clear(): void

@@ -1,0 +1,265 @@
+// @ts-check
+// Knows the user from one visit to the next. It keeps the identity token and renews it
+// with wx.login(), which needs no tap.
+
+const { read, retryDelay } = require('./answer')
+const { codes } = require('./codes')
+const wechat = require('./wechat')
+
+const KEY = 'phone-login-session'
+const MINUTE = 60 * 1000
+
+/**
+ * @typedef {import('./session').State} State
+ * @typedef {import('./session').Answer & {renewed?: boolean, reason?: State['reason']}} LoginAnswer
+ * @typedef {import('./wechat').Failure} Failure
+ *
+ * What is kept until the next visit. Times are of the phone's clock, in milliseconds.
+ * @typedef {{token: string, savedAt: number, life: number, openid?: string, unionid?: string, e164?: string}} Kept
+ */
+
+class Session {
+  constructor() {
+    this.url = ''
+    this.appid = ''
+    /** @type {Kept | null} */
+    this.kept = null
+    /** @type {State} */
+    this.state = { status: 'asking' }
+    /** @type {((state: State) => void)[]} */
+    this.watchers = []
+    /** @type {((state: State) => void)[]} */
+    this.waiting = [] // for the renewal that is under way
+    this.renewing = false
+    this.renewals = 0 // so far: only the last one's answer counts
+    this.cancel = () => {}
+  }
+
+  /** @param {{url: string, appid?: string}} options */
+  open({ url, appid = '' }) {
+    this.url = url
+    this.appid = appid
+    const kept = wechat.load(KEY)
+    this.kept = kept && typeof kept.token === 'string' && kept.life > 0 ? kept : null
+    this.change({ status: 'asking' })
+    this.start()
+  }
+
+  /** @param {(state: State) => void} f */
+  watch(f) {
+    this.watchers.push(f)
+    f(this.state)
+    return () => { this.watchers = this.watchers.filter(other => other !== f) }
+  }
+
+  /** @param {import('./session').Answer} answer */
+  save(answer) { this.finish(this.keep(answer || {}) ? { status: 'known' } : NO_TOKEN) }
+
+  clear() {
+    this.kept = null
+    wechat.remove(KEY)
+    this.finish({ status: 'tap', reason: 'new' })
+  }
+
+  /** @param {(state: State) => void} [done] */
+  renew(done = () => {}) {
+    const { status } = this.state
+    if (this.fresh() && (status === 'known' || status === 'tap')) return done(this.state)
+    this.waiting.push(done)
+    this.start()
+  }
+
+  /** @param {WechatMiniprogram.RequestOption} options */
+  request(options) {
+    if (this.fresh()) this.send(options, true)
+    else this.renewAndSend(options)
+  }
+
+  // The token.
+
+  /** age is the token's age in milliseconds. It is infinite if the phone's clock was set back. */
+  age() {
+    const age = this.kept ? wechat.now() - this.kept.savedAt : -1
+    return age < 0 ? Infinity : age
+  }
+
+  /** valid reports whether the token has not expired. */
+  valid() { return this.kept !== null && this.age() < this.kept.life }
+
+  /** fresh reports whether the token lives long enough for a request. */
+  fresh() { return this.kept !== null && this.age() < this.kept.life - Math.min(MINUTE, this.kept.life / 10) }
+
+  /**
+   * keep keeps the token of an answer. It returns false if there is none.
+   * @param {LoginAnswer} answer
+   */
+  keep({ token, expiresIn, openid, unionid, e164 }) {
+    if (typeof token !== 'string' || typeof expiresIn !== 'number') return false
+    this.kept = { token, savedAt: wechat.now(), life: expiresIn * 1000, openid, unionid, e164 }
+    wechat.store(KEY, this.kept)
+    return true
+  }
+
+  // The renewal. All who need a new token wait for the same one.
+
+  start() {
+    if (this.renewing) return
+    this.renewing = true
+    this.attempt(++this.renewals, 0)
+  }
+
+  /**
+   * attempt logs in. The code waits until no button needs its own.
+   * @param {number} renewal
+   * @param {number} retries so far
+   */
+  attempt(renewal, retries) {
+    wechat.checkOnline(online => {
+      if (renewal !== this.renewals) return
+      if (!online) return this.finish({ status: 'offline', error: 'offline' })
+      this.cancel = codes.take((code, failure) => {
+        if (!code) {
+          return this.finish({ status: 'offline', error: 'no_login', errMsg: failure.errMsg, errno: failure.errno })
+        }
+        const appid = this.appid || wechat.appid()
+        const token = this.kept ? { token: this.kept.token } : {}
+        const data = Object.assign({ code }, appid ? { appid } : {}, token)
+        wechat.post({ url: this.url, data }, (response, failure) => {
+          if (renewal === this.renewals) this.handle(read(response, failure), renewal, retries)
+        })
+      })
+    })
+  }
+
+  /**
+   * @param {import('./answer').Answer} answer
+   * @param {number} renewal
+   * @param {number} retries so far
+   */
+  handle(answer, renewal, retries) {
+    const { action, error, message, requestId, errMsg, errno } = answer
+    if (action === 'success') return this.accept(answer.data)
+    /** @param {State['status']} status */
+    const finish = status => this.finish({ status, error, message, requestId, errMsg, errno })
+    if (action === 'fix' || action === 'none') return finish('failed')
+    // Unlike a tap, a new code costs nothing, so even a lost answer leads to a retry.
+    const pause = action === 'wait' ? answer : Object.assign({}, answer, { action: 'retry' })
+    const ms = retryDelay(pause, retries, wechat.random())
+    if (ms < 0) return finish('offline')
+    this.cancel = wechat.schedule(ms, () => this.attempt(renewal, retries + 1))
+  }
+
+  /** @param {LoginAnswer} answer */
+  accept(answer) {
+    const sent = this.kept !== null
+    if (!this.keep(answer)) return this.finish(NO_TOKEN)
+    if (answer.renewed) return this.finish({ status: 'known' })
+    this.finish({ status: 'tap', reason: sent ? answer.reason : 'new' })
+  }
+
+  /**
+   * finish ends a renewal, or makes it needless, and tells everybody.
+   * @param {State} state
+   */
+  finish(state) {
+    this.cancel()
+    this.cancel = () => {}
+    this.renewing = false
+    this.renewals++
+    this.change(state)
+    const { waiting } = this
+    this.waiting = []
+    for (const done of waiting) done(this.state)
+  }
+
+  /** @param {State} state */
+  change(state) {
+    // At first nobody knows whose phone it is.
+    const { openid, unionid, e164 } = state.status !== 'asking' && this.kept || /** @type {Partial<Kept>} */ ({})
+    this.state = Object.assign({ openid, unionid, e164 }, state)
+    for (const f of this.watchers) f(this.state)
+  }
+
+  // Requests.
+
+  /** @param {WechatMiniprogram.RequestOption} options */
+  renewAndSend(options) {
+    this.waiting.push(state => {
+      if (this.valid()) return this.send(options, false)
+      const errMsg = `request:fail no token: ${state.status} ${state.error}`
+      end(options, 'fail', Object.assign({}, state, { errMsg: state.errMsg || errMsg }))
+    })
+    this.start()
+  }
+
+  /**
+   * @param {WechatMiniprogram.RequestOption} options
+   * @param {boolean} again whether it may renew the token and send the request again
+   */
+  send(options, again) {
+    const { token } = /** @type {Kept} */ (this.kept)
+    // The phone's clock is not the server's. No token lives less than a minute.
+    const suspect = () => again && (!this.kept || this.kept.token !== token || this.age() >= MINUTE)
+    const copy = Object.assign({}, options, {
+      header: Object.assign({}, options.header, { Authorization: `Bearer ${token}` }),
+      /** @param {any} response */
+      success: response => {
+        // A gateway that refuses the token does not pass the request on.
+        if (response.statusCode === 401 && suspect()) return this.sendAgain(options, token)
+        end(options, 'success', response)
+      },
+      /** @param {any} failure */
+      fail: failure => {
+        // WeChat on a PC may report a 401 this way, but also a request that was served.
+        if ((options.method || 'GET') !== 'GET') return end(options, 'fail', failure)
+        wechat.checkOnline(online => {
+          if (online && suspect()) this.sendAgain(options, token)
+          else end(options, 'fail', failure)
+        })
+      },
+    })
+    delete copy.complete // end() calls it
+    wechat.request(copy)
+  }
+
+  /**
+   * @param {WechatMiniprogram.RequestOption} options
+   * @param {string} refused the token that the server refused
+   */
+  sendAgain(options, refused) {
+    if (this.kept && this.kept.token !== refused) this.send(options, false)
+    else this.renewAndSend(options)
+  }
+}
+
+/** @type {State} */
+const NO_TOKEN = { status: 'failed', error: 'no_token', message: 'The answer has no token: TOKEN_ISSUER is not set.' }
+
+/**
+ * end calls the callbacks of a request.
+ * @param {any} options
+ * @param {'success' | 'fail'} name
+ * @param {object} result
+ */
+function end(options, name, result) {
+  if (options[name]) options[name](result)
+  if (options.complete) options.complete(result)
+}
+
+const session = new Session()
+
+module.exports = {
+  Session, session, // for tests
+  /** @type {typeof import('./session').open} */
+  open: options => session.open(options),
+  /** @type {typeof import('./session').watch} */
+  watch: f => session.watch(f),
+  /** @type {typeof import('./session').save} */
+  save: answer => session.save(answer),
+  /** @type {typeof import('./session').renew} */
+  renew: done => session.renew(done),
+  /** @type {typeof import('./session').request} */
+  request: options => session.request(options),
+  /** @type {typeof import('./session').clear} */
+  clear: () => session.clear(),
+}
