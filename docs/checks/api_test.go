@@ -67,6 +67,7 @@ func firstTable(text string) map[string][]string {
 // wantNames checks that a place has these names.
 func wantNames(t *testing.T, place string, got, want []string) {
 	t.Helper()
+	want = slices.Compact(slices.Sorted(slices.Values(want)))
 	for _, name := range want {
 		if !slices.Contains(got, name) {
 			t.Errorf("%s: got no %s, want it there, because the code has it", place, name)
@@ -149,21 +150,31 @@ const handler = "functions/phone"
 // requestFields returns the fields that the function reads.
 func requestFields(t *testing.T) []string { return jsonFields(t, handler, "fields") }
 
-func TestAPIPagesHaveEveryFieldOfRequests(t *testing.T) {
+// acceptedFields returns the fields that each route accepts by docs/openapi.yaml, and
+// all that it names.
+func acceptedFields(t *testing.T) (accepted map[string]map[string]bool, named map[string]bool) {
+	t.Helper()
 	schemas := readOpenAPI(t).section(t, "components", "schemas")
-	accepted := map[string]map[string]bool{"/phone": {}, "/login": {}}
-	shapes := schemas["Request"].(map[string]any)["oneOf"].([]any)
-	for i, shape := range append(slices.Clone(shapes), schemas["LoginRequest"]) {
-		route := "/phone"
-		if i == len(shapes) {
-			route = "/login"
-		}
-		for field, property := range shape.(map[string]any)["properties"].(map[string]any) {
-			if property != false {
-				accepted[route][field] = true
+	accepted, named = map[string]map[string]bool{"/phone": {}, "/login": {}}, map[string]bool{}
+	shapes := map[string][]any{
+		"/phone": schemas["Request"].(map[string]any)["oneOf"].([]any), "/login": {schemas["LoginRequest"]},
+	}
+	for route := range shapes {
+		for _, shape := range shapes[route] {
+			for field, property := range shape.(map[string]any)["properties"].(map[string]any) {
+				named[field] = true
+				if property != false {
+					accepted[route][field] = true
+				}
 			}
 		}
 	}
+	return accepted, named
+}
+
+func TestAPIPagesHaveEveryFieldOfRequests(t *testing.T) {
+	accepted, named := acceptedFields(t)
+	wantNames(t, "docs/openapi.yaml, Request and LoginRequest", keys(named), requestFields(t))
 	for _, page := range apiPages {
 		rows := table(t, page.file, page.request)
 		wantNames(t, page.file+", "+page.request, keys(rows), requestFields(t))

@@ -331,13 +331,12 @@ func TestOpenAPISaysWhichFieldsAreAccepted(t *testing.T) {
 			t.Fatalf("got no value for the new field %s in this test, want one that WeChat would refuse", field)
 		}
 	}
-	documented := map[string]bool{}
 	r := rig.Raise(t, nil)
 	for shape, s := range shapes {
 		path, _, _ := strings.Cut(shape, ",")
 		properties, good := s.(map[string]any)["properties"].(map[string]any), map[string]any{}
 		for field, property := range properties {
-			if documented[field] = true; property != false {
+			if property != false {
 				good[field] = values[field]
 			}
 		}
@@ -351,7 +350,6 @@ func TestOpenAPISaysWhichFieldsAreAccepted(t *testing.T) {
 			}
 		}
 	}
-	wantNames(t, "docs/openapi.yaml, Request and LoginRequest", keys(documented), requestFields(t))
 }
 
 func TestOpenAPISaysWhichCodesAreAccepted(t *testing.T) {

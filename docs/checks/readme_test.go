@@ -20,22 +20,23 @@ var readmes = []string{"README.md", "README.zh-CN.md"}
 func TestReadmesShowALogin(t *testing.T) {
 	t.Parallel()
 	r := raiseWithTokens(t)
+	const tap, post = `curl -s 'http://127\.0\.0\.1:3001(/\S+)'`, `curl -s --json @- http://127\.0\.0\.1:3000(/\S+)`
+	login := regexp.MustCompile(`(?m)^` + tap + ` \| ` + post + `$`)
 	for _, name := range readmes {
-		command := regexp.MustCompile(`(?m)^curl -s 'http://127\.0\.0\.1:3001(/\S+)' \| curl -s --json @- http://127\.0\.0\.1:3000(/\S+)\n`).
-			FindStringSubmatch(readFile(t, name))
+		command := login.FindStringSubmatch(readFile(t, name))
 		shown := regexp.MustCompile("```json\n(.*)\n```").FindStringSubmatch(readFile(t, name))
 		if command == nil || shown == nil {
 			t.Fatalf("%s: got no command or no answer, want both", name)
 		}
-		tap, err := http.Get(r.WeChatURL + command[1])
+		page, err := http.Get(r.WeChatURL + command[1])
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := io.ReadAll(tap.Body)
+		body, err := io.ReadAll(page.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = tap.Body.Close()
+		_ = page.Body.Close()
 		var got, want map[string]any
 		answer := r.Send("POST", command[2], "application/json", string(body))
 		for text, fields := range map[string]*map[string]any{answer.Body: &got, shown[1]: &want} {
@@ -107,14 +108,15 @@ func TestDeployPageHasEveryParameterAndItsDefault(t *testing.T) {
 // working. A few need more than this machine.
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
-	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run", "test-verifiers": ".ci/run",
-	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
-	"smoke":   "TestWorkingDeploymentPasses",
-	"restart": "TestRestartRedeploysWhatIsDeployed",
-	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",
-	"key":     "TestFirstRunMakesASigningKeyAndANextKey",
-	"soak":    "takes minutes",
-	"deploy":  "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
+	"test-verifiers": ".ci/run",
+	"start":          "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
+	"smoke":          "TestWorkingDeploymentPasses",
+	"restart":        "TestRestartRedeploysWhatIsDeployed",
+	"secret":         "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"key":            "TestFirstRunMakesASigningKeyAndANextKey",
+	"soak":           "takes minutes",
+	"deploy":         "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 

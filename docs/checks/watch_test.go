@@ -672,12 +672,16 @@ func attributes(t *testing.T) (request, check []string) {
 			if !ok || fmt.Sprint(function.X) != "slog" {
 				return true
 			}
-			attribute := strings.Trim(call.Args[0].(*ast.BasicLit).Value, `"`)
-			if name == "check.go" {
-				check = append(check, attribute)
-			} else {
-				request = append(request, attribute)
+			literal, ok := call.Args[0].(*ast.BasicLit)
+			if !ok {
+				t.Errorf("%s: got an attribute without a fixed name, want one that a page can explain", name)
+				return true
 			}
+			list := &request
+			if name == "check.go" {
+				list = &check
+			}
+			*list = append(*list, strings.Trim(literal.Value, `"`))
 			return true
 		})
 	}
