@@ -91,15 +91,11 @@ const deployPage = "docs/deploy.md"
 func TestDeployPageHasEveryParameterAndItsDefault(t *testing.T) {
 	parameters := readTemplate(t).section(t, "Parameters")
 	documented := settings(t, "Parameters")
-	for name, p := range parameters {
-		got, ok := documented[name]
-		if want := fmt.Sprint(p.(map[string]any)["Default"]); !ok || got != want {
-			t.Errorf("%s: got the parameter %s %v with the default %q, want %q", deployPage, name, ok, got, want)
-		}
-	}
-	for name := range documented {
-		if parameters[name] == nil {
-			t.Errorf("%s: got the parameter %s, want one of template.yaml's", deployPage, name)
+	wantNames(t, deployPage+", Parameters", keys(documented), keys(parameters))
+	for name, got := range documented {
+		p, _ := parameters[name].(map[string]any)
+		if want := fmt.Sprint(p["Default"]); p != nil && got != want {
+			t.Errorf("%s: got the default %q for %s, want template.yaml's %q", deployPage, got, name, want)
 		}
 	}
 }
