@@ -2,9 +2,11 @@ package checks
 
 import (
 	"encoding/json/v2"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -15,7 +17,8 @@ import (
 	"wechat-phone/tools/samconfig/overrides"
 )
 
-// Every action is pinned, and only a deployment may ask for AWS credentials.
+// Every action is pinned. Only a deployment and the job that publishes a release may ask
+// for a token that says who they are.
 func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 	files, err := filepath.Glob(root + "/.github/workflows/*.yml")
 	if err != nil || len(files) == 0 {
@@ -37,15 +40,83 @@ func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 		for job, j := range workflow.section(t, "jobs") {
 			permissions, _ := j.(map[string]any)["permissions"].(map[string]any)
 			deploys := name == "deploy-to.yml" || name == "deploy.yml" && (job == "dev" || job == "prod")
-			if (permissions["id-token"] == "write") != deploys {
+			publishes := name == "release.yml" && job == "publish"
+			if (permissions["id-token"] == "write") != (deploys || publishes) {
 				t.Errorf("%s: the job %s may %v", name, job, permissions)
 			}
 			for scope, access := range permissions {
-				if access == "write" && scope != "id-token" && scope != "security-events" {
+				if access == "write" && scope != "id-token" && scope != "security-events" && !publishes {
 					t.Errorf("%s: the job %s may write %s", name, job, scope)
 				}
 			}
 		}
+	}
+}
+
+// The job that may publish runs no code but that of pinned actions, and can reach only
+// what it needs to.
+func TestReleaseIsPublishedByAJobThatBuildsNothing(t *testing.T) {
+	for name, j := range parseYAML(t, readFile(t, ".github/workflows/release.yml")).section(t, "jobs") {
+		job := j.(map[string]any)
+		if job["uses"] != nil {
+			continue
+		}
+		steps := job["steps"].([]any)
+		first := steps[0].(map[string]any)
+		settings, _ := first["with"].(map[string]any)
+		hardens := strings.HasPrefix(first["uses"].(string), "step-security/harden-runner@")
+		if !hardens || settings["egress-policy"] != "block" {
+			t.Errorf("%s: got the first step %v, want one that blocks egress", name, first)
+		}
+		for _, step := range steps {
+			text := fmt.Sprint(step)
+			if name == "publish" && regexp.MustCompile(`checkout|setup-go|make |go run`).MatchString(text) {
+				t.Errorf("publish: got the step %s, want nothing that builds", text)
+			}
+		}
+	}
+}
+
+func TestDependabotCoversEveryModule(t *testing.T) {
+	covered := map[string][]string{}
+	for _, u := range parseYAML(t, readFile(t, ".github/dependabot.yml"))["updates"].([]any) {
+		update := u.(map[string]any)
+		kind := update["package-ecosystem"].(string)
+		covered[kind] = append(covered[kind], update["directory"].(string))
+	}
+	for kind, file := range map[string]string{"gomod": "go.mod", "npm": "package.json"} {
+		var want []string
+		for _, name := range filesLike(t, file) {
+			want = append(want, path.Join("/", path.Dir(name)))
+		}
+		slices.Sort(covered[kind])
+		slices.Sort(want)
+		if !slices.Equal(covered[kind], want) {
+			t.Errorf("%s: got the folders %v, want %v", kind, covered[kind], want)
+		}
+	}
+	if !slices.Equal(covered["github-actions"], []string{"/"}) {
+		t.Errorf("got the folders %v of actions, want /", covered["github-actions"])
+	}
+}
+
+// A bucket's ARN has no account. Without the condition, a role could write to, or read
+// from, a stranger's bucket of that name.
+func TestS3GrantsAreForTheAccountsOwnBuckets(t *testing.T) {
+	want := map[string]any{"StringEquals": map[string]any{"aws:ResourceAccount": account}}
+	count := 0
+	for _, p := range policies(t) {
+		for _, s := range p.Statement {
+			if !strings.Contains(fmt.Sprint(s.Action), "s3:") {
+				continue
+			}
+			if count++; !reflect.DeepEqual(s.Condition, want) {
+				t.Errorf("%v is allowed if %v, want %v", s.Action, s.Condition, want)
+			}
+		}
+	}
+	if count != 3 {
+		t.Errorf("got %d grants on S3, want 3", count)
 	}
 }
 
@@ -436,7 +507,7 @@ func TestOnlyAFailedFirstDeploymentIsDeleted(t *testing.T) {
 		count++
 		for state, want := range map[string]int{"ROLLBACK_COMPLETE": 3, "CREATE_COMPLETE": 1, "UPDATE_ROLLBACK_COMPLETE": 1} {
 			dir, calls := recorders(t, state)
-			command := exec.Command("bash", "-e", "-c", run) // #nosec G204 -- of this project
+			command := exec.Command("bash", "-e", "-c", run)
 			command.Dir = root
 			command.Env = append(os.Environ(), "ENVIRONMENT=prod", "PATH="+dir+":"+os.Getenv("PATH"))
 			out, err := command.CombinedOutput()

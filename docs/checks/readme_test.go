@@ -105,14 +105,15 @@ func TestDeployPageHasEveryParameterAndItsDefault(t *testing.T) {
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"test-verifiers": ".ci/run",
-	"start":          "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
-	"smoke":          "TestWorkingDeploymentPasses",
-	"restart":        "TestRestartRedeploysWhatIsDeployed",
-	"secret":         "TestStackThatMadeItsSecretHealsWithoutADeployment",
-	"key":            "TestFirstRunMakesASigningKeyAndANextKey",
-	"soak":           "takes minutes",
-	"deploy":         "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"test-verifiers": ".ci/run", "test-release": ".ci/run",
+	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
+	"smoke":   "TestWorkingDeploymentPasses",
+	"restart": "TestRestartRedeploysWhatIsDeployed",
+	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"key":     "TestFirstRunMakesASigningKeyAndANextKey",
+	"release": "TestRelease, which make test-release runs",
+	"soak":    "takes minutes", "vulncheck": "needs a network; ci.yml runs it every week",
+	"deploy":  "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 

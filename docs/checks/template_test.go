@@ -759,40 +759,73 @@ session = boto3.session.Session(region_name=job["region"])
 print(json.dumps(Translator({}, Parser(), boto_session=session).translate(job["template"], job["values"])))
 `
 
-func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
-	t.Parallel()
+// translated returns a template as SAM translates it, deployed in a region with these
+// values. It skips the test if SAM's library is missing.
+func (tm template) translated(t *testing.T, region string, values map[string]string) *stack {
+	t.Helper()
 	if err := exec.Command("python3", "-c", "import samtranslator").Run(); err != nil {
 		t.Skip("left out: aws-sam-translator is not on this machine")
 	}
+	values = maps.Clone(values)
+	if strings.HasPrefix(region, "cn-") {
+		maps.Copy(values, optional["China"])
+	}
+	for _, r := range tm.section(t, "Resources") {
+		if r := r.(map[string]any); r["Type"] == "AWS::Serverless::Function" {
+			r["Properties"].(map[string]any)["CodeUri"] = "s3://bucket/key" // as sam package does
+		}
+	}
+	job, err := json.Marshal(map[string]any{"template": tm, "region": region, "values": values})
+	if err != nil {
+		t.Fatal(err)
+	}
+	python := exec.Command("python3", "-c", translate)
+	python.Stdin = bytes.NewReader(job)
+	var stderr bytes.Buffer
+	python.Stderr = &stderr
+	out, err := python.Output()
+	if err != nil {
+		t.Fatalf("%s, %v: %v\n%s", region, values, err, stderr.String())
+	}
+	return parseYAML(t, string(out)).deploy(t, values)
+}
+
+func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
+	t.Parallel()
+	checkTranslations(t, readFile(t, "template.yaml"))
+}
+
+// checkTranslations translates a template for both kinds of regions, with and without
+// its optional parts.
+func checkTranslations(t *testing.T, text string) {
+	t.Helper()
 	all := []string{"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "tokens", "no check",
 		"e-mail", "topic"}
 	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
 		for _, parts := range [][]string{{}, all, {"shared domain"}} {
 			values := map[string]string{}
-			if strings.HasPrefix(region, "cn-") {
-				maps.Copy(values, optional["China"])
-			}
 			for _, part := range parts {
 				maps.Copy(values, optional[part])
 			}
-			tm := readTemplate(t)
-			tm.section(t, "Resources", "PhoneFunction", "Properties")["CodeUri"] = "s3://bucket/key" // as sam package does
-			job, err := json.Marshal(map[string]any{"template": tm, "region": region, "values": values})
-			if err != nil {
-				t.Fatal(err)
-			}
-			python := exec.Command("python3", "-c", translate)
-			python.Stdin = bytes.NewReader(job)
-			var stderr bytes.Buffer
-			python.Stderr = &stderr
-			out, err := python.Output()
-			if err != nil {
-				t.Fatalf("%s, %v: %v\n%s", region, parts, err, stderr.String())
-			}
-			s := parseYAML(t, string(out)).deploy(t, values)
+			s := parseYAML(t, text).translated(t, region, values)
 			resources := s.resources()
 			s.outputs()
 			checkTranslation(t, region+fmt.Sprint(parts), resources)
+		}
+	}
+}
+
+// The templates that a user deploys pass cfn-lint in both kinds of regions.
+func TestTemplatesPassCfnLint(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("cfn-lint"); err != nil {
+		t.Skip("left out: cfn-lint is not on this machine")
+	}
+	for _, name := range []string{"template.yaml", exampleBackend} {
+		lint := exec.Command("cfn-lint", name, "--regions", "us-east-1", "cn-northwest-1")
+		lint.Dir = root
+		if out, err := lint.CombinedOutput(); err != nil {
+			t.Errorf("%s: got %v, want cfn-lint to pass\n%s", name, err, out)
 		}
 	}
 }

@@ -224,7 +224,7 @@ func raise(t *testing.T, days, users int, cache time.Duration) *world {
 		time.Sleep(41 * time.Minute)
 	}
 	for i := range users {
-		random := rand.New(rand.NewPCG(1, uint64(i))) // #nosec G404 G115 -- the same each time
+		random := rand.New(rand.NewPCG(1, uint64(i)))
 		w.running.Go(func() { w.user(random, fmt.Sprint("o", i)) })
 	}
 	w.running.Go(w.tick)

@@ -6,12 +6,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,39 +19,19 @@ import (
 )
 
 // deployment is the function on a stage, behind TLS.
-type deployment struct {
-	*rig.Rig
-	issuer *httptest.Server
-	signer forgery.Signer
-}
+type deployment struct{ *rig.Issuer }
 
 func deploy(t *testing.T) deployment {
 	t.Helper()
-	var gateway atomic.Pointer[httputil.ReverseProxy]
-	d := deployment{issuer: httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		gateway.Load().ServeHTTP(w, r)
-	}))}
-	t.Cleanup(d.issuer.Close)
-	d.Rig = rig.Raise(t, func(c *stage.Config) {
-		c.Routes, c.Tokens, c.Several, c.Env = stage.Routes, true, true, []string{"TOKEN_ISSUER=" + d.issuer.URL}
-	})
-	to, err := url.Parse(d.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway.Store(httputil.NewSingleHostReverseProxy(to))
-	if d.signer, err = forgery.Read(d.Secrets.Value(stage.SigningSecretName)); err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return deployment{rig.RaiseIssuer(t, func(c *stage.Config) { c.Several = true })}
 }
 
 // authorizer stands in front of a route that asks for the scopes.
 func (d deployment) authorizer(t *testing.T, scopes ...string) *Authorizer {
 	t.Helper()
 	return create(t, Config{
-		Issuer: d.issuer.URL, Audience: []string{stage.AppID}, Scopes: scopes, Consumer: phonebook, Now: time.Now,
-		Transport: d.issuer.Client().Transport,
+		Issuer: d.TLS.URL, Audience: []string{stage.AppID}, Scopes: scopes, Consumer: phonebook, Now: time.Now,
+		Transport: d.TLS.Client().Transport,
 	})
 }
 
@@ -188,7 +164,7 @@ func TestTheKeySetIsWithinEachConsumersLimits(t *testing.T) {
 
 func (d deployment) fetch(t *testing.T, path string) []byte {
 	t.Helper()
-	response, err := d.issuer.Client().Get(d.issuer.URL + path)
+	response, err := d.TLS.Client().Get(d.TLS.URL + path)
 	if err != nil {
 		t.Fatal(err)
 	}

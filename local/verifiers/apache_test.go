@@ -66,7 +66,7 @@ func (i *issuer) startApache(t *testing.T) string {
 	address := free.Addr().String()
 	_ = free.Close()
 	root := publicDir(t)
-	config := fmt.Sprintf(gatewayConfig, root, address, i.URL, i.authority(t), behind.URL, stage.AppID)
+	config := fmt.Sprintf(gatewayConfig, root, address, i.TLS.URL, i.authority(t), behind.URL, stage.AppID)
 	file := filepath.Join(root, "httpd.conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

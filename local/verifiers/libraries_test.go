@@ -18,8 +18,8 @@ import (
 
 func TestGoOIDC(t *testing.T) {
 	i := newIssuer(t)
-	ctx := oidc.ClientContext(t.Context(), i.Client())
-	provider, err := oidc.NewProvider(ctx, i.URL)
+	ctx := oidc.ClientContext(t.Context(), i.TLS.Client())
+	provider, err := oidc.NewProvider(ctx, i.TLS.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +35,12 @@ func TestGoOIDC(t *testing.T) {
 
 func TestGolangJWTWithKeyfunc(t *testing.T) {
 	i := newIssuer(t)
-	keys, err := keyfunc.NewDefaultOverrideCtx(t.Context(), []string{i.keySet()}, keyfunc.Override{Client: i.Client()})
+	keys, err := keyfunc.NewDefaultOverrideCtx(t.Context(), []string{i.keySet()}, keyfunc.Override{Client: i.TLS.Client()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(i.URL), jwt.WithAudience(stage.AppID),
+		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(i.TLS.URL), jwt.WithAudience(stage.AppID),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), // golang-jwt requires exp and checks iat only if told
 	}
 	for _, parser := range []struct {
@@ -63,7 +63,7 @@ func TestJWX(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cache.Register(t.Context(), i.keySet(), jwk.WithHTTPClient(i.Client())); err != nil {
+	if err := cache.Register(t.Context(), i.keySet(), jwk.WithHTTPClient(i.TLS.Client())); err != nil {
 		t.Fatal(err)
 	}
 	set, err := cache.CachedSet(i.keySet())
@@ -71,7 +71,7 @@ func TestJWX(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.check(t, func(token string) error {
-		_, err := jwxt.Parse([]byte(token), jwxt.WithKeySet(set), jwxt.WithIssuer(i.URL), jwxt.WithAudience(stage.AppID),
+		_, err := jwxt.Parse([]byte(token), jwxt.WithKeySet(set), jwxt.WithIssuer(i.TLS.URL), jwxt.WithAudience(stage.AppID),
 			jwxt.WithRequiredClaim("exp")) // jwx requires it only if told
 		return err
 	}, forgery.UnusedBits, forgery.Padded, forgery.Standard, forgery.LineBreak, forgery.Space)

@@ -1,10 +1,8 @@
 package verifiers
 
 import (
-	"bufio"
 	"encoding/json/v2"
 	"errors"
-	"os"
 	"os/exec"
 	"testing"
 
@@ -15,35 +13,11 @@ import (
 // node starts node/verify.mjs with a library and returns a function that asks it.
 func (i *issuer) node(t *testing.T, library string) func(token string) error {
 	t.Helper()
-	process := exec.Command("node", "node/verify.mjs", library, i.URL, stage.AppID)
-	process.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+i.authority(t))
-	process.Stderr = os.Stderr
-	in, err := process.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		if err := process.Wait(); err != nil {
-			t.Errorf("node: got %v, want it to exit well", err)
-		}
-	})
-	answers := bufio.NewScanner(out)
+	ask := i.start(t, exec.Command("node", "node/verify.mjs", library, i.TLS.URL, stage.AppID))
 	return func(token string) error {
-		line, err := json.Marshal(token)
-		if err == nil {
-			_, err = in.Write(append(line, '\n'))
-		}
 		var answer string
-		if err != nil || !answers.Scan() || json.Unmarshal(answers.Bytes(), &answer) != nil {
-			t.Fatalf("node: got no answer, %v, want one", err)
+		if err := json.Unmarshal(ask(token), &answer); err != nil {
+			t.Fatalf("node: got an answer that is not text, %v, want text", err)
 		}
 		if answer == "" {
 			return nil

@@ -3,14 +3,9 @@ package verifiers
 import (
 	"encoding/pem"
 	"maps"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,28 +17,16 @@ import (
 
 // issuer is the function on a stage, behind TLS.
 type issuer struct {
-	*httptest.Server
+	*rig.Issuer
 	good   string // a token that the function issued after a tap
 	forged []forgery.Token
 }
 
 func newIssuer(t *testing.T) *issuer {
 	t.Helper()
-	var gateway atomic.Pointer[httputil.ReverseProxy]
-	i := &issuer{Server: httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		gateway.Load().ServeHTTP(w, r)
-	}))}
-	t.Cleanup(i.Close)
-	r := rig.Raise(t, func(c *stage.Config) {
-		c.Routes, c.Tokens, c.Env = stage.Routes, true, []string{"TOKEN_ISSUER=" + i.URL}
-	})
-	to, err := url.Parse(r.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway.Store(httputil.NewSingleHostReverseProxy(to))
-	i.good = r.PostPhone(r.TapBoth(rig.NewUser())).Token
-	own, err := forgery.Read(r.Secrets.Value(stage.SigningSecretName))
+	i := &issuer{Issuer: rig.RaiseIssuer(t, nil)}
+	i.good = i.PostPhone(i.TapBoth(rig.NewUser())).Token
+	own, err := forgery.Read(i.Secrets.Value(stage.SigningSecretName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,15 +76,15 @@ func (i *issuer) check(t *testing.T, verify func(token string) error, want ...st
 	}
 }
 
-func (i *issuer) keySet() string { return i.URL + "/.well-known/jwks.json" }
+func (i *issuer) keySet() string { return i.TLS.URL + "/.well-known/jwks.json" }
 
 // authority writes the issuer's certificate to a file and returns its name. Apache's
 // own user can read it.
 func (i *issuer) authority(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(publicDir(t), "ca.pem")
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate().Raw})
-	if err := os.WriteFile(file, text, 0o644); err != nil { // #nosec G306 -- it is public
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.TLS.Certificate().Raw})
+	if err := os.WriteFile(file, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -112,7 +95,7 @@ func publicDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "verifiers-")
 	if err == nil {
-		err = os.Chmod(dir, 0o755) // #nosec G302 -- it is public
+		err = os.Chmod(dir, 0o755)
 	}
 	if err != nil {
 		t.Fatal(err)
