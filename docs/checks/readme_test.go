@@ -113,7 +113,7 @@ var runners = map[string]string{
 	"key":     "TestFirstRunMakesASigningKeyAndANextKey",
 	"release": "TestRelease, which make test-release runs",
 	"soak":    "takes minutes", "vulncheck": "needs a network; ci.yml runs it every week",
-	"deploy":  "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"deploy": "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 
