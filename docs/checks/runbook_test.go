@@ -133,7 +133,9 @@ func TestRunbookHasTheTimesOfTheCode(t *testing.T) {
 		"shared/signingkeys/signingkeys.go": {"maxAge = 20 * time.Hour": "20 hours", "rereadAfter = time.Hour": "an hour"},
 		"shared/appsecret/appsecret.go":     {"rereadEvery = 30 * time.Second": "30 seconds"},
 		"shared/flight/flight.go":           {"failureKept = time.Second": "one second"},
-		"shared/wechat/token.go":            {"spare = 2 * time.Minute": "two minutes", "maxLife = 2 * time.Hour": "two hours"},
+		"shared/wechat/token.go": {
+			"spare = 2 * time.Minute": "two minutes", "maxLife = 2 * time.Hour": "two hours",
+		},
 	} {
 		for code, words := range times {
 			if !strings.Contains(readFile(t, file), code) || !strings.Contains(text, words) {
