@@ -27,9 +27,13 @@ VERIFIERS        = local/verifiers
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
-# Every build of the function uses these flags. The binary is static and stripped. Its
-# bytes are the same from a checkout and from SAM's copy of it, which has no .git.
+# Every build uses these flags. The binary is static and stripped. Its bytes are the
+# same from a checkout and from SAM's copy of it, which has no .git.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w"
+
+# The cache does not see the bootstrap. The tests wait more than they compute, so more
+# run at once than there are processors.
+GO_TEST = go test -count=1 -parallel 8
 
 # What to install if a program is missing.
 GET_go  = Go 1.21 or later: https://go.dev/dl/
@@ -38,8 +42,8 @@ GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
-	lint lint-security fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
+.PHONY: help run start invoke check test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
+	vet lint lint-security fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
@@ -68,8 +72,11 @@ sam-start: | have-sam ## serve on :3010 with SAM CLI and Docker (beside make sta
 
 ## Test it
 
+check: build/local/bootstrap vet ## check the format, vet, and run the fast tests (seconds)
+	BOOTSTRAP="$$PWD/$<" $(GO_TEST) -short ./...
+
 test: build/local/bootstrap ## prove the contract
-	BOOTSTRAP="$$PWD/$<" go test -count=1 ./... # the cache does not see the bootstrap
+	BOOTSTRAP="$$PWD/$<" $(GO_TEST) ./...
 	@python3 -c 'import samtranslator' 2>/dev/null || \
 		echo "left out: the templates as SAM translates them, because aws-sam-translator is not installed"
 	@command -v cfn-lint >/dev/null || \
@@ -88,10 +95,12 @@ test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
 %/node_modules/.package-lock.json: %/package-lock.json | have-npm
 	cd $* && npm ci --silent
 
-lint: ## check the format, vet, and run staticcheck
+vet:
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go vet -tags soak ./local/soak
+
+lint: vet ## check the format, vet, and run staticcheck
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	cd $(VERIFIERS) && go vet ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
@@ -176,10 +185,10 @@ build/local/bootstrap: | have-go
 	@$(GO_BUILD) -o $@ ./functions/phone
 
 build/local/stage: | have-go
-	@go build -o $@ ./local
+	@$(GO_BUILD) -o $@ ./local
 
 build/local/samconfig: | have-go
-	@go build -o $@ ./tools/samconfig
+	@$(GO_BUILD) -o $@ ./tools/samconfig
 
 # Prerequisites: a command without one fails with a single line.
 
@@ -198,4 +207,4 @@ have-go:
 	@why=$$(go list -m 2>&1) || { why=$$(echo "$$why" | tail -n 1); \
 		echo "go cannot get the Go that go.mod needs ($$why). Install that one: https://go.dev/dl/" >&2; exit 1; }
 
-bench lint lint-security fuzz: | have-go
+bench vet lint lint-security fuzz: | have-go
