@@ -27,9 +27,15 @@ VERIFIERS        = local/verifiers
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
 
+# make release VERSION=… sets it. The environment does not.
+VERSION = dev
+
 # Every build uses these flags. The binary is static and stripped. Its bytes are the
 # same from a checkout and from SAM's copy of it, which has no .git.
-GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w"
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w -X main.version=$(VERSION)"
+
+# The linters, at the versions that their go.mod names.
+LINT = go tool -modfile="$(CURDIR)/tools/lint/go.mod"
 
 # The cache does not see the bootstrap. The tests wait more than they compute, so more
 # run at once than there are processors.
@@ -42,8 +48,9 @@ GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke check test test-miniprogram test-verifiers soak bench build build-PhoneFunction \
-	vet lint lint-security fuzz sam-invoke sam-start deploy restart secret key smoke logs delete \
+.PHONY: help run start invoke check test test-miniprogram test-verifiers test-release soak bench \
+	vet lint lint-security vulncheck fuzz build build-PhoneFunction release \
+	sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
 
 help: ## list the commands
@@ -95,18 +102,25 @@ test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
 %/node_modules/.package-lock.json: %/package-lock.json | have-npm
 	cd $* && npm ci --silent
 
+test-release: build/local/bootstrap ## make a release twice, compare, deploy it to the stage (minutes; Linux)
+	BOOTSTRAP="$$PWD/$<" go test -tags release -count=1 -run '^TestRelease$$' ./docs/checks
+
 vet:
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go vet -tags soak ./local/soak
+	go vet -tags release ./docs/checks
 
 lint: vet ## check the format, vet, and run staticcheck
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
-	cd $(VERIFIERS) && go vet ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	$(LINT) staticcheck ./...
+	cd $(VERIFIERS) && go vet ./... && $(LINT) staticcheck ./...
 
 lint-security: ## run gosec, and actionlint on the workflows
-	go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
-	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	$(LINT) gosec -quiet -conf tools/lint/gosec.json ./...
+	$(LINT) actionlint
+
+vulncheck: ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
+	$(LINT) govulncheck -test ./...
 
 fuzz: ## run each fuzz target for a while (FUZZTIME=5s)
 	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./functions/phone
@@ -124,10 +138,16 @@ bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=FIL
 	@$(GO_BUILD) -o build/bench/ ./functions/phone ./tools/bench/reference
 	go run ./tools/bench $(if $(AGAINST),-against "$(AGAINST)") $(BENCH)
 
-## Deploy it (needs the SAM CLI and an AWS account; build and smoke do not)
+## Deploy it (needs the SAM CLI and an AWS account; build, release and smoke do not)
 
 build: ARTIFACTS_DIR = build/lambda
 build: build-PhoneFunction ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
+
+# The bytes depend on the Go version, so this takes the one that go.mod names, even if
+# this machine has a newer one.
+release: export GOTOOLCHAIN = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
+release: | have-go ## write a release to dist/ (VERSION=1.0.0)
+	go run ./tools/release -version "$(VERSION)" env $(GO_BUILD)
 
 # sam build calls this with ARTIFACTS_DIR. It does not say which architecture it
 # builds for, so this reads the architecture of ENV from samconfig.toml.
@@ -207,4 +227,4 @@ have-go:
 	@why=$$(go list -m 2>&1) || { why=$$(echo "$$why" | tail -n 1); \
 		echo "go cannot get the Go that go.mod needs ($$why). Install that one: https://go.dev/dl/" >&2; exit 1; }
 
-bench vet lint lint-security fuzz: | have-go
+bench vet lint lint-security vulncheck fuzz: | have-go

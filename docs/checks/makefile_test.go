@@ -48,14 +48,14 @@ func copyTree(t *testing.T) string {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && slices.Contains([]string{".git", ".aws-sam", "build", "node_modules"}, entry.Name()):
+		case entry.IsDir() && slices.Contains([]string{".git", ".aws-sam", "build", "dist", "node_modules"}, entry.Name()):
 			return fs.SkipDir
 		case entry.IsDir():
 			return os.MkdirAll(to, 0o700)
 		case entry.Name() == ".git": // a file in a worktree
 			return nil
 		}
-		text, err := os.ReadFile(path) // #nosec G304 G122 -- of this project
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func hostileSettings(t *testing.T) []string {
 	}
 	return []string{
 		"GOENV=" + file, "GOFLAGS=-mod=mod -gcflags=-N", "GOOS=darwin", "GOARCH=arm", "GOAMD64=v3", "GOARM64=v9.0",
-		"GOFIPS140=latest", "GOEXPERIMENT=nojsonv2", "CGO_ENABLED=1", "GO111MODULE=off",
+		"GOFIPS140=latest", "GOEXPERIMENT=nojsonv2", "CGO_ENABLED=1", "GO111MODULE=off", "VERSION=9.9.9",
 		"GOWORK=" + filepath.Join(t.TempDir(), "go.work"),
 	}
 }
@@ -101,7 +101,7 @@ func TestCommandsWorkInAnyFolderAndShell(t *testing.T) {
 	tree, variables, artifacts := copyTree(t), hostileSettings(t), filepath.Join(t.TempDir(), "for SAM")
 	read := func(path string) []byte {
 		t.Helper()
-		text, err := os.ReadFile(path) // #nosec G304 -- just built
+		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,6 @@ func scripts(t *testing.T, texts map[string]string) string {
 	dir := t.TempDir()
 	for name, text := range texts {
 		text = "#!/bin/sh\n" + text + "\n"
-		// #nosec G306 -- it is to run
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +176,7 @@ func TestBuildTakesTheArchitecture(t *testing.T) {
 	t.Parallel()
 	tree := copyTree(t)
 	file := filepath.Join(tree, "samconfig.toml")
-	text, err := os.ReadFile(file) // #nosec G304 -- of this project
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,8 +246,9 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 	const noAWS = "aws is missing. Install the AWS CLI, version 2: https://aws.amazon.com/cli/\n"
 	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
 	for _, test := range []struct{ path, want, targets string }{
-		{tools(), noGo, "run start invoke check test test-miniprogram test-verifiers lint lint-security fuzz soak bench"},
-		{tools(), noGo, "build deploy restart secret key smoke"},
+		{tools(), noGo, "run start invoke check test test-miniprogram test-verifiers test-release"},
+		{tools(), noGo, "lint lint-security vulncheck fuzz soak bench"},
+		{tools(), noGo, "build release deploy restart secret key smoke"},
 		{old + ":" + tools("tail"), oldGo, "run build smoke"},
 		{tools("go"), noSAM, "sam-invoke sam-start deploy secret key logs delete"},
 		{tools("go"), noAWS, "restart"},
@@ -275,7 +275,7 @@ func recorders(t *testing.T, names string) (dir string, calls func() []string) {
 		"aws": write + "\n[ \"$2\" != describe-stacks ] || printf '" + names + "'\n[ \"$2\" != \"$FAIL\" ]",
 	})
 	return dir, func() []string {
-		text, err := os.ReadFile(record) // #nosec G304 -- just written
+		text, err := os.ReadFile(record)
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestDeployPassesEveryParameter(t *testing.T) {
 	t.Parallel()
 	tree := copyTree(t)
 	file := filepath.Join(tree, "samconfig.toml")
-	text, err := os.ReadFile(file) // #nosec G304 -- of this project
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,6 +354,27 @@ func TestRestartRedeploysWhatIsDeployed(t *testing.T) {
 		out, err := runMake(tree, []string{path, "FAIL=" + command}, "restart", "ENV=prod")
 		if got := calls(); err == nil || len(got) != i+1 || strings.Contains(out, "new processes") {
 			t.Errorf("%s fails: got %d calls of aws, error %v, want %d\n%s", command, len(got), err, i+1, out)
+		}
+	}
+}
+
+// Two machines make the same release only with the same Go. The version comes from the
+// command line alone, so that no other build depends on the environment.
+func TestReleaseTakesTheToolchainOfGoMod(t *testing.T) {
+	t.Parallel()
+	toolchain := regexp.MustCompile(`(?m)^toolchain (.*)$`).FindStringSubmatch(readFile(t, "go.mod"))
+	if toolchain == nil {
+		t.Fatal("got no toolchain in go.mod, want one")
+	}
+	path := "PATH=" + scripts(t, map[string]string{
+		"go": `[ "$1" = list ] || echo "$GOTOOLCHAIN $GOFLAGS: $*"`,
+	}) + ":" + os.Getenv("PATH")
+	for argument, version := range map[string]string{"VERSION=1.2.3": "1.2.3", "ENV=dev": "dev"} {
+		out, err := runMake(root, []string{path, "VERSION=9.9.9"}, "-s", "release", argument)
+		want := toolchain[1] + " -buildvcs=false: run ./tools/release -version " + version +
+			" env CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags -s -w -X main.version=" + version + "\n"
+		if err != nil || out != want {
+			t.Errorf("%s: got %q, error %v, want %q", argument, out, err, want)
 		}
 	}
 }

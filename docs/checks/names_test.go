@@ -18,7 +18,7 @@ func filesLike(t *testing.T, pattern string) (files []string) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && slices.Contains([]string{".git", "node_modules", "build", ".aws-sam"}, entry.Name()) {
+		if entry.IsDir() && slices.Contains([]string{".git", "node_modules", "build", "dist", ".aws-sam"}, entry.Name()) {
 			return fs.SkipDir
 		}
 		if ok, err := path.Match(pattern, entry.Name()); err != nil || !ok || entry.IsDir() {

@@ -80,12 +80,14 @@ func TestReadmesNameParametersOfTheTemplate(t *testing.T) {
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
-	"smoke":   "TestWorkingDeploymentPasses",
-	"restart": "TestRestartRedeploysWhatIsDeployed",
-	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",
-	"key":     "TestFirstRunMakesASigningKeyAndANextKey",
-	"deploy":  "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"test-release": ".ci/run",
+	"start":        "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
+	"smoke":        "TestWorkingDeploymentPasses",
+	"release":      "TestRelease, which make test-release runs",
+	"restart":      "TestRestartRedeploysWhatIsDeployed",
+	"secret":       "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"key":          "TestFirstRunMakesASigningKeyAndANextKey",
+	"deploy":       "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 
@@ -95,7 +97,8 @@ func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
 	for _, name := range append([]string{
 		"CONTRIBUTING.md", "SECURITY.md", "docs/backend.md", "docs/backend.zh-CN.md",
 		"docs/operations.md", "docs/architecture.md", "docs/identity.md", "docs/pipelines.md", "docs/performance.md",
-		".github/workflows/ci.yml", ".github/workflows/deploy-to.yml",
+		"docs/releases.md",
+		".github/workflows/ci.yml", ".ci/deploy",
 	}, readmes...) {
 		for _, target := range makeTargets(t, name) {
 			if slices.Contains(readmes, name) {

@@ -39,6 +39,16 @@ func TestLinesAndFunctionsAreShort(t *testing.T) {
 	}
 }
 
+// Exceptions to gosec's rules are in one file, with their reasons.
+func TestSourceHasNoExceptionsForGosec(t *testing.T) {
+	t.Parallel()
+	for _, name := range filesLike(t, "*.go") {
+		if strings.Contains(readFile(t, name), "#no"+"sec") {
+			t.Errorf("%s has a #no"+"sec comment, want the exception in tools/lint/gosec.json", name)
+		}
+	}
+}
+
 func checkShort(t *testing.T, name string) {
 	t.Helper()
 	text := readFile(t, name)

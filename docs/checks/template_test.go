@@ -371,6 +371,7 @@ func TestTemplateIsWholeOnBothSidesOfEveryCondition(t *testing.T) {
 
 // The function may read its two secrets and write its own log, and nothing else.
 func TestRoleIsTheLeast(t *testing.T) {
+	rig.Long(t)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)
@@ -575,6 +576,7 @@ func TestSecretIsKeptUnlessItsCreationFails(t *testing.T) {
 // kept. A template must not hold a value. The secrets are there, and the function
 // knows where, before TokenIssuer turns tokens on.
 func TestEveryStackHasASigningSecretWithoutNameAndValue(t *testing.T) {
+	rig.Long(t)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)
@@ -820,6 +822,13 @@ func (tm template) translated(t *testing.T, choices ...map[string]string) (stack
 
 func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
 	t.Parallel()
+	checkTranslations(t, readFile(t, "template.yaml"))
+}
+
+// checkTranslations translates a template for both kinds of regions, with and without
+// its optional parts.
+func checkTranslations(t *testing.T, text string) {
+	t.Helper()
 	all := []string{"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "tokens", "no check",
 		"e-mail", "topic"}
 	parts := [][]string{{}, all, {"shared domain"}}
@@ -831,7 +840,7 @@ func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
 		}
 		choices = append(choices, values)
 	}
-	for i, s := range readTemplate(t).translated(t, choices...) {
+	for i, s := range parseYAML(t, text).translated(t, choices...) {
 		s.outputs()
 		checkTranslation(t, s.values["AWS::Region"]+fmt.Sprint(parts[i%len(parts)]), s.resources())
 	}

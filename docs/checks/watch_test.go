@@ -52,7 +52,7 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 	lines = append(lines, linesOf(t, several, 1)...)
 	lines = append(lines, tokenLines(t)...)
 	for _, route := range []string{"/phone", "/login", "jwks", "none"} {
-		lines = append(lines, internalLine(lines[0], route))
+		lines = append(lines, internalLine(lines[1], route)) // lines[0] says that the function has started
 	}
 	return lines
 }
@@ -255,6 +255,7 @@ func (s *stack) alarmNames() (names []string) {
 }
 
 func TestAlarmsWatchMetricsThatExist(t *testing.T) {
+	rig.Long(t)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)

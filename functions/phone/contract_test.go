@@ -458,8 +458,12 @@ func TestOneLinePerRequest(t *testing.T) {
 		lines = r.Logs.Requests()
 		return len(lines) == 2
 	})
-	if count := strings.Count(r.Logs.Text(), "\n") + 1; count != 2 {
-		t.Errorf("got %d lines, want 2: %s", count, r.Logs.Text())
+	if count := strings.Count(r.Logs.Text(), "\n") + 1; count != 3 {
+		t.Errorf("got %d lines, want one at start and 2 for the requests: %s", count, r.Logs.Text())
+	}
+	const start = `"message":"the function has started","version":"dev"`
+	if first, _, _ := strings.Cut(r.Logs.Text(), "\n"); !strings.Contains(first, start) {
+		t.Errorf("got the first line %s, want %s in it", first, start)
 	}
 	for i, line := range lines {
 		wantTimes(t, line)

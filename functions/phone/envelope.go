@@ -136,6 +136,7 @@ type headers struct {
 	CacheControl string `json:"cache-control"`
 	TypeOptions  string `json:"x-content-type-options"`
 	RequestID    string `json:"x-request-id"`
+	Version      string `json:"x-version"`
 	RetryAfter   string `json:"retry-after,omitempty"`
 	Allow        string `json:"allow,omitempty"`
 }
@@ -143,7 +144,8 @@ type headers struct {
 // respond returns an answer with that body.
 func respond(status int, contentType, cacheControl, requestID string, body []byte) response {
 	return response{status, headers{
-		ContentType: contentType, CacheControl: cacheControl, TypeOptions: "nosniff", RequestID: requestID,
+		ContentType: contentType, CacheControl: cacheControl, TypeOptions: "nosniff",
+		RequestID: requestID, Version: version,
 	}, string(body)}
 }
 

@@ -195,7 +195,7 @@ func checkAnswer(t *testing.T, text []byte, user wechattest.User) failure.Kind {
 	}
 	h := got.Headers
 	h.RequestID, h.RetryAfter, h.Allow = "", "", ""
-	want := headers{ContentType: jsonType, CacheControl: noStore, TypeOptions: "nosniff"}
+	want := headers{ContentType: jsonType, CacheControl: noStore, TypeOptions: "nosniff", Version: version}
 	document := strings.HasPrefix(got.Body, `{"keys":[`) || strings.HasPrefix(got.Body, `{"issuer":`)
 	if document {
 		want.ContentType, want.CacheControl = "application/json", documentAge

@@ -26,6 +26,9 @@ import (
 // 10 s for the whole start.
 const startTimeout = 2 * time.Second
 
+// version is the release. make release sets it.
+var version = "dev"
+
 func main() {
 	logger := newLogger()
 	h, err := start(os.Getenv, logger)
@@ -33,6 +36,7 @@ func main() {
 		logger.Error("the function cannot start", "reason", err)
 		os.Exit(1)
 	}
+	logger.Info("the function has started", "version", version)
 	lambda.Start(h)
 }
 

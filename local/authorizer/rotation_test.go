@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"wechat-phone/local/forgery"
+	"wechat-phone/local/rig"
 	"wechat-phone/shared/identity"
 	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/signingkeys"
@@ -224,7 +225,7 @@ func raise(t *testing.T, days, users int, cache time.Duration) *world {
 		time.Sleep(41 * time.Minute)
 	}
 	for i := range users {
-		random := rand.New(rand.NewPCG(1, uint64(i))) // #nosec G404 G115 -- the same each time
+		random := rand.New(rand.NewPCG(1, uint64(i)))
 		w.running.Go(func() { w.user(random, fmt.Sprint("o", i)) })
 	}
 	w.running.Go(w.tick)
@@ -284,6 +285,7 @@ func (w *world) setAway(away bool) {
 // six hours without Secrets Manager.
 func TestTenDaysOfRotation(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		const users = 300
 		w := raise(t, 10, users, published.cache)

@@ -198,7 +198,6 @@ func (f *Function) startProcess() (*process, error) {
 	if f.process != nil {
 		return f.process, nil
 	}
-	// #nosec G204 -- the developer's own executable
 	p := &process{cmd: exec.Command(f.config.Bootstrap), ready: make(chan struct{}), exited: make(chan struct{})}
 	p.cmd.Env = append(f.environment(), f.config.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = f.config.Logs, f.config.Logs

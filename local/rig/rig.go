@@ -116,7 +116,7 @@ func Env(variables ...string) func(*stage.Config) {
 func RunToExit(t testing.TB, variables ...string) (code int, output string) {
 	t.Helper()
 	var logs Logs
-	process := exec.Command(Bootstrap(t)) // #nosec G204 -- the function under test
+	process := exec.Command(Bootstrap(t))
 	process.Env = append([]string{
 		"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "AWS_LAMBDA_LOG_FORMAT=JSON",
 		"AWS_REGION=us-east-1", "WECHAT_SECRET_ID=a",

@@ -72,6 +72,7 @@ func (r *Rig) WantHeaders(name string, got Answer) {
 		"content-type":           "application/json; charset=utf-8",
 		"cache-control":          "no-store",
 		"x-content-type-options": "nosniff",
+		"x-version":              "dev",
 	} {
 		if value := got.Header.Get(header); value != want {
 			r.t.Errorf("%s: got %s %q, want %q", name, header, value, want)

@@ -31,7 +31,7 @@ const (
 	AppSecret   = "0123456789abcdef0123456789abcdef"
 	SecretName  = "wechat-phone"
 
-	SigningSecretName = "wechat-phone-signing" // #nosec G101 -- not a credential
+	SigningSecretName = "wechat-phone-signing"
 )
 
 // Routes are the deployed gateway's routes.
@@ -84,7 +84,7 @@ func Bootstrap(dir string) (string, error) {
 // Build compiles a command of this module for this machine. Like the Makefile, it
 // ignores the shell's Go settings and any go.work in a parent folder.
 func Build(command, executable string) error {
-	build := exec.Command("go", "build", "-o", executable, command) // #nosec G204 -- the developer's own folder
+	build := exec.Command("go", "build", "-o", executable, command)
 	build.Env = append(os.Environ(),
 		"GOFLAGS=-buildvcs=false", "GOWORK=off", "GO111MODULE=on", "GOEXPERIMENT=", "CGO_ENABLED=0",
 		"GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH, "GOAMD64=v1", "GOARM64=v8.0", "GOFIPS140=off",

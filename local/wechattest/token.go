@@ -13,10 +13,10 @@ import (
 // This file has the APIs whose requests have a body.
 
 // TokenPath is the path of stable_token.
-const TokenPath = "/cgi-bin/stable_token" // #nosec G101 -- not a credential
+const TokenPath = "/cgi-bin/stable_token"
 
 // TokenMark is the prefix of every access token.
-const TokenMark = "99_token-made-up-" // #nosec G101 -- made up
+const TokenMark = "99_token-made-up-"
 
 // sealedLife is how long WeChat remembers data that it sealed.
 const sealedLife = 3 * 24 * time.Hour

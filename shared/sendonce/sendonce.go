@@ -155,7 +155,7 @@ func (c *Client) Do(r *http.Request, accept func(status int, body []byte) bool) 
 	}
 	keep = accept(answer.StatusCode, body) && !answer.Close
 	if !keep {
-		go c.replace() // #nosec G118 -- it is for the next request, and must outlive this one
+		go c.replace()
 	}
 	return nil
 }

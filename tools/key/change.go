@@ -39,7 +39,7 @@ func (c *change) rotate(ctx context.Context) error {
 	}
 	if c.before.ID == "" {
 		fmt.Printf("\nTokens are on as soon as TokenIssuer is set. If it is not, set it in samconfig.toml and run\n\n"+
-			"  make deploy ENV=%s\n", c.env)
+			"  %s\n", c.stack.Make("deploy"))
 		return nil
 	}
 	fmt.Printf("\nNo restart is needed: the function rereads its keys once an hour, and verifiers know the signing key\n"+

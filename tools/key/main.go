@@ -20,7 +20,7 @@ import (
 
 // options are the command's flags.
 type options struct {
-	env     string
+	stack   operator.Stack
 	revoke  string // a kid, or all
 	revokes bool   // whether there is a flag -revoke, which may be empty
 	show    bool
@@ -35,7 +35,7 @@ var kid = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 func main() {
 	var o options
-	flag.StringVar(&o.env, "env", "dev", "the `environment` of samconfig.toml whose stack has the signing secret")
+	o.stack.Flags()
 	flag.StringVar(&o.revoke, "revoke", "", "drop the key with this `kid`, and every key that has ever signed; or all")
 	flag.BoolVar(&o.show, "show", false, "show the keys, and change nothing")
 	flag.BoolVar(&o.yes, "yes", false, "do not ask before the change")
@@ -54,11 +54,11 @@ func run(ctx context.Context, o options) error {
 	case o.revokes && (o.show || o.revoke != all && !kid.MatchString(o.revoke)):
 		return errors.New("-revoke needs a kid, which has 43 characters, or all, and cannot be combined with -show")
 	}
-	stack, err := operator.Outputs(ctx, o.env)
+	outputs, err := o.stack.Outputs(ctx)
 	if err != nil {
 		return err
 	}
-	secret, err := operator.Open(ctx, stack, "SigningSecretArn", "make-key", "-show")
+	secret, err := operator.Open(ctx, outputs, "SigningSecretArn", "make-key", "-show")
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func run(ctx context.Context, o options) error {
 	switch {
 	case unusable != nil && o.revoke != all:
 		return fmt.Errorf("the signing secret is not usable: %w; "+
-			"make key ENV=%s FLAGS=-revoke=all replaces all of it", unusable, o.env)
+			"%s FLAGS=-revoke=all replaces all of it", unusable, o.stack.Make("key"))
 	case o.show:
 		show(now, keys)
 		return nil

@@ -90,7 +90,7 @@ func (c *change) unlabel(ctx context.Context, id string, keys []identity.Key) er
 // advise prints what follows from a revocation.
 func (c *change) advise(signing identity.Key) {
 	fmt.Printf("\nThe function signs with the dropped keys until it has restarted. Run this now:\n\n"+
-		"  make restart ENV=%s\n\nThen:\n", c.env)
+		"  %s\n\nThen:\n", c.stack.Make("restart"))
 	if signing.SignsFrom.Sub(signing.Created) >= published {
 		fmt.Printf("- Verifiers accept new tokens at once: their key has been published since %s.\n", date(signing.Created))
 	} else {

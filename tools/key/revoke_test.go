@@ -146,7 +146,7 @@ func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 		works int // calls that work, of those after the list has been written
 		says  string
 	}{
-		{"the move's answer is lost, and nothing works", 0, "the secret may have changed: see FLAGS=-show\n"},
+		{"the move's answer is lost, and nothing works", 0, "the secret may have changed: see FLAGS=-show (your version keeps the label make-key: "},
 		{"no look at the labels", 1, "run the same command again (AWS Secrets Manager answered DescribeSecret"},
 		{"no label is removed", 2, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
 		{"one label is removed", 3, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
@@ -265,21 +265,35 @@ func TestOneOfTwoOperatorsWins(t *testing.T) {
 // revocation has looked.
 func TestLoserTakesBackTheirVersion(t *testing.T) {
 	t.Parallel()
-	for _, call := range []string{"PutSecretValue", "UpdateSecretVersionStage"} {
+	kept, unknown := "yours was not made; run it again\n", "the secret may have changed: see FLAGS=-show\n"
+	denied := secretstest.Fault(400, "AccessDeniedException", "")
+	for _, test := range []struct {
+		before string
+		fault  func(*secretstest.Server) http.HandlerFunc // afterwards
+		says   string
+	}{
+		{"PutSecretValue", func(*secretstest.Server) http.HandlerFunc { return nil }, kept},
+		{"UpdateSecretVersionStage", func(*secretstest.Server) http.HandlerFunc { return nil }, kept},
+		{"PutSecretValue", func(s *secretstest.Server) http.HandlerFunc {
+			return operatortest.At(s, "GetSecretValue", denied)
+		}, unknown},
+	} {
 		s, run := manager(t, grown())
 		revoke := run("-yes", "-revoke=all")
-		s.Fail(operatortest.At(s, call, func(w http.ResponseWriter, r *http.Request) {
+		s.Fail(operatortest.At(s, test.before, func(w http.ResponseWriter, r *http.Request) {
 			s.Fail(nil)
 			if out, err := revoke.CombinedOutput(); err != nil {
-				t.Errorf("before %s: the revocation got error %v, want none\n%s", call, err, out)
+				t.Errorf("before %s: the revocation got error %v, want none\n%s", test.before, err, out)
 			}
+			s.Fail(test.fault(s))
 			s.Answer(w, r)
 		}))
 		out, err := run("-yes").CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "yours was not made; run it again\n") {
-			t.Errorf("before %s: got error %v, want that theirs was kept\n%s", call, err, out)
+		if err == nil || !strings.Contains(string(out), test.says) {
+			t.Errorf("before %s: got error %v, want %q in\n%s", test.before, err, test.says, out)
 		}
-		checkRevoked(t, "before "+call, s, grown())
+		s.Fail(nil)
+		checkRevoked(t, "before "+test.before, s, grown())
 	}
 }
 

@@ -6,16 +6,29 @@ import (
 	"context"
 	"encoding/json/v2"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 )
 
-// Outputs returns the outputs of an environment's stack. It asks SAM, which reads the
-// stack's name from samconfig.toml.
-func Outputs(ctx context.Context, env string) (map[string]string, error) {
-	// #nosec G204 -- the deployer chooses env
-	sam := exec.CommandContext(ctx, "sam", "list", "stack-outputs", "--config-env", env, "--output", "json")
+// Stack is the deployed stack that a command is about.
+type Stack struct{ env, name string }
+
+// Flags declares the flags that name the stack.
+func (s *Stack) Flags() {
+	flag.StringVar(&s.env, "env", "dev", "the `environment` of samconfig.toml whose stack it is")
+	flag.StringVar(&s.name, "stack", "", "the stack's `name`, if there is no samconfig.toml")
+}
+
+// Outputs returns the stack's outputs. It asks SAM, which reads the stack's name from
+// samconfig.toml, unless a flag has given it.
+func (s Stack) Outputs(ctx context.Context) (map[string]string, error) {
+	option, value := "--config-env", s.env
+	if s.name != "" {
+		option, value = "--stack-name", s.name
+	}
+	sam := exec.CommandContext(ctx, "sam", "list", "stack-outputs", option, value, "--output", "json")
 	sam.Stderr = os.Stderr
 	text, err := sam.Output()
 	switch {
@@ -33,4 +46,13 @@ func Outputs(ctx context.Context, env string) (map[string]string, error) {
 		all[output.OutputKey] = output.OutputValue
 	}
 	return all, nil
+}
+
+// Make returns the make command for the stack. An operator who has no samconfig.toml has
+// no Makefile either, and finds the same step in docs/releases.md.
+func (s Stack) Make(target string) string {
+	if s.name != "" {
+		return target + " " + s.name + " (docs/releases.md says how)"
+	}
+	return "make " + target + " ENV=" + s.env
 }

@@ -82,11 +82,11 @@ func (o options) confirm(in *os.File, c change) error {
 }
 
 // showNext prints what to do after the change.
-func (c change) showNext(env, phoneURL string) {
-	const restart = "make restart ENV="
+func (c change) showNext(stack operator.Stack, phoneURL string) {
+	restart := stack.Make("restart")
 	if c.removes() {
-		fmt.Printf("Secrets Manager has the new value. Running processes still serve %s. To end that, run\n\n  %s%s\n",
-			c.appID, restart, env)
+		fmt.Printf("Secrets Manager has the new value. Running processes still serve %s. To end that, run\n\n  %s\n",
+			c.appID, restart)
 		return
 	}
 	app := ""
@@ -96,6 +96,6 @@ func (c change) showNext(env, phoneURL string) {
 	fmt.Printf("Secrets Manager has the new value. The function may take up to 30 seconds to use it. Then try\n\n"+
 		"  make smoke URL=%s%s\n", phoneURL, app)
 	if c.malformed != nil {
-		fmt.Printf("\nRunning processes may still hold an older mini-program. To end that, run %s%s.\n", restart, env)
+		fmt.Printf("\nRunning processes may still hold an older mini-program. To end that, run %s.\n", restart)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 // options are the command's flags.
 type options struct {
-	env    string
+	stack  operator.Stack
 	remove string
 	list   bool
 	yes    bool
@@ -27,7 +27,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.env, "env", "dev", "the `environment` of samconfig.toml whose stack has the secret")
+	o.stack.Flags()
 	flag.StringVar(&o.remove, "remove", "", "remove the mini-program with this `appid`")
 	flag.BoolVar(&o.list, "list", false, "list the appids that the secret holds, and change nothing")
 	flag.BoolVar(&o.yes, "yes", false, "do not ask before the change")
@@ -45,11 +45,11 @@ func run(ctx context.Context, o options) error {
 	case o.remove != "" && (o.list || !appsecret.IsAppID(o.remove)):
 		return errors.New("-remove needs an appid, such as -remove=wx0123456789abcdef, and cannot be combined with -list")
 	}
-	stack, err := operator.Outputs(ctx, o.env)
+	outputs, err := o.stack.Outputs(ctx)
 	if err != nil {
 		return err
 	}
-	secret, err := operator.Open(ctx, stack, "SecretArn", "make-secret", "-list")
+	secret, err := operator.Open(ctx, outputs, "SecretArn", "make-secret", "-list")
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func run(ctx context.Context, o options) error {
 	if _, err := secret.Replace(ctx, now, text); err != nil {
 		return err
 	}
-	c.showNext(o.env, stack["PhoneUrl"])
+	c.showNext(o.stack, outputs["PhoneUrl"])
 	return nil
 }
 
@@ -86,7 +86,7 @@ func run(ctx context.Context, o options) error {
 func (o options) plan(before contents, malformed error) (change, error) {
 	switch {
 	case malformed != nil && (o.list || o.remove != ""):
-		return change{}, fmt.Errorf("the secret's value is %w; make secret ENV=%s replaces all of it", malformed, o.env)
+		return change{}, fmt.Errorf("the secret's value is %w; %s replaces all of it", malformed, o.stack.Make("secret"))
 	case o.remove != "":
 		after, err := before.without(o.remove)
 		return change{appID: o.remove, before: before, after: after}, err

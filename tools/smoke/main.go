@@ -162,7 +162,8 @@ func (d *deployment) post(ctx context.Context, path string, body any) (a answer,
 	return a, nil
 }
 
-// note is why a check did not run, or what it warns of. It is not a failure.
+// note is why a check did not run, what it warns of or what it found. It is not a
+// failure.
 type note struct{ verdict, text string }
 
 func (n *note) Error() string { return n.text }
@@ -219,7 +220,11 @@ func (d *deployment) malformed(ctx context.Context) error {
 			return fmt.Errorf("the header %s is %q", name, got)
 		}
 	}
-	return nil
+	version := a.header.Get("x-version")
+	if version == "" {
+		return errors.New("the header x-version is missing: the deployment is older than 1.0.0")
+	}
+	return &note{"ok  ", "the version is " + version}
 }
 
 func (d *deployment) madeUpCode(ctx context.Context) error {

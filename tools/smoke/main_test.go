@@ -83,8 +83,9 @@ func verdicts(out string) (all string) {
 func TestWorkingDeploymentPasses(t *testing.T) {
 	t.Parallel()
 	s := raise(t, func(*stage.Config) {})
-	if out := runChecks(t, s.URL+"/phone", true); verdicts(out) != passes {
-		t.Errorf("got\n%s, want %s", out, passes)
+	out := runChecks(t, s.URL+"/phone", true)
+	if verdicts(out) != passes || !strings.Contains(out, "\n      the version is dev\n") {
+		t.Errorf("got\n%s, want %s, and the version dev", out, passes)
 	}
 }
 
@@ -254,6 +255,13 @@ func TestAnswersThatAreNotTheFunctionsFail(t *testing.T) {
 		{"no request id", says(400, `{"error":"invalid_request","message":"a","action":"fix"}`), "a request id"},
 		{"no safe headers",
 			says(400, `{"error":"invalid_request","message":"a","action":"fix","requestId":"b"}`), "the header"},
+		{"no version", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("content-type", "application/json; charset=utf-8")
+			w.Header().Set("cache-control", "no-store")
+			w.Header().Set("x-content-type-options", "nosniff")
+			w.WriteHeader(400)
+			_, _ = io.WriteString(w, `{"error":"invalid_request","message":"a","action":"fix","requestId":"b"}`)
+		}, "the header x-version is missing"},
 	} {
 		server := httptest.NewServer(test.serve)
 		out := runChecks(t, server.URL+"/phone", false)

@@ -49,10 +49,9 @@ func Command(t *testing.T, secretsURL string, outputs map[string]string, flags .
 	sam := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'list stack-outputs --config-env prod --output json' ] || exit 9\n"+
 		"echo '%s'\n", text)
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil { // #nosec G306 -- it is run
+	if err := os.WriteFile(filepath.Join(dir, "sam"), []byte(sam), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	// #nosec G204 G702 -- it is the test itself
 	c := exec.Command(os.Args[0], append([]string{"-env", "prod"}, flags...)...)
 	c.Env = []string{
 		asCommand + "=1", "PATH=" + dir + ":/bin", "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + secretsURL,
