@@ -507,7 +507,7 @@ func TestOperatorsMayDoWhatTheirCommandsDoAndNoMore(t *testing.T) {
 	for _, at := range places {
 		stack, all := at.arn("cloudformation", "stack/"+prod+"/x"), policiesIn(t, at.partition)
 		for name, actions := range map[string]map[string]string{
-			"secret": {stack: describe,
+			"app-secret": {stack: describe,
 				at.arn("secretsmanager", "secret:WeChatSecret-x"): calls("tools/operator/secret.go")},
 			"key": {stack: describe, at.arn("secretsmanager", "secret:SigningSecret-x"): calls("tools/operator/secret.go",
 				"tools/operator/labels.go")},
@@ -520,7 +520,7 @@ func TestOperatorsMayDoWhatTheirCommandsDoAndNoMore(t *testing.T) {
 		}
 		dev, read := place{at.partition, at.region, "wechat-phone-dev"}, "secretsmanager:GetSecretValue"
 		secret, keys := at.arn("secretsmanager", "secret:WeChatSecret-x"), at.arn("secretsmanager", "secret:SigningSecret-x")
-		checkRefuses(t, "secret", all["secret"], []grant{dev.request(read, secret), at.request(read, keys)})
+		checkRefuses(t, "app-secret", all["app-secret"], []grant{dev.request(read, secret), at.request(read, keys)})
 		checkRefuses(t, "key", all["key"], []grant{dev.request(read, keys), at.request(read, secret)})
 	}
 }

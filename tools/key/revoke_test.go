@@ -146,7 +146,8 @@ func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 		works int // calls that work, of those after the list has been written
 		says  string
 	}{
-		{"the move's answer is lost, and nothing works", 0, "the secret may have changed: see FLAGS=-show (your version keeps the label make-key: "},
+		{"the move's answer is lost, and nothing works", 0,
+			"the secret may have changed: see FLAGS=-show (your version keeps the label make-key: "},
 		{"no look at the labels", 1, "run the same command again (AWS Secrets Manager answered DescribeSecret"},
 		{"no label is removed", 2, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
 		{"one label is removed", 3, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
