@@ -35,7 +35,6 @@ func TestMain(m *testing.M) {
 // command returns the command that runs the compiled function with args.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	// #nosec G204 G702 -- it is the test itself
 	c := exec.Command(os.Args[0], append([]string{"-bootstrap", rig.Bootstrap(t)}, args...)...)
 	c.Env = append(os.Environ(), asCommand+"=1")
 	return c
