@@ -73,44 +73,37 @@ func (s *stack) environment() map[string]string {
 	return all
 }
 
-// The READMEs list the variables that the function reads, and their defaults: a
+// docs/deploy.md lists the variables that the function reads, and their defaults: a
 // test beside readConfig checks that.
-func TestTemplateHasTheVariablesAndDefaultsOfTheReadmes(t *testing.T) {
+func TestTemplateHasTheVariablesAndDefaultsOfTheDeployPage(t *testing.T) {
 	declared := readTemplate(t).deploy(t, nil).environment()
-	for _, name := range readmes {
-		documented := rows(readFile(t, name), "[A-Z_]+")
-		for variable, cells := range documented {
-			value, ok := declared[variable]
-			if !ok {
-				t.Errorf("%s has %s, which template.yaml does not declare", name, variable)
-			}
-			fallback := "" // the README says in words what that means
-			if strings.HasPrefix(cells[1], "`") {
-				fallback = strings.Trim(cells[1], "`")
-			}
-			if !strings.HasSuffix(variable, "_SECRET_ID") && value != fallback {
-				t.Errorf("%s: %s defaults to %q, in template.yaml to %q", name, variable, fallback, value)
-			}
+	documented := settings(t, "Variables")
+	for variable, fallback := range documented {
+		value, ok := declared[variable]
+		if !ok {
+			t.Errorf("%s has %s, which template.yaml does not declare", deployPage, variable)
 		}
-		// What only others read, and who does.
-		for variable, reader := range map[string]string{
-			"RESTART":                          "Lambda",
-			"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK",
-			"SSL_CERT_DIR":                     "crypto/x509",
-			"GOMAXPROCS":                       "the Go runtime",
-		} {
-			if documented[variable] != nil {
-				t.Errorf("%s has %s, which only %s reads", name, variable, reader)
-			}
-			if _, ok := declared[variable]; !ok {
-				t.Errorf("template.yaml does not declare %s, which %s reads", variable, reader)
-			}
-			documented[variable] = []string{reader}
+		if !strings.HasSuffix(variable, "_SECRET_ID") && value != fallback {
+			t.Errorf("%s: %s defaults to %q, in template.yaml to %q", deployPage, variable, fallback, value)
 		}
-		for variable := range declared {
-			if documented[variable] == nil {
-				t.Errorf("template.yaml declares %s, which nothing reads", variable)
-			}
+	}
+	others := map[string]string{ // what only others read, and who does
+		"RESTART":                          "Lambda",
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK",
+		"SSL_CERT_DIR":                     "crypto/x509",
+		"GOMAXPROCS":                       "the Go runtime",
+	}
+	for variable, reader := range others {
+		if _, ok := documented[variable]; ok {
+			t.Errorf("%s has %s, which only %s reads", deployPage, variable, reader)
+		}
+		if _, ok := declared[variable]; !ok {
+			t.Errorf("template.yaml does not declare %s, which %s reads", variable, reader)
+		}
+	}
+	for variable := range declared {
+		if _, ok := documented[variable]; !ok && others[variable] == "" {
+			t.Errorf("template.yaml declares %s, which nothing reads", variable)
 		}
 	}
 }

@@ -148,3 +148,15 @@ func TestRunbookSaysInWhichOrderTokensAreTurnedOn(t *testing.T) {
 		text = rest
 	}
 }
+
+// docs/identity.md explains the claims that a token may have.
+func TestIdentityPageHasEveryClaim(t *testing.T) {
+	var discovery struct {
+		Claims []string `json:"claims_supported"`
+	}
+	if err := json.Unmarshal(identity.Discovery(issuer), &discovery); err != nil {
+		t.Fatal(err)
+	}
+	const page = "docs/identity.md"
+	wantNames(t, page, keys(table(t, page, "What a token says")), discovery.Claims)
+}
