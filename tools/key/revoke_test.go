@@ -143,7 +143,6 @@ func TestLostAnswerOfAStagedVersionChangesNothing(t *testing.T) {
 // A revocation that breaks off after the new list is in place is finished by a second run.
 func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 	t.Parallel()
-	broken := secretstest.Fault(500, "InternalServiceError", "")
 	for _, test := range []struct {
 		name  string
 		works int // calls that work, of those after the list has been written
@@ -160,8 +159,7 @@ func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 			s, run := manager(t, grown())
 			s.PutLabelled(name, grown(), "backup")
 			s.PutLabelled(name, grown(), "AWSPENDING")
-			revoke := "-revoke=" + keysIn(t, grown())[0].ID
-			written, calls := false, 0
+			revoke, written, calls := "-revoke="+keysIn(t, grown())[0].ID, false, 0
 			s.Fail(func(w http.ResponseWriter, r *http.Request) {
 				moves := strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateSecretVersionStage")
 				switch {
@@ -170,7 +168,7 @@ func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 				case !written || calls < test.works-1:
 					s.Answer(w, r)
 				default:
-					broken(w, r)
+					secretstest.Fault(500, "InternalServiceError", "")(w, r)
 				}
 				if written {
 					calls++
