@@ -388,5 +388,5 @@ class Page {
 }
 
 module.exports = {
-  APPID, Page, Phone, codes, consoleCalls, listen, root, send, session, settle, simulate, startStage, waitFor,
+  APPID, Page, Phone, codes, consoleCalls, listen, root, send, session, settle, simulate, startStage, waitFor, wechat,
 }

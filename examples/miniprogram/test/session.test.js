@@ -18,11 +18,11 @@ afterEach(() => {
 })
 
 /** visit starts the mini-program and returns the session's state once it is known. */
-async function visit(url = stage.loginUrl) {
+async function visit(url = stage.loginUrl, options = {}) {
   if (page) page.detach()
   page = null
   phone.launch()
-  session.open({ url })
+  session.open({ url, ...options })
   await waitFor('the renewal', () => session.state.status !== 'asking')
   return session.state
 }
@@ -420,6 +420,95 @@ test('a 401 renews the token, and the request is repeated once', async () => {
   await phone.jump(MINUTE)
   assert.equal((await request({ url: shop.url })).success.statusCode, 401, 'it is repeated once')
   assert.deepEqual([shop.requests.length, phone.renewals.length], [5, 3])
+})
+
+test('wx.uploadFile and wx.connectSocket get the same header, renewed if necessary', async () => {
+  const header = () => new Promise(resolve => session.header(resolve))
+  await firstVisit()
+  assert.deepEqual(await header(), { Authorization: `Bearer ${session.kept.token}` })
+  assert.equal(phone.renewals.length, 1)
+  const { token } = session.kept
+  await phone.jump(14 * MINUTE)
+  const renewed = await header()
+  assert.equal(phone.renewals.length, 2)
+  assert.notEqual(session.kept.token, token)
+  assert.deepEqual(renewed, { Authorization: `Bearer ${session.kept.token}` })
+  await phone.jump(DAY)
+  phone.online = false
+  assert.deepEqual(await header(), {}, 'without a valid token')
+})
+
+// A backend that answers 200 to everything.
+
+const WRAPPED = { successField: 'code', successValue: 0, dataField: 'data' }
+
+/** wrap returns a backend's answer: it passes a request on to the function and wraps what the function answers. */
+const wrap = url => async (request, response, body) => {
+  const { statusCode, text } = await phone.send(url, { method: 'POST', body })
+  const data = JSON.parse(text)
+  const envelope = statusCode === 200 ? { code: 0, data } : { code: 50001, msg: data.error, action: data.action }
+  response.end(JSON.stringify(envelope))
+}
+
+test('behind an envelope a tap is kept, and the second visit needs none', async () => {
+  const login = await backend(wrap(stage.loginUrl))
+  const url = `${login.url}/login`
+  const first = await visit(url, WRAPPED)
+  assert.deepEqual([first.status, first.reason], ['tap', 'new'])
+  const { url: phoneURL } = await backend(wrap(stage.url))
+  const { data } = await tap({ url: phoneURL, successField: 'code' })
+  assert.deepEqual([session.state.status, session.state.e164], ['known', data.e164])
+  session.save(data)
+  assert.equal(session.state.status, 'known', 'after a page that unwraps the answer itself')
+  await phone.jump(DAY)
+  const second = await visit(url, WRAPPED)
+  assert.deepEqual([second.status, second.e164, second.error], ['known', data.e164, undefined])
+})
+
+test('behind an envelope a failure of a renewal is one, and its action says what to do', async () => {
+  const envelope = data => ({ status: 200, data: { code: 50001, ...data } })
+  for (const [answer, status, error] of [
+    [envelope({}), 'failed', 'envelope'],
+    [envelope({ action: 'fix' }), 'failed', 'envelope'],
+    [envelope({ error: 'user_blocked', action: 'none' }), 'failed', 'user_blocked'],
+    [{ status: 200, data: { code: 0 } }, 'failed', 'no_token'],
+    [{ status: 200, data: { code: 0, data: null } }, 'failed', 'no_token'],
+  ]) {
+    const { url } = await backend(answer)
+    const state = await visit(url, WRAPPED)
+    assert.deepEqual([state.status, state.error], [status, error], JSON.stringify(answer.data))
+  }
+  const { url, requests } = await backend(envelope({ action: 'retry' }), wrap(stage.loginUrl))
+  phone.launch()
+  session.open({ url, ...WRAPPED })
+  await waitFor('a pause', () => phone.timers.length)
+  await phone.advance(1000)
+  await waitFor('the renewal', () => session.state.status === 'tap')
+  assert.equal(requests.length, 2)
+})
+
+test('an envelope with the action login renews the token, and the request is repeated once', async () => {
+  const refusal = { status: 200, data: { code: 40101, msg: 'token expired', action: 'login' } }
+  const login = await backend(wrap(stage.loginUrl))
+  await firstVisit()
+  await visit(`${login.url}/login`, WRAPPED)
+  const shop = await backend(refusal, { status: 200, data: { code: 0, action: 'login' } }, refusal,
+    { status: 200, data: { code: 40300 } })
+  await phone.jump(MINUTE)
+  assert.equal((await request({ url: shop.url, method: 'POST', data: {} })).success.data.code, 0)
+  assert.equal(shop.requests.length, 2)
+  assert.equal((await request({ url: shop.url })).success.data.code, 40101, 'a new token is not renewed')
+  await phone.jump(MINUTE)
+  assert.equal((await request({ url: shop.url })).success.data.code, 40300, 'another failure')
+  assert.equal(shop.requests.length, 4)
+})
+
+test('without successField, a body with an action is no refusal', async () => {
+  await firstVisit()
+  const shop = await backend({ status: 200, data: { error: 'x', action: 'login' } })
+  await phone.jump(MINUTE)
+  await request({ url: shop.url })
+  assert.equal(shop.requests.length, 1)
 })
 
 test('requests that are refused together share a renewal', async () => {

@@ -5,7 +5,9 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
 const { after, afterEach, before, test } = require('node:test')
-const { Phone, consoleCalls, root, startStage, waitFor } = require('./rig')
+const { Phone, consoleCalls, root, startStage, waitFor, wechat } = require('./rig')
+
+const MINUTE = 60 * 1000
 
 let stage
 before(async () => { stage = await startStage() })
@@ -16,12 +18,14 @@ afterEach(() => assert.deepEqual(consoleCalls.splice(0), []))
 function open(readme, phone) {
   const text = fs.readFileSync(path.join(root, '../..', readme), 'utf8')
   const [, code] = /```js\n(Page\(\{[^]*?)```/.exec(text)
+  const [, tap] = /bindtap="(\w+)"/.exec(text)
   let page
-  new Function('Page', 'wx', code)(definition => { page = definition }, {
+  new Function('Page', 'wx', 'setTimeout', 'clearTimeout', code)(definition => { page = definition }, {
     ...wx,
     request: options => wx.request({ ...options, url: stage.url }),
-  })
+  }, (f, ms) => wechat.schedule(ms, f), cancel => cancel && cancel())
   const event = name => { if (page[name]) page[name]() }
+  page.tap = page[tap]
   event('onLoad')
   event('onShow')
   return { page, event }
@@ -41,11 +45,14 @@ for (const readme of ['docs/api.md', 'docs/api.zh-CN.md']) {
         wx.request = options => request({
           ...options, success: answer => { answers.push(answer); options.success(answer) },
         })
+        page.tap()
         event('onHide')
+        await phone.advance(5 * MINUTE - 1) // while the user is asked for consent
         event('onShow')
         page.onPhone({ detail: { errMsg: 'getPhoneNumber:ok', ...phone.tap } })
         event('onHide')
         event('onShow')
+        await phone.advance(5 * MINUTE)
         assert.equal(phone.logins.length, tap, 'calls of wx.login() before the answer')
         await waitFor('an answer', () => answers.length === 1)
         wx.request = request
@@ -60,13 +67,32 @@ for (const readme of ['docs/api.md', 'docs/api.zh-CN.md']) {
     const phone = new Phone(stage)
     const { page } = open(readme, phone)
     await waitFor('a code', () => page.code)
+    page.tap()
     page.onPhone({ detail: { errMsg: 'getPhoneNumber:fail user deny' } })
-    assert.deepEqual([phone.posts.length, phone.logins.length], [0, 1])
+    await waitFor('a code', () => page.code === phone.logins[1])
+    assert.equal(phone.posts.length, 0)
     phone.requestFailure = { errMsg: 'request:fail timeout' }
     page.onPhone({ detail: { ...phone.tap } })
-    await waitFor('another code', () => page.code === phone.logins[1])
+    await waitFor('another code', () => page.code === phone.logins[2])
     phone.requestFailure = null
     page.onPhone({ detail: { ...phone.tap, code: 'expired' } }) // refused
-    await waitFor('another code', () => page.code === phone.logins[2])
+    await waitFor('another code', () => page.code === phone.logins[3])
+  })
+
+  test(`${readme}: a code is replaced before it expires, also after a refusal, until the page goes`, async () => {
+    const phone = new Phone(stage)
+    const { page, event } = open(readme, phone)
+    await waitFor('a code', () => page.code)
+    for (const logins of [2, 3]) {
+      await phone.advance(5 * MINUTE - 1)
+      assert.equal(phone.logins.length, logins, 'calls of wx.login()')
+      await waitFor('a newer code', () => page.code === phone.logins[logins - 1])
+    }
+    page.tap()
+    page.onPhone({ detail: { errMsg: 'getPhoneNumber:fail user deny' } })
+    await phone.advance(5 * MINUTE - 1)
+    assert.equal(phone.logins.length, 5, 'calls of wx.login() after a refusal')
+    event('onUnload')
+    assert.equal(phone.timers.length, 0, 'timers left')
   })
 }

@@ -26,7 +26,7 @@ export interface State {
   errno?: number
 }
 
-/** The part of an answer to /phone that the session keeps. */
+/** The part of the function's answer that the session keeps. */
 export interface Answer {
   token?: string
   expiresIn?: number
@@ -35,26 +35,43 @@ export interface Answer {
   e164?: string
 }
 
-/**
- * Starts the session: reads what the last visit kept, and renews it. Call it once, in the app's onLaunch. url is the
- * function's /login, or your backend, which calls it. appid is by default the one that WeChat names.
- */
-export function open(options: { url: string; appid?: string }): void
+export interface Options {
+  /** The function's /login, or your backend, which calls it. */
+  url: string
+  /** By default the one that WeChat names. */
+  appid?: string
+  /** For a backend that answers 200 to everything: the field that tells a success, as in the component, … */
+  successField?: string
+  /** … its value then, by default 0, … */
+  successValue?: string | number | boolean
+  /** … and the field that holds the function's answer, such as data. Without it, the body is the answer. */
+  dataField?: string
+}
+
+/** Starts the session: reads what the last visit kept, and renews it. Call it once, in the app's onLaunch. */
+export function open(options: Options): void
 
 /** Calls f with the state, now and after each change, until you call the function that it returns. */
 export function watch(f: (state: State) => void): () => void
 
-/** Keeps the token of a success of the component. */
-export function save(answer: Answer): void
+/** Keeps the token of a success of the component: event.detail.data, as it is. open() says where the token is. */
+export function save(data: Answer | Record<string, any>): void
 
 /** Renews the token if it is about to expire or the last renewal failed. done gets the state. */
 export function renew(done?: (state: State) => void): void
 
 /**
  * Is wx.request with the header Authorization. It renews a token that is about to expire first. It renews the token
- * and repeats the request once if the answer is 401, or if a GET gets no answer although the phone is online.
+ * and repeats the request once if the answer is 401, if it is not a success by successField and has the action login,
+ * or if a GET gets no answer although the phone is online.
  */
 export function request(options: WechatMiniprogram.RequestOption): void
+
+/**
+ * Passes the header Authorization to done, for wx.uploadFile, wx.downloadFile and wx.connectSocket. It renews a token
+ * that is about to expire first. The header is {} if there is no valid token.
+ */
+export function header(done: (header: Record<string, string>) => void): void
 
 /** Forgets the user. The next visit needs a tap. */
 export function clear(): void

@@ -22,6 +22,9 @@ class Session {
   constructor() {
     this.url = ''
     this.appid = ''
+    /** @type {import('./answer').Envelope} */
+    this.envelope = { field: '', value: '' }
+    this.dataField = ''
     /** @type {Kept | null} */
     this.kept = null
     /** @type {State} */
@@ -35,10 +38,12 @@ class Session {
     this.cancel = () => {}
   }
 
-  /** @param {{url: string, appid?: string}} options */
-  open({ url, appid = '' }) {
+  /** @param {import('./session').Options} options */
+  open({ url, appid = '', successField = '', successValue = '0', dataField = '' }) {
     this.url = url
     this.appid = appid
+    this.envelope = { field: successField, value: String(successValue) }
+    this.dataField = dataField
     const kept = wechat.load(KEY)
     this.kept = kept && typeof kept.token === 'string' && kept.life > 0 ? kept : null
     this.change({ status: 'asking' })
@@ -52,8 +57,8 @@ class Session {
     return () => { this.watchers = this.watchers.filter(other => other !== f) }
   }
 
-  /** @param {import('./session').Answer} answer */
-  save(answer) { this.finish(this.keep(answer || {}) ? { status: 'known' } : NO_TOKEN) }
+  /** @param {any} data the body of a success */
+  save(data) { this.finish(this.keep(this.unwrap(data)) ? { status: 'known' } : NO_TOKEN) }
 
   clear() {
     this.kept = null
@@ -75,7 +80,24 @@ class Session {
     else this.renewAndSend(options)
   }
 
+  /** @param {(header: Record<string, string>) => void} done */
+  header(done) {
+    const pass = () => done(this.valid() ? this.authorization() : {})
+    if (this.fresh()) return pass()
+    this.waiting.push(pass)
+    this.start()
+  }
+
   // The token.
+
+  /**
+   * unwrap returns the function's answer from the body of a success. A page may have unwrapped it.
+   * @param {any} body
+   * @returns {LoginAnswer}
+   */
+  unwrap(body) { return body && body[this.dataField] || body || {} }
+
+  authorization() { return { Authorization: `Bearer ${/** @type {Kept} */ (this.kept).token}` } }
 
   /** age is the token's age in milliseconds. It is infinite if the phone's clock was set back. */
   age() {
@@ -125,7 +147,7 @@ class Session {
         const token = this.kept ? { token: this.kept.token } : {}
         const data = Object.assign({ code }, appid ? { appid } : {}, token)
         wechat.post({ url: this.url, data }, (response, failure) => {
-          if (renewal === this.renewals) this.handle(read(response, failure), renewal, retries)
+          if (renewal === this.renewals) this.handle(read(response, failure, this.envelope), renewal, retries)
         })
       })
     })
@@ -138,7 +160,7 @@ class Session {
    */
   handle(answer, renewal, retries) {
     const { action, error, message, requestId, errMsg, errno } = answer
-    if (action === 'success') return this.accept(answer.data)
+    if (action === 'success') return this.accept(this.unwrap(answer.data))
     /** @param {State['status']} status */
     const finish = status => this.finish({ status, error, message, requestId, errMsg, errno })
     if (action === 'fix' || action === 'none') return finish('failed')
@@ -201,11 +223,11 @@ class Session {
     // The phone's clock is not the server's. No token lives less than a minute.
     const suspect = () => again && (!this.kept || this.kept.token !== token || this.age() >= MINUTE)
     const copy = Object.assign({}, options, {
-      header: Object.assign({}, options.header, { Authorization: `Bearer ${token}` }),
+      header: Object.assign({}, options.header, this.authorization()),
       /** @param {any} response */
       success: response => {
         // A gateway that refuses the token does not pass the request on.
-        if (response.statusCode === 401 && suspect()) return this.sendAgain(options, token)
+        if (this.refuses(response) && suspect()) return this.sendAgain(options, token)
         end(options, 'success', response)
       },
       /** @param {any} failure */
@@ -223,6 +245,16 @@ class Session {
   }
 
   /**
+   * refuses reports whether a response asks for another token. An envelope asks by its action.
+   * @param {import('./answer').Response} response
+   */
+  refuses(response) {
+    if (response.statusCode === 401) return true
+    const { action, status } = read(response, {}, this.envelope)
+    return this.envelope.field !== '' && status === 200 && action === 'login'
+  }
+
+  /**
    * @param {WechatMiniprogram.RequestOption} options
    * @param {string} refused the token that the server refused
    */
@@ -233,7 +265,10 @@ class Session {
 }
 
 /** @type {State} */
-const NO_TOKEN = { status: 'failed', error: 'no_token', message: 'The answer has no token: TOKEN_ISSUER is not set.' }
+const NO_TOKEN = {
+  status: 'failed', error: 'no_token',
+  message: 'The answer has no token: TOKEN_ISSUER is not set, or open() needs the dataField that holds the answer.',
+}
 
 /**
  * end calls the callbacks of a request.
@@ -255,11 +290,13 @@ module.exports = {
   /** @type {typeof import('./session').watch} */
   watch: f => session.watch(f),
   /** @type {typeof import('./session').save} */
-  save: answer => session.save(answer),
+  save: data => session.save(data),
   /** @type {typeof import('./session').renew} */
   renew: done => session.renew(done),
   /** @type {typeof import('./session').request} */
   request: options => session.request(options),
+  /** @type {typeof import('./session').header} */
+  header: done => session.header(done),
   /** @type {typeof import('./session').clear} */
   clear: () => session.clear(),
 }

@@ -5,6 +5,7 @@ import type { PhoneAnswer, ResultEvent } from '../../components/phone-login/inde
 
 session.open({ url: 'https://phone.example.com/login' })
 session.open({ url: 'https://phone.example.com/login', appid: 'wx0000000000000000' })
+session.open({ url: 'https://shop.example.com/login', successField: 'code', successValue: 0, dataField: 'data' })
 // @ts-expect-error -- the URL is required
 session.open({})
 
@@ -25,6 +26,7 @@ Page({
     if (detail.outcome !== 'success') return
     const answer: PhoneAnswer = detail.data
     session.save(answer)
+    session.save({ code: 0, data: answer })
   },
   buy() {
     session.request({
@@ -32,6 +34,7 @@ Page({
       success: ({ statusCode }) => this.setData({ statusCode }),
     })
     session.renew(({ status }) => this.setData({ status }))
+    session.header(header => wx.connectSocket({ url: 'wss://shop.example.com', header }))
     session.clear()
   },
 })
