@@ -16,6 +16,7 @@ unexport GOOS GOARCH GOEXPERIMENT CGO_ENABLED
 
 EVENT    = events/phone.json
 HOST     = 127.0.0.1
+PORT     = 3000
 FUZZTIME = 5s
 
 # make deploy comes back through SAM, which passes the environment on.
@@ -62,8 +63,8 @@ help: ## list the commands
 run: build/local/stage build/local/bootstrap ## log in, tap, get a phone number and a token, offline
 	build/local/stage -bootstrap build/local/bootstrap -login
 
-start: build/local/stage build/local/bootstrap ## keep the function up on :3000 (HOST=0.0.0.0 for containers)
-	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port 3000 -route "POST /phone" -route "POST /login" \
+start: build/local/stage build/local/bootstrap ## keep the function up (PORT=3000; HOST=0.0.0.0 for containers)
+	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port $(PORT) -route "POST /phone" -route "POST /login" \
 		-route "GET /.well-known/openid-configuration" -route "GET /.well-known/jwks.json"
 
 invoke: build/local/stage build/local/bootstrap ## send one event to the function (EVENT=events/phone.json)

@@ -31,11 +31,13 @@ type backend struct {
 type claims struct {
 	Issuer      string `json:"iss"`
 	Subject     string `json:"sub"` // the openid
-	Audience    string `json:"aud"` // the appid
+	Audience    string `json:"aud"`       // the appid
+	AppID       string `json:"client_id"` // the same: users are keyed on it and the openid
 	IssuedAt    int64  `json:"iat"`
 	Expires     int64  `json:"exp"`
 	Scope       string `json:"scope"`
 	PhoneNumber string `json:"phone_number"`
+	VerifiedAt  int64  `json:"phone_number_verified_at"`
 }
 
 // verify returns the claims of a token that vouches for a phone number. Every error

@@ -979,12 +979,15 @@ func checkRoutes(t *testing.T, name string, resources map[string]map[string]any)
 
 // The stage and the deployed gateway have the same routes.
 func TestMakeStartHasTheDeployedRoutes(t *testing.T) {
-	command := exec.Command("make", "-C", "../..", "-n", "start")
+	command := exec.Command("make", "-C", "../..", "-n", "start", "PORT=3050")
 	command.Env = append(os.Environ(), "MAKEFLAGS=", "MFLAGS=") // as from a shell, if make runs the tests
 	start, err := command.CombinedOutput()
 	var routes []string
 	for _, route := range regexp.MustCompile(`-route "([^"]+)"`).FindAllSubmatch(start, -1) {
 		routes = append(routes, string(route[1]))
+	}
+	if !strings.Contains(string(start), " -port 3050 ") {
+		t.Errorf("make start PORT=3050: got %s, want -port 3050", start)
 	}
 	if err != nil || !slices.Equal(routes, stage.Routes) {
 		t.Errorf("make start: got the routes %q, error %v, want %q\n%s", routes, err, stage.Routes, start)

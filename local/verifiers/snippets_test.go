@@ -49,8 +49,9 @@ func extract(t *testing.T, name string) (file string) {
 
 // outcome is what a snippet returned or threw.
 type outcome struct {
-	Value jsontext.Value `json:"value"`
-	Error string         `json:"error"`
+	Value  jsontext.Value `json:"value"`
+	Error  string         `json:"error"`
+	Status int            `json:"status"` // to answer; 0 is 401
 }
 
 func read(t *testing.T, line jsontext.Value) (o outcome) {
@@ -65,10 +66,14 @@ func read(t *testing.T, line jsontext.Value) (o outcome) {
 func (i *issuer) checkSnippet(t *testing.T, authenticate func(token, scope string) outcome, respelled ...string) {
 	t.Helper()
 	i.check(t, func(token string) error {
-		if o := authenticate(token, "phone"); o.Error != "" {
-			return errors.New(o.Error)
+		o := authenticate(token, "phone")
+		if o.Error == "" {
+			return nil
 		}
-		return nil
+		if o.Status != 0 {
+			t.Errorf("a forgery: got the status %d for %q, want 401", o.Status, o.Error)
+		}
+		return errors.New(o.Error)
 	}, append(respelled, forgery.FutureIssue)...) // only a leaked key can sign such a token
 	var got struct {
 		AppID  string `json:"client_id"`
@@ -85,21 +90,39 @@ func (i *issuer) checkSnippet(t *testing.T, authenticate func(token, scope strin
 	if o := authenticate(silent, "openid"); o.Error != "" {
 		t.Errorf("a silent login for the scope openid: got %s, want it accepted", o.Error)
 	}
-	if o := authenticate(silent, "phone"); !strings.Contains(o.Error, "scope") {
-		t.Errorf("a silent login for the scope phone: got %q, want it refused for its scope", o.Error)
+	if o := authenticate(silent, "phone"); !strings.Contains(o.Error, "scope") || o.Status != http.StatusForbidden {
+		t.Errorf("a silent login for the scope phone: got %q, status %d, want it refused for its scope, 403",
+			o.Error, o.Status)
 	}
-	if o := authenticate("", "openid"); o.Error == "" || strings.Contains(o.Error, "scope") {
-		t.Errorf("no token: got %q, want it refused for another reason than its scope", o.Error)
+	if o := authenticate("", "openid"); o.Error == "" || strings.Contains(o.Error, "scope") || o.Status != 0 {
+		t.Errorf("no token: got %q, status %d, want it refused for another reason than its scope, 401", o.Error, o.Status)
+	}
+}
+
+// checkUnreachable presents a good token to a program that has no keys yet, while the
+// issuer is away. The page would throw a token away that is refused.
+func (i *issuer) checkUnreachable(t *testing.T, authenticate func(token, scope string) outcome) {
+	t.Helper()
+	authenticate("", "openid") // the program has started
+	i.TLS.Close()
+	if o := authenticate(i.good, "phone"); o.Error == "" || o.Status != http.StatusServiceUnavailable {
+		t.Errorf("without the issuer: got %q, status %d, want 503", o.Error, o.Status)
+	}
+	if o := authenticate("", "phone"); o.Error == "" || o.Status != 0 {
+		t.Errorf("no token, without the issuer: got %q, status %d, want 401", o.Error, o.Status)
 	}
 }
 
 func TestNodeOfThePageChecksTokens(t *testing.T) {
 	i := newIssuer(t)
-	call := i.start(t, exec.Command("node", "node/call.mjs", extract(t, "auth.mjs"), "authenticate"),
-		"TOKEN_ISSUER="+i.TLS.URL, "APPIDS="+stage.SecondAppID+","+stage.AppID)
-	i.checkSnippet(t, func(token, scope string) outcome {
-		return read(t, call([]any{"Bearer " + token, scope}))
-	}, forgery.UnusedBits, forgery.Padded, forgery.Standard, forgery.LineBreak, forgery.Space)
+	file := extract(t, "auth.mjs")
+	start := func() func(token, scope string) outcome {
+		call := i.start(t, exec.Command("node", "node/call.mjs", file, "authenticate"),
+			"TOKEN_ISSUER="+i.TLS.URL, "APPIDS="+stage.SecondAppID+","+stage.AppID)
+		return func(token, scope string) outcome { return read(t, call([]any{"Bearer " + token, scope})) }
+	}
+	i.checkSnippet(t, start(), forgery.UnusedBits, forgery.Padded, forgery.Standard, forgery.LineBreak, forgery.Space)
+	i.checkUnreachable(t, start())
 }
 
 // goDriver calls the page's functions as node/call.mjs does.
@@ -131,7 +154,8 @@ func main() {
 		if err != nil {
 			text = "denied: " + err.Error()
 		}
-		_ = out.Encode(map[string]any{"error": text, "value": map[string]string{
+		status := map[error]int{errScope: http.StatusForbidden, errKeys: http.StatusServiceUnavailable}[err]
+		_ = out.Encode(map[string]any{"error": text, "status": status, "value": map[string]string{
 			"client_id": c.AppID, "sub": c.OpenID, "phone_number": c.Phone,
 		}})
 	}
@@ -149,10 +173,12 @@ func TestGoOfThePageChecksTokens(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, file, driver).CombinedOutput(); err != nil {
 		t.Fatalf("got %v, want the code to compile\n%s", err, out)
 	}
-	call := i.start(t, exec.Command(program, i.TLS.URL, stage.AppID))
-	i.checkSnippet(t, func(token, scope string) outcome {
-		return read(t, call([]any{"Bearer " + token, scope}))
-	}, forgery.UnusedBits, forgery.LineBreak, forgery.Space)
+	start := func() func(token, scope string) outcome {
+		call := i.start(t, exec.Command(program, i.TLS.URL, stage.AppID))
+		return func(token, scope string) outcome { return read(t, call([]any{"Bearer " + token, scope})) }
+	}
+	i.checkSnippet(t, start(), forgery.UnusedBits, forgery.LineBreak, forgery.Space)
+	i.checkUnreachable(t, start())
 }
 
 // passed is what the page's exchange returns.
@@ -164,6 +190,8 @@ type passed struct {
 		Phone     string `json:"e164"`
 		Error     string `json:"error"`
 		Action    string `json:"action"`
+		Token     string `json:"token"`
+		Renewed   bool   `json:"renewed"`
 		RequestID string `json:"requestId"`
 	} `json:"body"`
 }
@@ -172,8 +200,8 @@ func TestBackendOfThePagePassesEverythingOn(t *testing.T) {
 	i := &issuer{Issuer: rig.RaiseIssuer(t, func(c *stage.Config) { c.Several = true })}
 	call := i.start(t, exec.Command("node", "node/call.mjs", extract(t, "phone.mjs"), "exchange"),
 		"PHONE_URL="+i.URL+"/phone", "APPID="+stage.SecondAppID)
-	exchange := func(tap any) (p passed) {
-		if o := read(t, call([]any{tap})); o.Error != "" || json.Unmarshal(o.Value, &p) != nil {
+	exchange := func(route string, posted any) (p passed) {
+		if o := read(t, call([]any{route, posted})); o.Error != "" || json.Unmarshal(o.Value, &p) != nil {
 			t.Fatalf("got %s, %s, want an answer", o.Error, o.Value)
 		}
 		if p.Headers["cache-control"] != "no-store" || !rig.IsRequestID(p.Headers["x-request-id"]) ||
@@ -188,11 +216,17 @@ func TestBackendOfThePagePassesEverythingOn(t *testing.T) {
 	tap, sealed, limited := i.TapBoth(u), i.Tap(u), i.TapBoth(u)
 	i.WeChat.Script(limited.Code, wechattest.Refuse(45011, "api minute-quota reach limit"))
 	tap.AppID, sealed.AppID, limited.AppID = "", "", ""
+	tokens := map[string]string{}
 	for name, tap := range map[string]any{"a phone code": tap, "sealed data": sealed} {
-		p := exchange(tap)
+		p := exchange("phone", tap)
 		if p.Status != http.StatusOK || p.Body.OpenID != u.OpenID || p.Body.Phone != number {
 			t.Errorf("%s: got %+v, want 200, the user's openid and number", name, p)
 		}
+		tokens[name] = p.Body.Token
+	}
+	again := exchange("login", wechattest.PageLogin{Code: i.Login(u), Token: tokens["a phone code"]})
+	if again.Status != http.StatusOK || again.Body.Phone != number || !again.Body.Renewed {
+		t.Errorf("a login: got %+v, want 200 and a renewed token with the user's number", again)
 	}
 	for name, tt := range map[string]struct {
 		tap  wechattest.PhoneTap
@@ -201,7 +235,7 @@ func TestBackendOfThePagePassesEverythingOn(t *testing.T) {
 		"used codes": {tap, "400 code_rejected login "},
 		"a limit":    {limited, "429 rate_limited wait 60"},
 	} {
-		p := exchange(tt.tap)
+		p := exchange("phone", tt.tap)
 		got := fmt.Sprint(p.Status, " ", p.Body.Error, " ", p.Body.Action, " ", p.Headers["retry-after"])
 		if got != tt.want || p.Body.RequestID != p.Headers["x-request-id"] {
 			t.Errorf("%s: got %s, want %s, and one request id", name, got, tt.want)

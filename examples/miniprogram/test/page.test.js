@@ -47,7 +47,7 @@ const loginButton = page => () => page.querySelector('#login') && page.querySele
 
 test('config.js has the ports of make start', () => {
   const makefile = fs.readFileSync(path.join(root, '../../Makefile'), 'utf8')
-  const [, port] = /stage -bootstrap .* -port (\d+) -route/.exec(makefile)
+  const [, port] = /^PORT += (\d+)$/m.exec(makefile)
   assert.equal(config.url, `http://127.0.0.1:${port}/phone`)
   assert.equal(config.loginUrl, `http://127.0.0.1:${port}/login`)
   assert.equal(config.stage, `http://127.0.0.1:${Number(port) + 1}/tap?shape=phone-code`)
