@@ -153,7 +153,7 @@ func makeTargets(t *testing.T, name string) (targets []string) {
 	for _, rule := range rules.FindAllStringSubmatch(readFile(t, "Makefile"), -1) {
 		exists[rule[1]] = true
 	}
-	command := regexp.MustCompile("(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
+	command := regexp.MustCompile("(?m)(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
 	for line := range strings.Lines(readFile(t, name)) {
 		for _, found := range command.FindAllStringSubmatch(line, -1) {
 			target := found[1]
