@@ -23,10 +23,9 @@ var backendPages = []string{"docs/backend.md", "docs/backend.zh-CN.md"}
 func TestExampleBackendTranslatesInCommercialAndChinaRegions(t *testing.T) {
 	t.Parallel()
 	const issuer = "https://login.example.com/shop"
-	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
-		values := map[string]string{"TokenIssuer": issuer, "AppIDs": stage.AppID + "," + stage.SecondAppID}
-		s := parseYAML(t, readFile(t, exampleBackend)).translated(t, region, values)
-		resources := s.resources()
+	values := map[string]string{"TokenIssuer": issuer, "AppIDs": stage.AppID + "," + stage.SecondAppID}
+	for _, s := range parseYAML(t, readFile(t, exampleBackend)).translated(t, values) {
+		region, resources := s.values["AWS::Region"], s.resources()
 		api := template(resources["Api"]["Properties"].(map[string]any))
 		if api["FailOnWarnings"] != true {
 			t.Errorf("%s: got FailOnWarnings %v, want true: the routes may vanish", region, api["FailOnWarnings"])

@@ -105,7 +105,7 @@ func TestDeployPageHasEveryParameterAndItsDefault(t *testing.T) {
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"test-verifiers": ".ci/run", "test-release": ".ci/run",
+	"test-verifiers": ".ci/run", "test-release": ".ci/run", "check": ".ci/run",
 	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
 	"smoke":   "TestWorkingDeploymentPasses",
 	"restart": "TestRestartRedeploysWhatIsDeployed",

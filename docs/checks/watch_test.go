@@ -256,6 +256,7 @@ func (s *stack) alarmNames() (names []string) {
 }
 
 func TestAlarmsWatchMetricsThatExist(t *testing.T) {
+	rig.Long(t)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)

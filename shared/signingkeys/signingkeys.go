@@ -86,7 +86,10 @@ func (s *Store) Get(ctx context.Context) (*identity.Keys, error) {
 // Reread fetches the keys, whatever is cached. A list that is not usable is an
 // error, and the cached keys stay.
 func (s *Store) Reread(ctx context.Context) error {
-	_, err := s.source.Fetch(s.id).Wait(ctx)
+	got, err := s.source.Fetch(s.id).Wait(ctx)
+	if err == nil && !got.keys.Works() {
+		return errCannotSign()
+	}
 	return timeout(ctx, err)
 }
 

@@ -198,13 +198,16 @@ func TestKeyThatCannotSignIsMalformed(t *testing.T) {
 		}
 		wantError(t, "after a start", store, want)
 		wantError(t, "without a start", New(api, "id", time.Now), want)
+		if err := New(api, "id", time.Now).Reread(t.Context()); err == nil || err.Error() != want.Error() {
+			t.Errorf("the check of a new process: got error %v, want %v", err, &want)
+		}
 		api.text = good
 		time.Sleep(time.Second)
-		wantKeys(t, "once the key is replaced", store, api, good, 4)
+		wantKeys(t, "once the key is replaced", store, api, good, 5)
 		api.text = broken
 		time.Sleep(time.Hour)
-		wantKeys(t, "a re-read", store, api, good, 5)
-		wantKeys(t, "after it", store, api, good, 5)
+		wantKeys(t, "a re-read", store, api, good, 6)
+		wantKeys(t, "after it", store, api, good, 6)
 	})
 }
 

@@ -97,20 +97,23 @@ func TestLostAnswerIsNotAFailure(t *testing.T) {
 		{"UpdateSecretVersionStage", grown(), nil, false},
 		{"UpdateSecretVersionStage", grown(), []string{"-revoke=all"}, true}, // the labels need the call too
 	} {
-		s, run := manager(t, test.before)
-		fault := lost(s)
-		if test.onlyOnce {
-			fault = once(fault, s.Answer)
-		}
-		s.Fail(operatortest.At(s, test.call, fault))
-		out, err := run(append(test.flags, "-yes")...).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s %q: got error %v, want none\n%s", test.call, test.flags, err, out)
-		}
-		checkOutput(t, test.call, string(out), keysIn(t, s.Value(name))[0].ID+"  signing")
-		if test.flags != nil {
-			checkRevoked(t, test.call, s, test.before)
-		}
+		t.Run(test.call, func(t *testing.T) {
+			t.Parallel()
+			s, run := manager(t, test.before)
+			fault := lost(s)
+			if test.onlyOnce {
+				fault = once(fault, s.Answer)
+			}
+			s.Fail(operatortest.At(s, test.call, fault))
+			out, err := run(append(test.flags, "-yes")...).CombinedOutput()
+			if err != nil {
+				t.Errorf("%s %q: got error %v, want none\n%s", test.call, test.flags, err, out)
+			}
+			checkOutput(t, test.call, string(out), keysIn(t, s.Value(name))[0].ID+"  signing")
+			if test.flags != nil {
+				checkRevoked(t, test.call, s, test.before)
+			}
+		})
 	}
 }
 
@@ -140,7 +143,6 @@ func TestLostAnswerOfAStagedVersionChangesNothing(t *testing.T) {
 // A revocation that breaks off after the new list is in place is finished by a second run.
 func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 	t.Parallel()
-	broken := secretstest.Fault(500, "InternalServiceError", "")
 	for _, test := range []struct {
 		name  string
 		works int // calls that work, of those after the list has been written
@@ -152,39 +154,41 @@ func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 		{"no label is removed", 2, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
 		{"one label is removed", 3, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
 	} {
-		s, run := manager(t, grown())
-		s.PutLabelled(name, grown(), "backup")
-		s.PutLabelled(name, grown(), "AWSPENDING")
-		revoke := "-revoke=" + keysIn(t, grown())[0].ID
-		written, calls := false, 0
-		s.Fail(func(w http.ResponseWriter, r *http.Request) {
-			moves := strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateSecretVersionStage")
-			switch {
-			case !written && moves && test.works == 0:
-				lost(s)(w, r)
-			case !written || calls < test.works-1:
-				s.Answer(w, r)
-			default:
-				broken(w, r)
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s, run := manager(t, grown())
+			s.PutLabelled(name, grown(), "backup")
+			s.PutLabelled(name, grown(), "AWSPENDING")
+			revoke, written, calls := "-revoke="+keysIn(t, grown())[0].ID, false, 0
+			s.Fail(func(w http.ResponseWriter, r *http.Request) {
+				moves := strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateSecretVersionStage")
+				switch {
+				case !written && moves && test.works == 0:
+					lost(s)(w, r)
+				case !written || calls < test.works-1:
+					s.Answer(w, r)
+				default:
+					secretstest.Fault(500, "InternalServiceError", "")(w, r)
+				}
+				if written {
+					calls++
+				}
+				written = written || moves
+			})
+			out, err := run("-yes", revoke).CombinedOutput()
+			if err == nil {
+				t.Errorf("%s: got no error, want one", test.name)
 			}
-			if written {
-				calls++
+			checkOutput(t, test.name, string(out), test.says)
+			s.Fail(nil)
+			after := s.Value(name)
+			out, err = run("-yes", revoke).CombinedOutput()
+			if err != nil || s.Value(name) != after {
+				t.Errorf("%s: got error %v, want none and no other list", test.name, err)
 			}
-			written = written || moves
+			checkOutput(t, test.name, string(out), "older versions lose their labels: ", atOnce, "make restart ENV=prod\n")
+			checkRevoked(t, test.name, s, grown(), keysIn(t, grown())[1].ID)
 		})
-		out, err := run("-yes", revoke).CombinedOutput()
-		if err == nil {
-			t.Errorf("%s: got no error, want one", test.name)
-		}
-		checkOutput(t, test.name, string(out), test.says)
-		s.Fail(nil)
-		after := s.Value(name)
-		out, err = run("-yes", revoke).CombinedOutput()
-		if err != nil || s.Value(name) != after {
-			t.Errorf("%s: got error %v, want none and no other list", test.name, err)
-		}
-		checkOutput(t, test.name, string(out), "older versions lose their labels: ", atOnce, "make restart ENV=prod\n")
-		checkRevoked(t, test.name, s, grown(), keysIn(t, grown())[1].ID)
 	}
 }
 
