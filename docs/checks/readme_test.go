@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"encoding/json/v2"
 	"fmt"
 	"io"
@@ -153,10 +154,10 @@ func makeTargets(t *testing.T, name string) (targets []string) {
 	for _, rule := range rules.FindAllStringSubmatch(readFile(t, "Makefile"), -1) {
 		exists[rule[1]] = true
 	}
-	command := regexp.MustCompile("(?m)(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
+	command := regexp.MustCompile("^make ([a-z-]+)\n$|(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
 	for line := range strings.Lines(readFile(t, name)) {
 		for _, found := range command.FindAllStringSubmatch(line, -1) {
-			target := found[1]
+			target := cmp.Or(found[1], found[2])
 			if !exists[target] {
 				t.Errorf("%s: got make %s, want a target of the Makefile", name, target)
 				continue
