@@ -31,12 +31,16 @@ SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gate
 # make release VERSION=… sets it. The environment does not.
 VERSION = dev
 
-# Every build of the function uses these flags. The binary is static and stripped. Its
-# bytes are the same from a checkout and from SAM's copy of it, which has no .git.
+# Every build uses these flags. The binary is static and stripped. Its bytes are the
+# same from a checkout and from SAM's copy of it, which has no .git.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w -X main.version=$(VERSION)"
 
 # The linters, at the versions that their go.mod names.
 LINT = go tool -modfile="$(CURDIR)/tools/lint/go.mod"
+
+# The cache does not see the bootstrap. The tests wait more than they compute, so more
+# run at once than there are processors.
+GO_TEST = go test -count=1 -parallel 8
 
 # What to install if a program is missing.
 GET_go  = Go 1.21 or later: https://go.dev/dl/
@@ -46,8 +50,9 @@ GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/
 GET_chromium = Debian's package chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke test test-miniprogram test-stage test-verifiers test-release soak bench lint lint-security \
-	vulncheck fuzz build build-PhoneFunction release sam-invoke sam-start deploy restart secret key smoke logs delete \
+.PHONY: help run start invoke check test test-miniprogram test-stage test-verifiers test-release soak bench \
+	vet lint lint-security vulncheck fuzz build build-PhoneFunction release \
+	sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig \
 	have-apache have-aws have-chinese-font have-chromium have-go have-npm have-sam known-env
 
@@ -77,8 +82,11 @@ sam-start: | have-sam ## serve on :3010 with SAM CLI and Docker (beside make sta
 
 ## Test it
 
+check: build/local/bootstrap vet ## check the format, vet, and run the fast tests (seconds)
+	BOOTSTRAP="$$PWD/$<" $(GO_TEST) -short ./...
+
 test: build/local/bootstrap ## prove the contract
-	BOOTSTRAP="$$PWD/$<" go test -count=1 ./... # the cache does not see the bootstrap
+	BOOTSTRAP="$$PWD/$<" $(GO_TEST) ./...
 	@python3 -c 'import samtranslator' 2>/dev/null || \
 		echo "left out: the templates as SAM translates them, because aws-sam-translator is not installed"
 	@command -v cfn-lint >/dev/null || \
@@ -104,11 +112,13 @@ test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
 test-release: build/local/bootstrap ## make a release twice, compare, deploy it to the stage (minutes; Linux)
 	BOOTSTRAP="$$PWD/$<" go test -tags release -count=1 -run '^TestRelease$$' ./docs/checks
 
-lint: ## check the format, vet, and run staticcheck
+vet:
 	@list=$$(go run cmd/gofmt -l .) && { test -z "$$list" || { echo "gofmt would change: $$list"; exit 1; }; }
 	go vet ./...
 	go vet -tags soak ./local/soak
 	go vet -tags release ./docs/checks
+
+lint: vet ## check the format, vet, and run staticcheck
 	$(LINT) staticcheck ./...
 	cd $(VERIFIERS) && go vet ./... && $(LINT) staticcheck ./...
 
@@ -202,10 +212,10 @@ build/local/bootstrap: | have-go
 	@$(GO_BUILD) -o $@ ./functions/phone
 
 build/local/stage: | have-go
-	@go build -o $@ ./local
+	@$(GO_BUILD) -o $@ ./local
 
 build/local/samconfig: | have-go
-	@go build -o $@ ./tools/samconfig
+	@$(GO_BUILD) -o $@ ./tools/samconfig
 
 # Prerequisites: a command without one fails with a single line.
 
@@ -228,4 +238,4 @@ have-go:
 	@why=$$(go list -m 2>&1) || { why=$$(echo "$$why" | tail -n 1); \
 		echo "go cannot get the Go that go.mod needs ($$why). Install that one: https://go.dev/dl/" >&2; exit 1; }
 
-bench lint lint-security vulncheck fuzz: | have-go
+bench vet lint lint-security vulncheck fuzz: | have-go

@@ -70,11 +70,13 @@ func printUsage(s *stage.Stage, mocked bool) {
 	}
 	fmt.Printf("phone function   %s/phone\n", s.URL)
 	fmt.Printf("process          %d; if you kill it, the next request starts another\n", s.Function.PID())
+	audience := "the mini-program's appid"
 	if mocked {
+		audience = stage.AppID
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
 		printMocked(s)
 	}
-	fmt.Print("What a backend checks tokens with:\n\n")
+	fmt.Printf("What a backend checks tokens with (issuer %s, audience %s):\n\n", s.URL, audience)
 	fmt.Printf("  curl -s %s/.well-known/openid-configuration\n", s.URL)
 	fmt.Printf("  curl -s %s/.well-known/jwks.json\n\n", s.URL)
 	fmt.Println("Press Ctrl-C to stop.")

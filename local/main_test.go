@@ -17,23 +17,27 @@ import (
 	"testing"
 	"time"
 
+	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
 )
 
-// command compiles this package and the function, and returns the command that
-// runs them with args.
+// asCommand is the variable that turns the test's own executable into the command.
+const asCommand = "TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	rig.MainUnlessShort(m)
+}
+
+// command returns the command that runs the compiled function with args.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	dir := t.TempDir()
-	bootstrap, err := stage.Bootstrap(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "local")
-	if err := stage.Build("wechat-phone/local", path); err != nil {
-		t.Fatal(err)
-	}
-	return exec.Command(path, append([]string{"-bootstrap", bootstrap}, args...)...)
+	c := exec.Command(os.Args[0], append([]string{"-bootstrap", rig.Bootstrap(t)}, args...)...)
+	c.Env = append(os.Environ(), asCommand+"=1")
+	return c
 }
 
 func TestLoginPrintsThePhoneNumberAndChecksTheToken(t *testing.T) {
@@ -72,7 +76,7 @@ func TestLoginFailsWithoutAPhoneNumber(t *testing.T) {
 func TestLoginHasTheTokenSettingsAndFailsWithoutARenewal(t *testing.T) {
 	t.Parallel()
 	login := command(t, "-login")
-	login.Env = append(os.Environ(), "TOKEN_LIFETIME=2m", "TOKEN_RENEWAL=0")
+	login.Env = append(login.Env, "TOKEN_LIFETIME=2m", "TOKEN_RENEWAL=0")
 	var problem bytes.Buffer
 	login.Stderr = &problem
 	out, err := login.Output()
@@ -89,7 +93,7 @@ func TestLoginHasTheTokenSettingsAndFailsWithoutARenewal(t *testing.T) {
 func TestEventPrintsTheAnswerToStandardOutput(t *testing.T) {
 	t.Parallel()
 	invoke := command(t, "-event", "../events/phone.json")
-	invoke.Env = append(os.Environ(), "WATERMARK_MAX_AGE=0")
+	invoke.Env = append(invoke.Env, "WATERMARK_MAX_AGE=0")
 	var logs bytes.Buffer
 	invoke.Stderr = &logs
 	out, err := invoke.Output()
@@ -103,7 +107,7 @@ func TestEventPrintsTheAnswerToStandardOutput(t *testing.T) {
 
 func TestEventThatIsNotJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
 	t.Parallel()
-	dir, compiled := t.TempDir(), command(t)
+	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"cut.json": `{"version":`, "empty.json": "", "two.json": "{} {}", "missing.json": "",
 	} {
@@ -114,7 +118,7 @@ func TestEventThatIsNotJSONIsRefusedBeforeAnythingStarts(t *testing.T) {
 		} else if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Command(compiled.Path, "-bootstrap", "none", "-event", file).CombinedOutput()
+		out, err := command(t, "-bootstrap", "none", "-event", file).CombinedOutput()
 		if err == nil || string(out) != want {
 			t.Errorf("%s: got %q, error %v, want %q", name, out, err, want)
 		}
@@ -200,6 +204,10 @@ func TestKilledProcessIsReplaced(t *testing.T) {
 	var output bytes.Buffer
 	tapURL, phoneURL, _ := scanURLs(io.TeeReader(stdout, &output))
 	checkLogin(t, tapURL, phoneURL)
+	tokens := "(issuer " + strings.TrimSuffix(phoneURL, "/phone") + ", audience " + stage.AppID + ")"
+	if !strings.Contains(output.String(), tokens) {
+		t.Errorf("got the output\n%s\nwant %s in it", output.Bytes(), tokens)
+	}
 	printed := regexp.MustCompile(`(?m)^process +(\d+);`).FindSubmatch(output.Bytes())
 	if printed == nil {
 		t.Fatalf("got no process id in the output:\n%s", output.Bytes())

@@ -11,6 +11,7 @@ import (
 // may.
 func TestTheRuleMakesTheFunctionTestItself(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	r := rig.Raise(t, nil)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {

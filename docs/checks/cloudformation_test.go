@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -93,6 +94,8 @@ type stack struct {
 	t      testing.TB
 	values map[string]string        // of parameters and pseudo parameters, such as AWS::Region
 	sides  map[string]map[bool]bool // the results that each condition has had
+
+	resources func() map[string]map[string]any // resolved
 }
 
 // deploy returns a stack with these parameters, and the defaults of the others.
@@ -106,6 +109,7 @@ func (tm template) deploy(t testing.TB, values map[string]string) *stack {
 		s.values[name] = fmt.Sprint(p.(map[string]any)["Default"])
 	}
 	maps.Copy(s.values, values)
+	s.resources = sync.OnceValue(s.resolveResources)
 	return s
 }
 
@@ -145,8 +149,7 @@ func (s *stack) truth(definition any) bool {
 	return false
 }
 
-// resources returns the stack's resources, resolved.
-func (s *stack) resources() map[string]map[string]any {
+func (s *stack) resolveResources() map[string]map[string]any {
 	all := map[string]map[string]any{}
 	for name, r := range s.section(s.t, "Resources") {
 		if s.exists(name) {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"wechat-phone/local/rig"
 )
 
 // runMake runs make in dir as from a shell that has more variables, whether or
@@ -38,6 +40,7 @@ func message(out string) string {
 // folder whose path has a space and a quote, below a go.work of another project.
 func copyTree(t *testing.T) string {
 	t.Helper()
+	rig.Long(t) // make builds in the copy
 	above := filepath.Join(t.TempDir(), "it's a copy")
 	tree := filepath.Join(above, "the project")
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -248,7 +251,7 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 	chromium := scripts(t, map[string]string{"chromium": ""})
 	font := scripts(t, map[string]string{"fc-list": "echo a font"})
 	for _, test := range []struct{ path, want, targets string }{
-		{tools(), noGo, "run start invoke test test-miniprogram test-stage test-verifiers test-release"},
+		{tools(), noGo, "run start invoke check test test-miniprogram test-stage test-verifiers test-release"},
 		{tools(), noGo, "lint lint-security vulncheck fuzz soak bench"},
 		{tools(), noGo, "build release deploy restart secret key smoke"},
 		{old + ":" + tools("tail"), oldGo, "run build smoke"},

@@ -1,115 +1,141 @@
 package checks
 
 import (
+	"cmp"
+	"encoding/json/v2"
 	"fmt"
-	"maps"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"wechat-phone/functions/phone/failure"
 )
 
 var readmes = []string{"README.md", "README.zh-CN.md"}
 
-// rows finds the table rows whose first cell is a `name` that matches form. It
-// returns their other cells, by name.
-func rows(text, form string) map[string][]string {
-	all := map[string][]string{}
-	for _, line := range regexp.MustCompile("(?m)^\\| `("+form+")` \\|.*$").FindAllStringSubmatch(text, -1) {
-		cells := strings.Split(strings.Trim(line[0], "| "), " | ")
-		all[line[1]] = cells[1:]
-	}
-	return all
-}
-
-func TestReadmesListEveryError(t *testing.T) {
+// The READMEs show what the stage's WeChat and the function answer to the commands
+// beside it.
+func TestReadmesShowALogin(t *testing.T) {
+	t.Parallel()
+	r := raiseWithTokens(t)
+	const tap, post = `curl -s 'http://127\.0\.0\.1:3001(/\S+)'`, `curl -s --json @- http://127\.0\.0\.1:3000(/\S+)`
+	login := regexp.MustCompile(`(?m)^` + tap + ` \| ` + post + `$`)
 	for _, name := range readmes {
-		text := readFile(t, name)
-		errors := rows(text, "[a-z_]+")
-		maps.DeleteFunc(errors, func(name string, _ []string) bool {
-			return name == "error" || name == "code" || name == "iv" || name == "appid" // they are in other tables
-		})
-		for _, kind := range failure.Kinds() {
-			cells, action := errors[string(kind)], "`"+string(kind.Action())+"`"
-			if len(cells) != 3 || cells[0] != fmt.Sprint(kind.Status()) || !strings.HasPrefix(cells[2], action) {
-				t.Errorf("%s: got the row %v for %s, want %d and %s", name, cells, kind, kind.Status(), action)
+		command := login.FindStringSubmatch(readFile(t, name))
+		shown := regexp.MustCompile("```json\n(.*)\n```").FindStringSubmatch(readFile(t, name))
+		if command == nil || shown == nil {
+			t.Fatalf("%s: got no command or no answer, want both", name)
+		}
+		page, err := http.Get(r.WeChatURL + command[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(page.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = page.Body.Close()
+		var got, want map[string]any
+		answer := r.Send("POST", command[2], "application/json", string(body))
+		for text, fields := range map[string]*map[string]any{answer.Body: &got, shown[1]: &want} {
+			if err := json.Unmarshal([]byte(text), fields); err != nil {
+				t.Fatalf("%s: %v: %s", name, err, text)
 			}
 		}
-		if len(errors) != len(failure.Kinds()) {
-			t.Errorf("%s: got the errors %v, want %v", name, slices.Sorted(maps.Keys(errors)), failure.Kinds())
-		}
-		for _, action := range failure.Actions() {
-			if !regexp.MustCompile("`" + string(action) + "`(（| \\()").MatchString(text) {
-				t.Errorf("%s: got no explanation of the action %s, want one", name, action)
-			}
-		}
-		for _, errcode := range []int{40029, 40163, 40226, 45011, 40013, 40125, 40164, 40243, 41002, 41004} {
-			if !strings.Contains(text, fmt.Sprint(errcode)) {
-				t.Errorf("%s: got no errcode %d, want it mentioned", name, errcode)
-			}
+		if fmt.Sprint(keys(got)) != fmt.Sprint(keys(want)) || got["expiresIn"] != want["expiresIn"] {
+			t.Errorf("%s: got the answer %v, want %v's fields", name, got, want)
 		}
 	}
 }
 
-func TestReadmesNameParametersOfTheTemplate(t *testing.T) {
+// Each row of the READMEs' table links to the tests that it names.
+func TestReadmesLinkToTheTestsOfTheirTable(t *testing.T) {
+	var first []string
+	for _, name := range readmes {
+		links := regexp.MustCompile("\\[`(\\w+)`\\]\\(([^)]+_test\\.go)\\)").FindAllStringSubmatch(readFile(t, name), -1)
+		var named []string
+		for _, link := range links {
+			named = append(named, link[1])
+			if !strings.Contains(readFile(t, link[2]), "\nfunc "+link[1]+"(") {
+				t.Errorf("%s: got a link to %s for %s, want the file that declares it", name, link[2], link[1])
+			}
+		}
+		if first == nil {
+			first = named
+		}
+		if len(named) < 9 || !slices.Equal(named, first) {
+			t.Errorf("%s: got the tests %v, want those of %s: %v", name, named, readmes[0], first)
+		}
+	}
+}
+
+// settings is a table of docs/deploy.md: names, and their defaults in the last cells.
+func settings(t *testing.T, heading string) map[string]string {
+	t.Helper()
+	defaults := map[string]string{}
+	for name, cells := range table(t, deployPage, heading) {
+		fallback := cells[len(cells)-1]
+		if strings.HasPrefix(fallback, "`") {
+			defaults[name] = strings.Trim(fallback, "`")
+		} else {
+			defaults[name] = "" // in words
+		}
+	}
+	return defaults
+}
+
+const deployPage = "docs/deploy.md"
+
+func TestDeployPageHasEveryParameterAndItsDefault(t *testing.T) {
 	parameters := readTemplate(t).section(t, "Parameters")
-	row := regexp.MustCompile("(?m)^\\| (`[A-Z][A-Za-z]+`[^|]*) \\|")
-	parameter := regexp.MustCompile("`([A-Z][a-z][A-Za-z]+)`")
-	for _, readme := range readmes {
-		named := map[string]bool{}
-		for _, cell := range row.FindAllStringSubmatch(readFile(t, readme), -1) {
-			for _, name := range parameter.FindAllStringSubmatch(cell[1], -1) {
-				named[name[1]] = true
-				if parameters[name[1]] == nil {
-					t.Errorf("%s: got the parameter %s, want one of template.yaml's", readme, name[1])
-				}
-			}
-		}
-		if len(named) == 0 {
-			t.Errorf("%s: got no parameter, want some", readme)
+	documented := settings(t, "Parameters")
+	wantNames(t, deployPage+", Parameters", keys(documented), keys(parameters))
+	for name, got := range documented {
+		p, _ := parameters[name].(map[string]any)
+		if want := fmt.Sprint(p["Default"]); p != nil && got != want {
+			t.Errorf("%s: got the default %q for %s, want template.yaml's %q", deployPage, got, name, want)
 		}
 	}
 }
 
-// runners says what runs each command of the READMEs, so that the commands keep
+// runners says what runs each command of the documents, so that the commands keep
 // working. A few need more than this machine.
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"test-release": ".ci/run",
-	"start":        "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
-	"smoke":        "TestWorkingDeploymentPasses",
-	"release":      "TestRelease, which make test-release runs",
-	"restart":      "TestRestartRedeploysWhatIsDeployed",
-	"secret":       "TestStackThatMadeItsSecretHealsWithoutADeployment",
-	"key":          "TestFirstRunMakesASigningKeyAndANextKey",
-	"deploy":       "needs an account", "logs": "needs an account", "delete": "needs an account",
+	"test-stage": ".ci/run", "test-verifiers": ".ci/run", "test-release": ".ci/run", "check": ".ci/run",
+	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
+	"smoke":   "TestWorkingDeploymentPasses",
+	"restart": "TestRestartRedeploysWhatIsDeployed",
+	"secret":  "TestStackThatMadeItsSecretHealsWithoutADeployment",
+	"key":     "TestFirstRunMakesASigningKeyAndANextKey",
+	"release": "TestRelease, which make test-release runs",
+	"soak":    "takes minutes", "vulncheck": "needs a network; ci.yml runs it every week",
+	"deploy": "needs an account", "logs": "needs an account", "delete": "needs an account",
 	"sam-invoke": "needs SAM CLI and Docker", "sam-start": "needs SAM CLI and Docker",
 }
 
-func TestCommandsInTheReadmesExistAndAreRun(t *testing.T) {
+func TestCommandsInTheDocumentsExistAndAreRun(t *testing.T) {
 	ci := readFile(t, ".ci/run")
-	used := map[string][]string{}
-	for _, name := range append([]string{
-		"CONTRIBUTING.md", "SECURITY.md", "docs/backend.md", "docs/backend.zh-CN.md",
-		"docs/operations.md", "docs/architecture.md", "docs/identity.md", "docs/pipelines.md", "docs/performance.md",
-		"docs/releases.md",
-		".github/workflows/ci.yml", ".github/workflows/deploy-to.yml",
-	}, readmes...) {
+	used, inReadmes := map[string]bool{}, map[string][]string{}
+	workflows := []string{".github/workflows/ci.yml", ".ci/deploy"}
+	for _, name := range append(filesLike(t, "*.md"), workflows...) {
 		for _, target := range makeTargets(t, name) {
+			used[target] = true
 			if slices.Contains(readmes, name) {
-				used[target] = append(used[target], name)
+				inReadmes[target] = append(inReadmes[target], name)
 			}
 		}
 	}
-	for target, in := range used {
+	for target, in := range inReadmes {
 		if slices.Sort(in); !slices.Equal(slices.Compact(in), readmes) {
 			t.Errorf("make %s: got it in %v, want it in %v", target, in, readmes)
 		}
+	}
+	for target := range used {
 		runner, ok := runners[target]
 		switch {
 		case !ok:
@@ -128,10 +154,10 @@ func makeTargets(t *testing.T, name string) (targets []string) {
 	for _, rule := range rules.FindAllStringSubmatch(readFile(t, "Makefile"), -1) {
 		exists[rule[1]] = true
 	}
-	command := regexp.MustCompile("(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
+	command := regexp.MustCompile("^make ([a-z-]+)\n$|(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
 	for line := range strings.Lines(readFile(t, name)) {
 		for _, found := range command.FindAllStringSubmatch(line, -1) {
-			target := found[1]
+			target := cmp.Or(found[1], found[2])
 			if !exists[target] {
 				t.Errorf("%s: got make %s, want a target of the Makefile", name, target)
 				continue
@@ -143,7 +169,7 @@ func makeTargets(t *testing.T, name string) (targets []string) {
 }
 
 func TestDocumentsLinkToWhatExists(t *testing.T) {
-	for _, name := range append(backendPages, readmes...) {
+	for _, name := range filesLike(t, "*.md") {
 		for _, link := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(readFile(t, name), -1) {
 			path, anchor, _ := strings.Cut(link[1], "#")
 			file := name
@@ -161,9 +187,16 @@ func TestDocumentsLinkToWhatExists(t *testing.T) {
 
 // anchors returns the anchors of a document's headings, as GitHub makes them.
 func anchors(text string) (names []string) {
+	seen := map[string]int{}
 	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
 		name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
-		names = append(names, strings.ReplaceAll(name, " ", "-"))
+		name = strings.ReplaceAll(name, " ", "-")
+		if n := seen[name]; n > 0 {
+			names = append(names, fmt.Sprintf("%s-%d", name, n))
+		} else {
+			names = append(names, name)
+		}
+		seen[name]++
 	}
 	return names
 }

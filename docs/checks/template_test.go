@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bytes"
+	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
 	"io/fs"
@@ -72,44 +73,37 @@ func (s *stack) environment() map[string]string {
 	return all
 }
 
-// The READMEs list the variables that the function reads, and their defaults: a
+// docs/deploy.md lists the variables that the function reads, and their defaults: a
 // test beside readConfig checks that.
-func TestTemplateHasTheVariablesAndDefaultsOfTheReadmes(t *testing.T) {
+func TestTemplateHasTheVariablesAndDefaultsOfTheDeployPage(t *testing.T) {
 	declared := readTemplate(t).deploy(t, nil).environment()
-	for _, name := range readmes {
-		documented := rows(readFile(t, name), "[A-Z_]+")
-		for variable, cells := range documented {
-			value, ok := declared[variable]
-			if !ok {
-				t.Errorf("%s has %s, which template.yaml does not declare", name, variable)
-			}
-			fallback := "" // the README says in words what that means
-			if strings.HasPrefix(cells[1], "`") {
-				fallback = strings.Trim(cells[1], "`")
-			}
-			if !strings.HasSuffix(variable, "_SECRET_ID") && value != fallback {
-				t.Errorf("%s: %s defaults to %q, in template.yaml to %q", name, variable, fallback, value)
-			}
+	documented := settings(t, "Variables")
+	for variable, fallback := range documented {
+		value, ok := declared[variable]
+		if !ok {
+			t.Errorf("%s has %s, which template.yaml does not declare", deployPage, variable)
 		}
-		// What only others read, and who does.
-		for variable, reader := range map[string]string{
-			"RESTART":                          "Lambda",
-			"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK",
-			"SSL_CERT_DIR":                     "crypto/x509",
-			"GOMAXPROCS":                       "the Go runtime",
-		} {
-			if documented[variable] != nil {
-				t.Errorf("%s has %s, which only %s reads", name, variable, reader)
-			}
-			if _, ok := declared[variable]; !ok {
-				t.Errorf("template.yaml does not declare %s, which %s reads", variable, reader)
-			}
-			documented[variable] = []string{reader}
+		if !strings.HasSuffix(variable, "_SECRET_ID") && value != fallback {
+			t.Errorf("%s: %s defaults to %q, in template.yaml to %q", deployPage, variable, fallback, value)
 		}
-		for variable := range declared {
-			if documented[variable] == nil {
-				t.Errorf("template.yaml declares %s, which nothing reads", variable)
-			}
+	}
+	others := map[string]string{ // what only others read, and who does
+		"RESTART":                          "Lambda",
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK",
+		"SSL_CERT_DIR":                     "crypto/x509",
+		"GOMAXPROCS":                       "the Go runtime",
+	}
+	for variable, reader := range others {
+		if _, ok := documented[variable]; ok {
+			t.Errorf("%s has %s, which only %s reads", deployPage, variable, reader)
+		}
+		if _, ok := declared[variable]; !ok {
+			t.Errorf("template.yaml does not declare %s, which %s reads", variable, reader)
+		}
+	}
+	for variable := range declared {
+		if _, ok := documented[variable]; !ok && others[variable] == "" {
+			t.Errorf("template.yaml declares %s, which nothing reads", variable)
 		}
 	}
 }
@@ -370,6 +364,7 @@ func TestTemplateIsWholeOnBothSidesOfEveryCondition(t *testing.T) {
 
 // The function may read its two secrets and write its own log, and nothing else.
 func TestRoleIsTheLeast(t *testing.T) {
+	rig.Long(t)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)
@@ -574,6 +569,7 @@ func TestSecretIsKeptUnlessItsCreationFails(t *testing.T) {
 // kept. A template must not hold a value. The secrets are there, and the function
 // knows where, before TokenIssuer turns tokens on.
 func TestEveryStackHasASigningSecretWithoutNameAndValue(t *testing.T) {
+	rig.Long(t)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)
@@ -761,40 +757,60 @@ import boto3
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 logging.disable(logging.CRITICAL)
-job = json.load(sys.stdin)
-session = boto3.session.Session(region_name=job["region"])
-print(json.dumps(Translator({}, Parser(), boto_session=session).translate(job["template"], job["values"])))
+def translate(template, values):
+    session = boto3.session.Session(region_name=values["AWS::Region"])
+    return Translator({}, Parser(), boto_session=session).translate(template, values)
+print(json.dumps([translate(**job) for job in json.load(sys.stdin)]))
 `
 
-// translated returns a template as SAM translates it, deployed in a region with these
-// values. It skips the test if SAM's library is missing.
-func (tm template) translated(t *testing.T, region string, values map[string]string) *stack {
+// regions are one of each partition that a user deploys in.
+var regions = []string{"us-east-1", "cn-northwest-1"}
+
+// translated returns a template as SAM translates it, deployed in each region with each
+// of these values. It skips the test if SAM's library is missing. One process translates
+// all, because loading the library takes longer.
+func (tm template) translated(t *testing.T, choices ...map[string]string) (stacks []*stack) {
 	t.Helper()
+	rig.Long(t)
 	if err := exec.Command("python3", "-c", "import samtranslator").Run(); err != nil {
 		t.Skip("left out: aws-sam-translator is not on this machine")
-	}
-	values = maps.Clone(values)
-	if strings.HasPrefix(region, "cn-") {
-		maps.Copy(values, optional["China"])
 	}
 	for _, r := range tm.section(t, "Resources") {
 		if r := r.(map[string]any); r["Type"] == "AWS::Serverless::Function" {
 			r["Properties"].(map[string]any)["CodeUri"] = "s3://bucket/key" // as sam package does
 		}
 	}
-	job, err := json.Marshal(map[string]any{"template": tm, "region": region, "values": values})
+	var jobs []map[string]any
+	for _, region := range regions {
+		for _, choice := range choices {
+			values := map[string]string{"AWS::Region": region}
+			if strings.HasPrefix(region, "cn-") {
+				maps.Copy(values, optional["China"])
+			}
+			maps.Copy(values, choice)
+			jobs = append(jobs, map[string]any{"template": tm, "values": values})
+		}
+	}
+	text, err := json.Marshal(jobs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	python := exec.Command("python3", "-c", translate)
-	python.Stdin = bytes.NewReader(job)
+	python.Stdin = bytes.NewReader(text)
 	var stderr bytes.Buffer
 	python.Stderr = &stderr
 	out, err := python.Output()
 	if err != nil {
-		t.Fatalf("%s, %v: %v\n%s", region, values, err, stderr.String())
+		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	return parseYAML(t, string(out)).deploy(t, values)
+	var translations []jsontext.Value
+	if err := json.Unmarshal(out, &translations); err != nil || len(translations) != len(jobs) {
+		t.Fatalf("got %d translations, error %v, want %d", len(translations), err, len(jobs))
+	}
+	for i, translation := range translations {
+		stacks = append(stacks, parseYAML(t, string(translation)).deploy(t, jobs[i]["values"].(map[string]string)))
+	}
+	return stacks
 }
 
 func TestTemplateTranslatesInCommercialAndChinaRegions(t *testing.T) {
@@ -808,28 +824,30 @@ func checkTranslations(t *testing.T, text string) {
 	t.Helper()
 	all := []string{"canary", "own secret", "secret key", "reservation", "no tracing", "domain", "tokens", "no check",
 		"e-mail", "topic"}
-	for _, region := range []string{"us-east-1", "cn-northwest-1"} {
-		for _, parts := range [][]string{{}, all, {"shared domain"}} {
-			values := map[string]string{}
-			for _, part := range parts {
-				maps.Copy(values, optional[part])
-			}
-			s := parseYAML(t, text).translated(t, region, values)
-			resources := s.resources()
-			s.outputs()
-			checkTranslation(t, region+fmt.Sprint(parts), resources)
+	parts := [][]string{{}, all, {"shared domain"}}
+	var choices []map[string]string
+	for _, names := range parts {
+		values := map[string]string{}
+		for _, name := range names {
+			maps.Copy(values, optional[name])
 		}
+		choices = append(choices, values)
+	}
+	for i, s := range parseYAML(t, text).translated(t, choices...) {
+		s.outputs()
+		checkTranslation(t, s.values["AWS::Region"]+fmt.Sprint(parts[i%len(parts)]), s.resources())
 	}
 }
 
 // The templates that a user deploys pass cfn-lint in both kinds of regions.
 func TestTemplatesPassCfnLint(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	if _, err := exec.LookPath("cfn-lint"); err != nil {
 		t.Skip("left out: cfn-lint is not on this machine")
 	}
 	for _, name := range []string{"template.yaml", exampleBackend} {
-		lint := exec.Command("cfn-lint", name, "--regions", "us-east-1", "cn-northwest-1")
+		lint := exec.Command("cfn-lint", name, "--regions", regions[0], regions[1])
 		lint.Dir = root
 		if out, err := lint.CombinedOutput(); err != nil {
 			t.Errorf("%s: got %v, want cfn-lint to pass\n%s", name, err, out)

@@ -139,7 +139,7 @@ func TestRunbookSaysInWhichOrderTokensAreTurnedOn(t *testing.T) {
 	for _, step := range []string{
 		"extend CloudFormation's role", "`make deploy ENV=prod` with an empty `TokenIssuer`", "canary has ended",
 		"`make key ENV=prod`", "TokenIssuer=https://", "`make deploy ENV=prod`", "canary has ended", "`make smoke URL=…`",
-		"deploy what checks tokens", "release the pages",
+		"Release the pages", "Deploy what checks tokens, and only now",
 	} {
 		_, rest, ok := strings.Cut(text, step)
 		if !ok {
@@ -147,4 +147,16 @@ func TestRunbookSaysInWhichOrderTokensAreTurnedOn(t *testing.T) {
 		}
 		text = rest
 	}
+}
+
+// docs/identity.md explains the claims that a token may have.
+func TestIdentityPageHasEveryClaim(t *testing.T) {
+	var discovery struct {
+		Claims []string `json:"claims_supported"`
+	}
+	if err := json.Unmarshal(identity.Discovery(issuer), &discovery); err != nil {
+		t.Fatal(err)
+	}
+	const page = "docs/identity.md"
+	wantNames(t, page, keys(table(t, page, "What a token says")), discovery.Claims)
 }

@@ -3,6 +3,7 @@ package checks
 import (
 	"encoding/json/v2"
 	"fmt"
+	"go/ast"
 	"maps"
 	"regexp"
 	"slices"
@@ -255,6 +256,7 @@ func (s *stack) alarmNames() (names []string) {
 }
 
 func TestAlarmsWatchMetricsThatExist(t *testing.T) {
+	rig.Long(t)
 	tm := readTemplate(t)
 	combinations(func(name string, values map[string]string) {
 		s := tm.deploy(t, values)
@@ -458,18 +460,18 @@ func TestQueriesTellUsersRequestsFromOthers(t *testing.T) {
 	}
 }
 
-// costRow is a row of docs/operations.md's costs, in cents, by logins: none, ten
-// thousand, a million.
+// costRow is a row of docs/deploy.md's costs, in cents, by logins: none, ten
+// thousand, a hundred thousand, a million.
 type costRow struct {
 	name  string
-	cents [3]int
+	cents [4]int
 }
 
 // costRows returns the rows of the tables of costs.
 func costRows(t *testing.T, text string) (rows []costRow) {
 	t.Helper()
 	price := `(\d+)\.(\d\d)`
-	row := regexp.MustCompile(`(?m)^\| (.+?) \| ` + price + ` \| ` + price + ` \| ` + price + ` \|$`)
+	row := regexp.MustCompile(`(?m)^\| (.+?) \| ` + price + ` \| ` + price + ` \| ` + price + ` \| ` + price + ` \|$`)
 	for _, cells := range row.FindAllStringSubmatch(text, -1) {
 		r := costRow{name: cells[1]}
 		for i := range r.cents {
@@ -483,10 +485,10 @@ func costRows(t *testing.T, text string) (rows []costRow) {
 	return rows
 }
 
-// docs/operations.md says what a stack costs.
+// docs/deploy.md says what a stack costs.
 func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
-	sections := runbook(t)
-	prices, sum, together := map[string]int{}, [3]int{}, [3]int{}
+	sections := sectionsOf(t, deployPage)
+	prices, sum, together := map[string]int{}, [4]int{}, [4]int{}
 	for _, row := range costRows(t, sections["What a stack costs"][""]) {
 		byDefault := strings.Contains(row.name, "the default")
 		for i, cents := range row.cents {
@@ -495,7 +497,7 @@ func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
 				if cents != sum[i] {
 					t.Errorf("%s: the rows add up to %d cents, want %d", row.name, sum[i], cents)
 				}
-			case together == [3]int{} || byDefault: // other options are not in the sum
+			case together == [4]int{} || byDefault: // other options are not in the sum
 				sum[i] += cents
 			}
 		}
@@ -518,10 +520,10 @@ func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
 		t.Errorf("the row %q has %d cents, want %d", row, price, 10*watched)
 	}
 	const perMillion = 100 + 63 + 60 // a million logins cost the same in one stack and in ten
-	fixed := together[2] - perMillion
-	for _, cents := range []int{together[2], 10*fixed + perMillion} {
+	fixed := together[3] - perMillion
+	for _, cents := range []int{together[3], 10*fixed + perMillion} {
 		text := fmt.Sprintf("%d.%02d", cents/100, cents%100)
-		if !strings.Contains(sections["One deployment for several mini-programs, or one each"][""], text) {
+		if !strings.Contains(sections["Several mini-programs"][""], text) {
 			t.Errorf("a million logins cost %s, which is not there", text)
 		}
 	}
@@ -609,12 +611,18 @@ func TestQueriesAskForFieldsThatAreWritten(t *testing.T) {
 	}
 }
 
-// runbook returns the sections of docs/operations.md of the third level, by the
-// titles of the second and third.
+// runbook returns the sections of docs/operations.md.
 func runbook(t *testing.T) map[string]map[string]string {
 	t.Helper()
+	return sectionsOf(t, "docs/operations.md")
+}
+
+// sectionsOf returns a document's sections of the third level, by the titles of the
+// second and third.
+func sectionsOf(t *testing.T, name string) map[string]map[string]string {
+	t.Helper()
 	sections := map[string]map[string]string{}
-	for _, second := range strings.Split(readFile(t, "docs/operations.md"), "\n## ")[1:] {
+	for _, second := range strings.Split(readFile(t, name), "\n## ")[1:] {
 		title, text, _ := strings.Cut(second, "\n")
 		parts := strings.Split(text, "\n### ")
 		sections[title] = map[string]string{"": parts[0]}
@@ -651,20 +659,62 @@ func TestRunbookNamesEveryErrcode(t *testing.T) {
 	}
 }
 
+// attributes returns the names of the attributes that the function writes: those of a
+// request's line, and those of the check's.
+func attributes(t *testing.T) (request, check []string) {
+	t.Helper()
+	for name, file := range parsed(t, handler) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 2 {
+				return true
+			}
+			function, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || fmt.Sprint(function.X) != "slog" {
+				return true
+			}
+			literal, ok := call.Args[0].(*ast.BasicLit)
+			if !ok {
+				t.Errorf("%s: got an attribute without a fixed name, want one that a page can explain", name)
+				return true
+			}
+			list := &request
+			if name == "check.go" {
+				list = &check
+			}
+			*list = append(*list, strings.Trim(literal.Value, `"`))
+			return true
+		})
+	}
+	return append(request, "requestId"), check // Lambda's logger adds the request's id
+}
+
+// The tables are compared with the code, which may write an attribute seldom, and with
+// lines, to which a library may add something.
 func TestRunbookExplainsEveryFieldOfTheLog(t *testing.T) {
 	t.Parallel()
-	sections := runbook(t)
-	text := map[any]string{"request": sections["How to look"][""], "check": sections["Alarms"]["check"] + "`requestId`"}
+	request, check := attributes(t)
 	rest := []string{"level", "message", "timestamp"}
 	for _, line := range writtenLines(t) {
-		look, known := text[line["message"]]
 		for field := range line {
-			if known && !strings.Contains(look, "`"+field+"`") && !slices.Contains(rest, field) {
-				t.Errorf("the runbook does not explain the field %s of a %v", field, line["message"])
-				rest = append(rest, field)
+			if slices.Contains(rest, field) {
+				continue
+			}
+			switch line["message"] {
+			case "request":
+				request = append(request, field)
+			case "check":
+				if field != "requestId" {
+					check = append(check, field)
+				}
 			}
 		}
 	}
+	const runbook = "docs/operations.md"
+	wantNames(t, runbook+", How to look", keys(table(t, runbook, "How to look")), request)
+	_, section, _ := strings.Cut(readFile(t, runbook), "\n### `check`\n")
+	section, _, _ = strings.Cut(section, "\n*Look:*")
+	wantNames(t, runbook+", check", keys(firstTable(section)), check)
 }
 
 func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
@@ -686,8 +736,6 @@ func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
 	for section, commands := range map[string][]string{
 		"Restarting":                           {"make restart ENV=prod", "all processes"},
 		"Deploying a fix while an alarm fires": {"make deploy ENV=prod TRAFFIC=at-once"},
-		"A custom domain":                      {"CONNECT=<DomainTarget>", "stops answering", "deletes the domain"},
-		"Several stacks under one domain":      {"BasePath=shop", "make deploy ENV=shop", "make smoke URL="},
 	} {
 		for _, command := range commands {
 			if !strings.Contains(sections[section][""], command) {
@@ -701,6 +749,20 @@ func TestRunbookHasTheCommandsForAnEmergency(t *testing.T) {
 	for _, reason := range []string{"dns", "connection refused", "timeout", "tls: …", "HTTPS_PROXY"} {
 		if text := sections["Errors"]["unavailable"]; !strings.Contains(text, reason) {
 			t.Errorf("unavailable does not name %q", reason)
+		}
+	}
+}
+
+func TestDeployPageHasTheCommandsForDomains(t *testing.T) {
+	sections := sectionsOf(t, deployPage)
+	for section, commands := range map[string][]string{
+		"A custom domain":                 {"CONNECT=<DomainTarget>", "stops answering", "deletes the domain"},
+		"Several stacks under one domain": {"BasePath=shop", "make deploy ENV=shop", "make smoke URL="},
+	} {
+		for _, command := range commands {
+			if !strings.Contains(sections[section][""], command) {
+				t.Errorf("the section %q does not have %q", section, command)
+			}
 		}
 	}
 }

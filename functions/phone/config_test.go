@@ -29,32 +29,31 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// The tests of docs/checks compare template.yaml with the READMEs.
-func TestReadmesHaveTheVariablesAndDefaultsOfTheCode(t *testing.T) {
+// The tests of docs/checks compare template.yaml with the page.
+func TestDeployPageHasTheVariablesAndDefaultsOfTheCode(t *testing.T) {
+	const name = "docs/deploy.md"
+	text, err := os.ReadFile("../../" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	row := regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| .* \\| (?:`(.*)`|[^`|]*) \\|$")
-	for _, name := range []string{"README.md", "README.zh-CN.md"} {
-		text, err := os.ReadFile("../../" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defaults := map[string]string{}
-		for _, match := range row.FindAllStringSubmatch(string(text), -1) {
-			defaults[match[1]] = match[2]
-		}
-		documented := slices.Sorted(maps.Keys(defaults))
-		defaults["WECHAT_SECRET_ID"] = "id" // it has no default
+	defaults := map[string]string{}
+	for _, match := range row.FindAllStringSubmatch(string(text), -1) {
+		defaults[match[1]] = match[2]
+	}
+	documented := slices.Sorted(maps.Keys(defaults))
+	defaults["WECHAT_SECRET_ID"] = "id" // it has no default
 
-		read := map[string]bool{}
-		got, err := readConfig(func(name string) string { read[name] = true; return defaults[name] })
-		if err != nil {
-			t.Errorf("%s: got %v for the documented defaults, want no error", name, err)
-		}
-		want, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": "id"}[name] })
-		if err != nil || got != want {
-			t.Errorf("%s: got the defaults %+v, want the code's %+v (%v)", name, got, want, err)
-		}
-		if wanted := slices.Sorted(maps.Keys(read)); !slices.Equal(documented, wanted) {
-			t.Errorf("%s: got the variables %v, want %v", name, documented, wanted)
-		}
+	read := map[string]bool{}
+	got, err := readConfig(func(name string) string { read[name] = true; return defaults[name] })
+	if err != nil {
+		t.Errorf("%s: got %v for the documented defaults, want no error", name, err)
+	}
+	want, err := readConfig(func(name string) string { return map[string]string{"WECHAT_SECRET_ID": "id"}[name] })
+	if err != nil || got != want {
+		t.Errorf("%s: got the defaults %+v, want the code's %+v (%v)", name, got, want, err)
+	}
+	if wanted := slices.Sorted(maps.Keys(read)); !slices.Equal(documented, wanted) {
+		t.Errorf("%s: got the variables %v, want %v", name, documented, wanted)
 	}
 }

@@ -139,7 +139,7 @@ func testSurplus(t *testing.T) {
 				wantStatus(t, name, exchange.post(r, r.TapScripted(user, answer.Serve)), 200)
 				// Surplus that arrives during the next request looks like its answer.
 				// Surplus that arrives before must not become the answer.
-				time.Sleep(40 * time.Millisecond)
+				<-answer.Sent
 				for range 2 {
 					wantStatus(t, "after "+name, exchange.post(r, r.NewTap()), 200)
 				}

@@ -473,6 +473,7 @@ func unusable(t *testing.T) map[string]string {
 		"misnamed":          edit(func(key map[string]any) { key["kid"] = list[1]["kid"] }),
 		"damaged":           edit(func(key map[string]any) { key["privateKey"] = "AAAA" }),
 		"small":             smallKeyList(t),
+		"unable to sign":    hostile.KeyThatCannotSign(time.Now()),
 	}
 }
 

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if where := os.Getenv(panicVariable); where != "" {
 		runPanicking(where)
 	}
-	rig.Main(m)
+	rig.MainUnlessShort(m)
 }
 
 // runPanicking runs the function in the real runtime, with a dependency that

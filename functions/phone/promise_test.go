@@ -281,6 +281,7 @@ func (w *world) reread() {
 // However often a token is renewed, the time of the verification never moves.
 func TestNumberCannotBeRenewedForEver(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	w := newWorld(t, 1, keyHistory(t, promiseStart)[:1])
 	w.app, w.who, w.number = stage.AppID, hostile.User(1), "13599990001"
 	w.tap()
@@ -330,6 +331,7 @@ func keyHistory(t *testing.T, from time.Time) (lists []keyList) {
 
 func TestTokenHasOnlyNumbersThatWeChatVouchedFor(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	lists := keyHistory(t, promiseStart)
 	seen := map[string]int{}
 	for seed := range uint64(20) {

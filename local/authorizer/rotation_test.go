@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"wechat-phone/local/forgery"
+	"wechat-phone/local/rig"
 	"wechat-phone/shared/identity"
 	"wechat-phone/shared/redacted"
 	"wechat-phone/shared/signingkeys"
@@ -284,6 +285,7 @@ func (w *world) setAway(away bool) {
 // six hours without Secrets Manager.
 func TestTenDaysOfRotation(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		const users = 300
 		w := raise(t, 10, users, published.cache)

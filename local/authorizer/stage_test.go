@@ -95,8 +95,8 @@ var consumers = []struct {
 		[]string{"iss", "sub", "aud", "exp", "iat"}},
 	{"a relying party", "https://openid.net/specs/openid-connect-core-1_0.html",
 		[]string{"iss", "sub", "aud", "exp", "iat", "phone_number", "phone_number_verified"}},
-	{"a backend of several mini-programs", "README.md", []string{"client_id", "sub", "unionid"}},
-	{"a backend that wants recent numbers", "README.md", []string{"phone_number_verified_at"}},
+	{"a backend of several mini-programs", "docs/identity.md", []string{"client_id", "sub", "unionid"}},
+	{"a backend that wants recent numbers", "docs/identity.md", []string{"phone_number_verified_at"}},
 }
 
 // IAM takes azp for aud. The rest would only be another thing to refuse a token for.

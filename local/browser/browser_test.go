@@ -108,6 +108,7 @@ var traces = map[string]string{
 }
 
 func TestEachFaultCanBeInjectedAndEnded(t *testing.T) {
+	rig.Long(t)
 	t.Parallel()
 	s := raise(t, nil)
 	for _, fault := range append(stage.Faults(), "unknown") {

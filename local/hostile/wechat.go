@@ -23,8 +23,9 @@ type Answer struct {
 	Serve http.HandlerFunc
 	Want  Want
 
-	Slow    bool // it arrives too late or never
-	ErrCode int  // WeChat's errcode, if the answer has one
+	Slow    bool          // it arrives too late or never
+	ErrCode int           // WeChat's errcode, if the answer has one
+	Sent    chan struct{} // closed once Surplus has sent all of it
 }
 
 // refuse returns an answer for each errcode. The function's answer must be want.
@@ -366,8 +367,9 @@ func Surplus(user wechattest.User, other wechattest.User) []Answer {
 		body := `{"session_key":"` + sessionKey(u) + `","openid":"` + u.OpenID + `"}`
 		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", ok, len(body), body)
 	}
-	with := func(surplus string, pause time.Duration) http.HandlerFunc {
-		return Bytes(func(c net.Conn) {
+	with := func(name, surplus string, pause time.Duration) Answer {
+		sent := make(chan struct{})
+		return Answer{Name: name, Sent: sent, Serve: Bytes(func(c net.Conn) {
 			if pause == 0 {
 				_, _ = io.WriteString(c, answer(user)+surplus)
 			} else {
@@ -375,18 +377,19 @@ func Surplus(user wechattest.User, other wechattest.User) []Answer {
 				time.Sleep(pause)
 				_, _ = io.WriteString(c, surplus)
 			}
+			close(sent)
 			stayOpen(c)
-		})
+		})}
 	}
 	const later = 20 * time.Millisecond
 	const requestTimeout = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"
 	return []Answer{
-		{Name: "another user's session at once", Serve: with(answer(other), 0)},
-		{Name: "another user's session 20 ms later", Serve: with(answer(other), later)},
-		{Name: "a session key at once", Serve: with(`{"session_key":"`+sessionKey(other), 0)},
-		{Name: "a session key 20 ms later", Serve: with(`{"session_key":"`+sessionKey(other), later)},
-		{Name: "a line end at once", Serve: with("\r\n", 0)},
-		{Name: "408 and a close 20 ms later", Serve: with(requestTimeout, later)},
+		with("another user's session at once", answer(other), 0),
+		with("another user's session 20 ms later", answer(other), later),
+		with("a session key at once", `{"session_key":"`+sessionKey(other), 0),
+		with("a session key 20 ms later", `{"session_key":"`+sessionKey(other), later),
+		with("a line end at once", "\r\n", 0),
+		with("408 and a close 20 ms later", requestTimeout, later),
 	}
 }
 

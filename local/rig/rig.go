@@ -7,6 +7,7 @@
 package rig
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"sync"
@@ -24,6 +25,26 @@ const bootstrapVariable = "BOOTSTRAP"
 // Main compiles the function once for the test process, runs the tests and exits.
 // If the variable BOOTSTRAP names a compiled function, Main uses that.
 func Main(m *testing.M) { os.Exit(run(m)) }
+
+// MainUnlessShort is like [Main], but go test -short leaves out the tests that run the
+// function. It is for packages in which these tests take long together.
+func MainUnlessShort(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		_ = os.Unsetenv(bootstrapVariable)
+		os.Exit(m.Run())
+	}
+	Main(m)
+}
+
+// Long leaves out the test if go test runs with -short, as in make check. Call it in a
+// test that takes over half a second: because it waits, computes or starts programs.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out: it takes long")
+	}
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "wechat-phone-")
@@ -46,6 +67,7 @@ func Bootstrap(t testing.TB) string {
 	t.Helper()
 	bootstrap := os.Getenv(bootstrapVariable)
 	if bootstrap == "" {
+		Long(t)
 		t.Fatalf("got an empty %s, want TestMain to call rig.Main", bootstrapVariable)
 	}
 	return bootstrap

@@ -21,9 +21,10 @@ type signingKey struct {
 	PrivateKey []byte    `json:"privateKey"` // PKCS #8
 }
 
-// signingKeys makes the text of a signing secret, as the first make key does: a key
-// that signs and a next key. It makes them side by side, because each takes a moment.
-func signingKeys() string {
+// signingKeys returns the text of a signing secret, as the first make key makes it: a
+// key that signs and a next key. All stages of a process share them, because making one
+// takes half a second.
+var signingKeys = sync.OnceValue(func() string {
 	var keys [2]signingKey
 	var making sync.WaitGroup
 	for i := range keys {
@@ -33,7 +34,7 @@ func signingKeys() string {
 	keys[0].SignsFrom = keys[0].Created
 	text, _ := json.Marshal(keys)
 	return string(text)
-}
+})
 
 func newSigningKey() signingKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)

@@ -553,28 +553,42 @@ func TestUnreachableSecretsManagerIsClassified(t *testing.T) {
 	}
 }
 
-// A Secrets Manager that fails or throttles until the deadline is not merely slow.
+// A Secrets Manager that fails or throttles until the deadline is not merely slow, not
+// even if the deadline cuts off a retry.
 func TestFailureUntilTheDeadlineIsNotATimeout(t *testing.T) {
 	setAWS(t)
 	t.Setenv("AWS_MAX_ATTEMPTS", "50")
-	secrets := &standin.Server{}
-	server := httptest.NewServer(secrets)
-	defer server.Close()
-	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.URL)
 	loaded, err := config.LoadDefaultConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded.Logger = nil
-	for want, fault := range map[string]http.HandlerFunc{
-		"status 400": standin.Fault(400, "ThrottlingException", "canary"),
-		"status 500": standin.Fault(500, "InternalServiceError", "canary"),
+	throttled := standin.Fault(400, "ThrottlingException", "canary")
+	var first sync.Once
+	for _, tt := range []struct {
+		name, want string
+		fault      http.HandlerFunc
+	}{
+		{"throttled", "status 400", throttled},
+		{"failed", "status 500", standin.Fault(500, "InternalServiceError", "canary")},
+		{"throttled, then silent", "status 400", func(w http.ResponseWriter, r *http.Request) {
+			silent := true
+			first.Do(func() { silent = false; throttled(w, r) })
+			if silent {
+				_, _ = io.Copy(io.Discard, r.Body) // otherwise the server would not notice that the client has gone
+				<-r.Context().Done()
+			}
+		}},
 	} {
-		secrets.Fail(fault)
-		_, err := New(secretsmanager.NewFromConfig(loaded), "name", time.Now).Get(t.Context())
-		if e, ok := errors.AsType[*Error](err); !ok || *e != (Error{true, want}) {
-			t.Errorf("Get = %v, want %s", err, want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(tt.fault)
+			defer server.Close()
+			api := secretsmanager.NewFromConfig(loaded, func(o *secretsmanager.Options) { o.BaseEndpoint = &server.URL })
+			_, err := New(api, "name", time.Now).Get(t.Context())
+			if e, ok := errors.AsType[*Error](err); !ok || *e != (Error{true, tt.want}) {
+				t.Errorf("Get = %v, want %s", err, tt.want)
+			}
+		})
 	}
 }
 

@@ -9,7 +9,7 @@
 // It promises:
 //
 //   - A key's fields decide what the key does, never a clock.
-//   - Signing cannot fail: ParseKeys has checked the key.
+//   - Signing cannot fail if [Keys.Works] has reported true.
 //   - Check compares a token's header with each key's and never parses it, so a
 //     token cannot choose its algorithm. Each token has one accepted spelling.
 //   - Nothing prints a token, a private key, an openid, a unionid or a phone number,

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"wechat-phone/shared/redacted"
@@ -118,8 +119,21 @@ type signer func(text []byte) []byte
 
 // Keys are the keys of a usable list.
 type Keys struct {
-	sign signer
-	all  []publicKey // the signing key is first
+	sign  signer
+	works func() bool
+	all   []publicKey // the signing key is first
+}
+
+// Works reports whether the signing key can sign. The first call signs and verifies a
+// text, which takes as long as a token. A key that make key did not make may fail although
+// it looks right, for example if one of its primes is none.
+func (k *Keys) Works() bool { return k.works() }
+
+// tryToSign is Works without the memory.
+func (k *Keys) tryToSign() (ok bool) {
+	defer func() { _ = recover() }()
+	const text = "a text"
+	return k.all[0].verify(text, k.sign([]byte(text)))
 }
 
 // All returns the signing key, the next key, and the retired keys, latest first.
@@ -135,7 +149,7 @@ func (k *Keys) All() []Key {
 // exactly one key signs, at most one is next, and each is an RSA key with at least
 // 2048 bits whose kid is its thumbprint. Every error is an [*Error].
 //
-// It parses and checks the signing key's private part. Of the next key it reads only
+// It parses and checks the signing key's private part; [Keys.Works] tries it. Of the next key it reads only
 // the public part, which takes a fortieth of the time: each start waits for this.
 func ParseKeys(text string) (*Keys, error) {
 	list, err := parseList(text)
@@ -168,6 +182,7 @@ func ParseKeys(text string) (*Keys, error) {
 		return nil, refuse("several keys are next")
 	}
 	slices.SortStableFunc(keys.all, func(a, b publicKey) int { return a.compare(b.Key) })
+	keys.works = sync.OnceValue(keys.tryToSign)
 	return keys, nil
 }
 

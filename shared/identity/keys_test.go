@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"wechat-phone/local/hostile"
 	"wechat-phone/shared/redacted"
 )
 
@@ -230,6 +231,25 @@ func TestParseKeysRefusesUnusableKeys(t *testing.T) {
 		{"retired key with a long exponent", []entry{signing, retiredEntry(t, withExponent(keys[2], 1<<31+1), now)}, notRSA},
 	} {
 		wantProblem(t, tt.name, listText(t, tt.list...), tt.want)
+	}
+}
+
+func TestKeyThatCannotSignDoesNotWork(t *testing.T) {
+	good, text := signingEntry(t, pool()[0]), hostile.KeyThatCannotSign(now)
+	if keys := mustParse(t, listText(t, good)); !keys.Works() {
+		t.Error("a good key: got Works false, want true")
+	}
+	if keys := mustParse(t, text); keys.Works() {
+		t.Error("a key with a composite prime: got Works true, want false")
+	}
+	list, err := parseList(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := change(list[0], func(e *entry) { e.SignsFrom = time.Time{} })
+	_, err = Rotate(listText(t, good, next), now.Add(day))
+	if e, ok := errors.AsType[*Error](err); !ok || e.Problem != "the signing key cannot sign" {
+		t.Errorf("a rotation to such a key: got error %v, want it refused", err)
 	}
 }
 

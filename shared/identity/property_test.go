@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"wechat-phone/local/rig"
 	"wechat-phone/shared/redacted"
 )
 
@@ -198,6 +199,7 @@ func (w *world) step() {
 // At its iat, no token has a number for which no tap of that user vouched in the 30 days
 // before, whatever happens to the keys and the clock.
 func TestRandomSequences(t *testing.T) {
+	rig.Long(t)
 	reasons := map[Reason]int{}
 	for seed := range uint64(60) {
 		w := &world{

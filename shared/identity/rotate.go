@@ -169,8 +169,12 @@ func (r *rotation) finish() (Change, error) {
 	if err != nil {
 		return Change{}, refuse("the new list cannot be encoded")
 	}
-	if _, err := ParseKeys(string(text)); err != nil {
+	keys, err := ParseKeys(string(text))
+	if err != nil {
 		return Change{}, err
+	}
+	if !keys.Works() {
+		return Change{}, refuse("the signing key cannot sign")
 	}
 	r.change.List = redacted.New(string(text))
 	return r.change, nil

@@ -72,7 +72,8 @@ func Read(ctx context.Context, api SecretsManager, id ID) (string, *Failure) {
 }
 
 // errorRecorder is an HTTP client that records how its last request ended. The SDK
-// retries until the deadline, and then says only that the deadline has passed.
+// retries until the deadline, and then says only that the deadline has passed. If the
+// deadline cuts off a retry, the request before says why there was one.
 type errorRecorder struct {
 	secretsmanager.HTTPClient
 	err    error
@@ -90,6 +91,9 @@ func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	answer, err := r.HTTPClient.Do(request)
+	if retry := r.err != nil || r.status != 0; retry && err != nil && request.Context().Err() != nil {
+		return answer, err
+	}
 	r.err, r.status = err, 0
 	if err == nil {
 		r.status = answer.StatusCode

@@ -74,6 +74,9 @@ func (s *Store) Get(ctx context.Context) (*identity.Keys, error) {
 	if err != nil {
 		return nil, timeout(ctx, err)
 	}
+	if !held.keys.Works() { // they are the first that this process has read
+		return nil, errCannotSign()
+	}
 	if !s.clock.Within(held.at, rereadAfter) {
 		s.reread()
 	}
@@ -83,7 +86,10 @@ func (s *Store) Get(ctx context.Context) (*identity.Keys, error) {
 // Reread fetches the keys, whatever is cached. A list that is not usable is an
 // error, and the cached keys stay.
 func (s *Store) Reread(ctx context.Context) error {
-	_, err := s.source.Fetch(s.id).Wait(ctx)
+	got, err := s.source.Fetch(s.id).Wait(ctx)
+	if err == nil && !got.keys.Works() {
+		return errCannotSign()
+	}
 	return timeout(ctx, err)
 }
 
@@ -95,10 +101,10 @@ func timeout(ctx context.Context, err error) error {
 	return err
 }
 
-// usable reports whether the keys are young enough to use. If the clock has jumped
-// back they are: then their age is unknown, and Get starts a re-read.
+// usable reports whether the keys can sign and are young enough to use. If the clock has
+// jumped back they are: then their age is unknown, and Get starts a re-read.
 func (s *Store) usable(held reading) bool {
-	return s.clock.Within(held.at, maxAge) || held.at.After(s.clock.Now())
+	return held.keys.Works() && (s.clock.Within(held.at, maxAge) || held.at.After(s.clock.Now()))
 }
 
 // reread fetches the secret in the background, unless it did so a moment ago.
@@ -122,5 +128,11 @@ func (s *Store) read(ctx context.Context, id secretvalue.ID) (reading, error) {
 	if unusable, ok := errors.AsType[*identity.Error](err); ok {
 		return reading{}, (*Error)(secretvalue.Malformed(unusable.Problem))
 	}
+	// A start leaves the trial to the first request: it takes as long as a signature.
+	if _, reread := s.source.Current(id.Key()); reread && !keys.Works() {
+		return reading{}, errCannotSign()
+	}
 	return reading{keys, began}, nil
 }
+
+func errCannotSign() error { return (*Error)(secretvalue.Malformed("the signing key cannot sign")) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"wechat-phone/local/hostile"
 	"wechat-phone/shared/flight"
 	"wechat-phone/shared/identity"
 )
@@ -183,6 +184,30 @@ func TestOldKeysAreUsedForTwentyHoursAtMost(t *testing.T) {
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("got them after %v, want a wait for the read", took)
 		}
+	})
+}
+
+func TestKeyThatCannotSignIsMalformed(t *testing.T) {
+	broken := hostile.KeyThatCannotSign(time.Now())
+	want := Error{Reason: "malformed: the signing key cannot sign"}
+	bubble(t, func(t *testing.T, api *fake, store *Store) {
+		good := api.text
+		api.text = broken
+		if err := store.Load(); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, "after a start", store, want)
+		wantError(t, "without a start", New(api, "id", time.Now), want)
+		if err := New(api, "id", time.Now).Reread(t.Context()); err == nil || err.Error() != want.Error() {
+			t.Errorf("the check of a new process: got error %v, want %v", err, &want)
+		}
+		api.text = good
+		time.Sleep(time.Second)
+		wantKeys(t, "once the key is replaced", store, api, good, 5)
+		api.text = broken
+		time.Sleep(time.Hour)
+		wantKeys(t, "a re-read", store, api, good, 6)
+		wantKeys(t, "after it", store, api, good, 6)
 	})
 }
 

@@ -97,20 +97,23 @@ func TestLostAnswerIsNotAFailure(t *testing.T) {
 		{"UpdateSecretVersionStage", grown(), nil, false},
 		{"UpdateSecretVersionStage", grown(), []string{"-revoke=all"}, true}, // the labels need the call too
 	} {
-		s, run := manager(t, test.before)
-		fault := lost(s)
-		if test.onlyOnce {
-			fault = once(fault, s.Answer)
-		}
-		s.Fail(operatortest.At(s, test.call, fault))
-		out, err := run(append(test.flags, "-yes")...).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s %q: got error %v, want none\n%s", test.call, test.flags, err, out)
-		}
-		checkOutput(t, test.call, string(out), keysIn(t, s.Value(name))[0].ID+"  signing")
-		if test.flags != nil {
-			checkRevoked(t, test.call, s, test.before)
-		}
+		t.Run(test.call, func(t *testing.T) {
+			t.Parallel()
+			s, run := manager(t, test.before)
+			fault := lost(s)
+			if test.onlyOnce {
+				fault = once(fault, s.Answer)
+			}
+			s.Fail(operatortest.At(s, test.call, fault))
+			out, err := run(append(test.flags, "-yes")...).CombinedOutput()
+			if err != nil {
+				t.Errorf("%s %q: got error %v, want none\n%s", test.call, test.flags, err, out)
+			}
+			checkOutput(t, test.call, string(out), keysIn(t, s.Value(name))[0].ID+"  signing")
+			if test.flags != nil {
+				checkRevoked(t, test.call, s, test.before)
+			}
+		})
 	}
 }
 
@@ -140,50 +143,52 @@ func TestLostAnswerOfAStagedVersionChangesNothing(t *testing.T) {
 // A revocation that breaks off after the new list is in place is finished by a second run.
 func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 	t.Parallel()
-	broken := secretstest.Fault(500, "InternalServiceError", "")
 	for _, test := range []struct {
 		name  string
 		works int // calls that work, of those after the list has been written
 		says  string
 	}{
-		{"the move's answer is lost, and nothing works", 0, "the secret may have changed: see FLAGS=-show\n"},
+		{"the move's answer is lost, and nothing works", 0,
+			"the secret may have changed: see FLAGS=-show (your version keeps the label make-key: "},
 		{"no look at the labels", 1, "run the same command again (AWS Secrets Manager answered DescribeSecret"},
 		{"no label is removed", 2, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
 		{"one label is removed", 3, "run the same command again (AWS Secrets Manager answered UpdateSecretVersionStage"},
 	} {
-		s, run := manager(t, grown())
-		s.PutLabelled(name, grown(), "backup")
-		s.PutLabelled(name, grown(), "AWSPENDING")
-		revoke := "-revoke=" + keysIn(t, grown())[0].ID
-		written, calls := false, 0
-		s.Fail(func(w http.ResponseWriter, r *http.Request) {
-			moves := strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateSecretVersionStage")
-			switch {
-			case !written && moves && test.works == 0:
-				lost(s)(w, r)
-			case !written || calls < test.works-1:
-				s.Answer(w, r)
-			default:
-				broken(w, r)
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s, run := manager(t, grown())
+			s.PutLabelled(name, grown(), "backup")
+			s.PutLabelled(name, grown(), "AWSPENDING")
+			revoke, written, calls := "-revoke="+keysIn(t, grown())[0].ID, false, 0
+			s.Fail(func(w http.ResponseWriter, r *http.Request) {
+				moves := strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateSecretVersionStage")
+				switch {
+				case !written && moves && test.works == 0:
+					lost(s)(w, r)
+				case !written || calls < test.works-1:
+					s.Answer(w, r)
+				default:
+					secretstest.Fault(500, "InternalServiceError", "")(w, r)
+				}
+				if written {
+					calls++
+				}
+				written = written || moves
+			})
+			out, err := run("-yes", revoke).CombinedOutput()
+			if err == nil {
+				t.Errorf("%s: got no error, want one", test.name)
 			}
-			if written {
-				calls++
+			checkOutput(t, test.name, string(out), test.says)
+			s.Fail(nil)
+			after := s.Value(name)
+			out, err = run("-yes", revoke).CombinedOutput()
+			if err != nil || s.Value(name) != after {
+				t.Errorf("%s: got error %v, want none and no other list", test.name, err)
 			}
-			written = written || moves
+			checkOutput(t, test.name, string(out), "older versions lose their labels: ", atOnce, "make restart ENV=prod\n")
+			checkRevoked(t, test.name, s, grown(), keysIn(t, grown())[1].ID)
 		})
-		out, err := run("-yes", revoke).CombinedOutput()
-		if err == nil {
-			t.Errorf("%s: got no error, want one", test.name)
-		}
-		checkOutput(t, test.name, string(out), test.says)
-		s.Fail(nil)
-		after := s.Value(name)
-		out, err = run("-yes", revoke).CombinedOutput()
-		if err != nil || s.Value(name) != after {
-			t.Errorf("%s: got error %v, want none and no other list", test.name, err)
-		}
-		checkOutput(t, test.name, string(out), "older versions lose their labels: ", atOnce, "make restart ENV=prod\n")
-		checkRevoked(t, test.name, s, grown(), keysIn(t, grown())[1].ID)
 	}
 }
 
@@ -265,21 +270,35 @@ func TestOneOfTwoOperatorsWins(t *testing.T) {
 // revocation has looked.
 func TestLoserTakesBackTheirVersion(t *testing.T) {
 	t.Parallel()
-	for _, call := range []string{"PutSecretValue", "UpdateSecretVersionStage"} {
+	kept, unknown := "yours was not made; run it again\n", "the secret may have changed: see FLAGS=-show\n"
+	denied := secretstest.Fault(400, "AccessDeniedException", "")
+	for _, test := range []struct {
+		before string
+		fault  func(*secretstest.Server) http.HandlerFunc // afterwards
+		says   string
+	}{
+		{"PutSecretValue", func(*secretstest.Server) http.HandlerFunc { return nil }, kept},
+		{"UpdateSecretVersionStage", func(*secretstest.Server) http.HandlerFunc { return nil }, kept},
+		{"PutSecretValue", func(s *secretstest.Server) http.HandlerFunc {
+			return operatortest.At(s, "GetSecretValue", denied)
+		}, unknown},
+	} {
 		s, run := manager(t, grown())
 		revoke := run("-yes", "-revoke=all")
-		s.Fail(operatortest.At(s, call, func(w http.ResponseWriter, r *http.Request) {
+		s.Fail(operatortest.At(s, test.before, func(w http.ResponseWriter, r *http.Request) {
 			s.Fail(nil)
 			if out, err := revoke.CombinedOutput(); err != nil {
-				t.Errorf("before %s: the revocation got error %v, want none\n%s", call, err, out)
+				t.Errorf("before %s: the revocation got error %v, want none\n%s", test.before, err, out)
 			}
+			s.Fail(test.fault(s))
 			s.Answer(w, r)
 		}))
 		out, err := run("-yes").CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "yours was not made; run it again\n") {
-			t.Errorf("before %s: got error %v, want that theirs was kept\n%s", call, err, out)
+		if err == nil || !strings.Contains(string(out), test.says) {
+			t.Errorf("before %s: got error %v, want %q in\n%s", test.before, err, test.says, out)
 		}
-		checkRevoked(t, "before "+call, s, grown())
+		s.Fail(nil)
+		checkRevoked(t, "before "+test.before, s, grown())
 	}
 }
 

@@ -102,18 +102,20 @@ func (s *Secret) stage(ctx context.Context, before, id, text string) error {
 // explain returns the error to report after a failed change, or nil. It rereads the
 // secret, because the change may have succeeded and only its answer may be lost.
 func (s *Secret) explain(ctx context.Context, before, after string, failure error) error {
-	switch now, err := s.Read(ctx); {
-	case err != nil:
-		return fmt.Errorf("%w; the secret may have changed: see FLAGS=%s", failure, s.look)
-	case now.ID == after:
+	now, err := s.Read(ctx)
+	switch {
+	case err == nil && now.ID == after:
 		return nil
-	case now.ID == before:
+	case err == nil && now.ID == before:
 		return fmt.Errorf("%w: the secret has not changed", failure)
 	}
-	// If their change was a revocation, this command's version still holds what it dropped.
+	// If somebody else has revoked keys, this command's version still holds them.
 	left := ""
 	if err := s.unlabel(ctx, after, s.staged); err != nil {
 		left = fmt.Sprintf(" (your version keeps the label %s: %v)", s.staged, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; the secret may have changed: see FLAGS=%s%s", failure, s.look, left)
 	}
 	return fmt.Errorf("somebody else has just changed the secret: "+
 		"their change was kept, and yours was not made; run it again%s", left)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"wechat-phone/local/rig"
 	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
 	"wechat-phone/tools/operator/operatortest"
@@ -26,6 +27,7 @@ func command(t *testing.T, secretsURL, arn string, flags ...string) *exec.Cmd {
 // A secret that the stack created has no value at first. Setting one is enough.
 func TestNewStackWorksOnceItsSecretHasAValue(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	bootstrap, err := stage.Bootstrap(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

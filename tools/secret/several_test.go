@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"wechat-phone/local/rig"
 	"wechat-phone/local/secretstest"
 	"wechat-phone/local/stage"
 	"wechat-phone/tools/operator/operatortest"
@@ -223,6 +224,7 @@ func TestLostAnswerToTheMoveIsNotAFailure(t *testing.T) {
 
 func TestAddedMiniProgramIsServedWithoutADeployment(t *testing.T) {
 	t.Parallel()
+	rig.Long(t)
 	bootstrap, err := stage.Bootstrap(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"wechat-phone/local/rig"
 	"wechat-phone/local/stage"
 )
 
@@ -28,18 +29,14 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	rig.MainUnlessShort(m)
 }
 
 // raise starts a stage that runs the compiled function. Unless edit changes it, the
 // gateway has the same route as the deployed one.
 func raise(t *testing.T, edit func(*stage.Config)) *stage.Stage {
 	t.Helper()
-	bootstrap, err := stage.Bootstrap(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := stage.Config{Bootstrap: bootstrap, Routes: stage.Routes, Logs: io.Discard}
+	config := stage.Config{Bootstrap: rig.Bootstrap(t), Routes: stage.Routes, Logs: io.Discard}
 	edit(&config)
 	s, err := stage.Raise(config)
 	if err != nil {

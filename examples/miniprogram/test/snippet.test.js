@@ -1,4 +1,4 @@
-// Runs the short page in the project's READMEs on the stage, where each wx.login()
+// Runs the short page of docs/api.md on the stage, where each wx.login()
 // changes the session key.
 
 const assert = require('node:assert/strict')
@@ -12,7 +12,7 @@ before(async () => { stage = await startStage() })
 after(() => stage.close())
 afterEach(() => assert.deepEqual(consoleCalls.splice(0), []))
 
-/** open opens the page of a README on a phone. */
+/** open opens a document's page on a phone. */
 function open(readme, phone) {
   const text = fs.readFileSync(path.join(root, '../..', readme), 'utf8')
   const [, code] = /```js\n(Page\(\{[^]*?)```/.exec(text)
@@ -27,7 +27,7 @@ function open(readme, phone) {
   return { page, event }
 }
 
-for (const readme of ['README.md', 'README.zh-CN.md']) {
+for (const readme of ['docs/api.md', 'docs/api.zh-CN.md']) {
   for (const shape of ['phone-code', '']) {
     const name = `${readme}: ${shape || 'sealed data'} is posted with the newest code, however the page hides and shows`
     test(name, async () => {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wechat-phone/local/rig"
 	"wechat-phone/local/secretstest"
 )
 
@@ -36,6 +37,7 @@ func Main(m *testing.M, command func()) {
 // that knows one stack with these outputs.
 func Command(t *testing.T, secretsURL string, outputs map[string]string, flags ...string) *exec.Cmd {
 	t.Helper()
+	rig.Long(t) // it is started again and again
 	list := []map[string]string{}
 	for name, value := range outputs {
 		list = append(list, map[string]string{"OutputKey": name, "OutputValue": value, "Description": ""})
