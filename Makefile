@@ -24,6 +24,7 @@ export ENV ?= dev
 export TRAFFIC
 
 MINIPROGRAM_TEST = examples/miniprogram/test
+STAGE_TEST       = local/browser/test
 VERIFIERS        = local/verifiers
 
 SAM_LOCAL = --env-vars events/env.json --add-host host.docker.internal:host-gateway
@@ -47,12 +48,14 @@ GET_go  = Go 1.21 or later: https://go.dev/dl/
 GET_npm = Node.js 18 or later, with npm: https://nodejs.org/
 GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
+GET_chromium = Debian's package chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help run start invoke check test test-miniprogram test-verifiers test-release soak bench \
+.PHONY: help run start invoke check test test-miniprogram test-stage test-verifiers test-release soak bench \
 	vet lint lint-security vulncheck fuzz build build-PhoneFunction release \
 	sam-invoke sam-start deploy restart secret key smoke logs delete \
-	build/local/bootstrap build/local/stage build/local/samconfig have-apache have-go have-npm have-sam have-aws known-env
+	build/local/bootstrap build/local/stage build/local/samconfig \
+	have-apache have-aws have-chinese-font have-chromium have-go have-npm have-sam known-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} \
@@ -63,7 +66,7 @@ help: ## list the commands
 run: build/local/stage build/local/bootstrap ## log in, tap, get a phone number and a token, offline
 	build/local/stage -bootstrap build/local/bootstrap -login
 
-start: build/local/stage build/local/bootstrap ## keep the function up (PORT=3000; HOST=0.0.0.0 for containers)
+start: build/local/stage build/local/bootstrap ## keep the function up on :3000, a page on :3001 (PORT=3050; HOST=0.0.0.0)
 	build/local/stage -bootstrap build/local/bootstrap -host $(HOST) -port $(PORT) -route "POST /phone" -route "POST /login" \
 		-route "GET /.well-known/openid-configuration" -route "GET /.well-known/jwks.json"
 
@@ -95,10 +98,14 @@ test: build/local/bootstrap ## prove the contract
 test-miniprogram: build/local/stage build/local/bootstrap ## test the mini-program against the function (needs npm)
 	cd $(MINIPROGRAM_TEST) && npm test --silent
 
+test-stage: build/local/stage build/local/bootstrap ## tap the stage's page in Chromium (needs npm; UPDATE=1 takes pictures)
+	cd $(STAGE_TEST) && npm test --silent
+
 test-verifiers: build/local/bootstrap ## test tokens with others' libraries, Apache and examples/backend (needs npm)
 	bootstrap="$$PWD/$<" && cd $(VERIFIERS) && BOOTSTRAP="$$bootstrap" go test -count=1 ./...
 
 test-miniprogram: $(MINIPROGRAM_TEST)/node_modules/.package-lock.json
+test-stage: have-go have-chromium have-chinese-font $(STAGE_TEST)/node_modules/.package-lock.json
 test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
 %/node_modules/.package-lock.json: %/package-lock.json | have-npm
 	cd $* && npm ci --silent
@@ -216,7 +223,11 @@ build/local/samconfig: | have-go
 known-env: build/local/samconfig
 	@build/local/samconfig -env "$$ENV" -traffic "$$TRAFFIC" >/dev/null
 
-have-aws have-npm have-sam: have-%:
+have-chinese-font:
+	@test -n "$$(fc-list :lang=zh 2>/dev/null)" || { echo "A font with Chinese characters is missing." \
+		"Install Debian's packages fontconfig and fonts-wqy-microhei" >&2; exit 1; }
+
+have-aws have-chromium have-npm have-sam: have-%:
 	@command -v $* >/dev/null || { echo "$* is missing. Install $(GET_$*)" >&2; exit 1; }
 
 have-apache:

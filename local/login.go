@@ -44,7 +44,7 @@ func logIn(ctx context.Context, s *stage.Stage) error {
 		return err
 	}
 	d.say("The page sends the token to its backend, which fetches the keys that", d.backend.issuer+discoveryPath,
-		"names, and checks the signature, issuer, audience, times and scope. The token says:")
+		"names, and checks the signature, issuer, audience, times and scope. The token says, among others:")
 	if err := d.check(ctx, first.Token, first.E164); err != nil {
 		return err
 	}

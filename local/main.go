@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"wechat-phone/local/browser"
 	"wechat-phone/local/stage"
 )
 
@@ -42,7 +43,11 @@ func run(ctx context.Context) error {
 		}
 	}
 
-	s, err := stage.Raise(o.stage)
+	raise := browser.Raise
+	if o.event != nil || o.login {
+		raise = stage.Raise
+	}
+	s, err := raise(o.stage)
 	if err != nil {
 		return err
 	}
@@ -60,13 +65,18 @@ func run(ctx context.Context) error {
 
 // printUsage prints the stage's URLs and commands to try.
 func printUsage(s *stage.Stage, mocked bool) {
+	if s.PageURL != "" {
+		fmt.Printf("in a browser     %s\n", s.PageURL)
+	}
 	fmt.Printf("phone function   %s/phone\n", s.URL)
 	fmt.Printf("process          %d; if you kill it, the next request starts another\n", s.Function.PID())
+	audience := "the mini-program's appid"
 	if mocked {
+		audience = stage.AppID
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
 		printMocked(s)
 	}
-	fmt.Print("What a backend checks tokens with:\n\n")
+	fmt.Printf("What a backend checks tokens with (issuer %s, audience %s):\n\n", s.URL, audience)
 	fmt.Printf("  curl -s %s/.well-known/openid-configuration\n", s.URL)
 	fmt.Printf("  curl -s %s/.well-known/jwks.json\n\n", s.URL)
 	fmt.Println("Press Ctrl-C to stop.")

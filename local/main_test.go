@@ -205,6 +205,10 @@ func TestKilledProcessIsReplaced(t *testing.T) {
 	var output bytes.Buffer
 	tapURL, phoneURL, _ := scanURLs(io.TeeReader(stdout, &output))
 	checkLogin(t, tapURL, phoneURL)
+	tokens := "(issuer " + strings.TrimSuffix(phoneURL, "/phone") + ", audience " + stage.AppID + ")"
+	if !strings.Contains(output.String(), tokens) {
+		t.Errorf("got the output\n%s\nwant %s in it", output.Bytes(), tokens)
+	}
 	printed := regexp.MustCompile(`(?m)^process +(\d+);`).FindSubmatch(output.Bytes())
 	if printed == nil {
 		t.Fatalf("got no process id in the output:\n%s", output.Bytes())

@@ -245,14 +245,22 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 		"https://docs.aws.amazon.com/serverless-application-model/ (Install)\n"
 	const noAWS = "aws is missing. Install the AWS CLI, version 2: https://aws.amazon.com/cli/\n"
 	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
+	const noChromium = "chromium is missing. Install Debian's package chromium\n"
+	const noFont = "A font with Chinese characters is missing. " +
+		"Install Debian's packages fontconfig and fonts-wqy-microhei\n"
+	chromium := scripts(t, map[string]string{"chromium": ""})
+	font := scripts(t, map[string]string{"fc-list": "echo a font"})
 	for _, test := range []struct{ path, want, targets string }{
-		{tools(), noGo, "run start invoke check test test-miniprogram test-verifiers test-release"},
+		{tools(), noGo, "run start invoke check test test-miniprogram test-stage test-verifiers test-release"},
 		{tools(), noGo, "lint lint-security vulncheck fuzz soak bench"},
 		{tools(), noGo, "build release deploy restart secret key smoke"},
 		{old + ":" + tools("tail"), oldGo, "run build smoke"},
 		{tools("go"), noSAM, "sam-invoke sam-start deploy secret key logs delete"},
 		{tools("go"), noAWS, "restart"},
 		{tools("go"), noNPM, "test-miniprogram test-verifiers"},
+		{tools("go"), noChromium, "test-stage"},
+		{chromium + ":" + tools("go"), noFont, "test-stage"},
+		{chromium + ":" + font + ":" + tools("go"), noNPM, "test-stage"},
 	} {
 		for target := range strings.FieldsSeq(test.targets) {
 			out, err := runMake(tree, []string{"PATH=" + test.path}, target)

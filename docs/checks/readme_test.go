@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"encoding/json/v2"
 	"fmt"
 	"io"
@@ -105,7 +106,7 @@ func TestDeployPageHasEveryParameterAndItsDefault(t *testing.T) {
 var runners = map[string]string{
 	"run": ".ci/run", "invoke": ".ci/run", "test": ".ci/run", "build": ".ci/run", "lint": ".ci/run",
 	"lint-security": ".ci/run", "fuzz": ".ci/run", "bench": ".ci/run", "test-miniprogram": ".ci/run",
-	"test-verifiers": ".ci/run", "test-release": ".ci/run", "check": ".ci/run",
+	"test-stage": ".ci/run", "test-verifiers": ".ci/run", "test-release": ".ci/run", "check": ".ci/run",
 	"start":   "TestStageStaysUpUntilItIsInterruptedAndEndsAllItStarted, TestMakeStartHasTheDeployedRoutes",
 	"smoke":   "TestWorkingDeploymentPasses",
 	"restart": "TestRestartRedeploysWhatIsDeployed",
@@ -153,10 +154,10 @@ func makeTargets(t *testing.T, name string) (targets []string) {
 	for _, rule := range rules.FindAllStringSubmatch(readFile(t, "Makefile"), -1) {
 		exists[rule[1]] = true
 	}
-	command := regexp.MustCompile("(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
+	command := regexp.MustCompile("^make ([a-z-]+)\n$|(?:`|^| +)make (?:--silent )?([a-z][a-z-]*)(?: [A-Z]|`|$| +#)")
 	for line := range strings.Lines(readFile(t, name)) {
 		for _, found := range command.FindAllStringSubmatch(line, -1) {
-			target := found[1]
+			target := cmp.Or(found[1], found[2])
 			if !exists[target] {
 				t.Errorf("%s: got make %s, want a target of the Makefile", name, target)
 				continue

@@ -461,17 +461,17 @@ func TestQueriesTellUsersRequestsFromOthers(t *testing.T) {
 }
 
 // costRow is a row of docs/deploy.md's costs, in cents, by logins: none, ten
-// thousand, a million.
+// thousand, a hundred thousand, a million.
 type costRow struct {
 	name  string
-	cents [3]int
+	cents [4]int
 }
 
 // costRows returns the rows of the tables of costs.
 func costRows(t *testing.T, text string) (rows []costRow) {
 	t.Helper()
 	price := `(\d+)\.(\d\d)`
-	row := regexp.MustCompile(`(?m)^\| (.+?) \| ` + price + ` \| ` + price + ` \| ` + price + ` \|$`)
+	row := regexp.MustCompile(`(?m)^\| (.+?) \| ` + price + ` \| ` + price + ` \| ` + price + ` \| ` + price + ` \|$`)
 	for _, cells := range row.FindAllStringSubmatch(text, -1) {
 		r := costRow{name: cells[1]}
 		for i := range r.cents {
@@ -488,7 +488,7 @@ func costRows(t *testing.T, text string) (rows []costRow) {
 // docs/deploy.md says what a stack costs.
 func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
 	sections := sectionsOf(t, deployPage)
-	prices, sum, together := map[string]int{}, [3]int{}, [3]int{}
+	prices, sum, together := map[string]int{}, [4]int{}, [4]int{}
 	for _, row := range costRows(t, sections["What a stack costs"][""]) {
 		byDefault := strings.Contains(row.name, "the default")
 		for i, cents := range row.cents {
@@ -497,7 +497,7 @@ func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
 				if cents != sum[i] {
 					t.Errorf("%s: the rows add up to %d cents, want %d", row.name, sum[i], cents)
 				}
-			case together == [3]int{} || byDefault: // other options are not in the sum
+			case together == [4]int{} || byDefault: // other options are not in the sum
 				sum[i] += cents
 			}
 		}
@@ -520,8 +520,8 @@ func TestCostsAddUpAndCountTheAlarms(t *testing.T) {
 		t.Errorf("the row %q has %d cents, want %d", row, price, 10*watched)
 	}
 	const perMillion = 100 + 63 + 60 // a million logins cost the same in one stack and in ten
-	fixed := together[2] - perMillion
-	for _, cents := range []int{together[2], 10*fixed + perMillion} {
+	fixed := together[3] - perMillion
+	for _, cents := range []int{together[3], 10*fixed + perMillion} {
 		text := fmt.Sprintf("%d.%02d", cents/100, cents%100)
 		if !strings.Contains(sections["Several mini-programs"][""], text) {
 			t.Errorf("a million logins cost %s, which is not there", text)

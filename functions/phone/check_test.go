@@ -22,12 +22,7 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-const (
-	loginPath = "/sns/jscode2session"
-	phonePath = "/wxa/business/getuserphonenumber"
-
-	signingSecret = "wechat-phone-signing"
-)
+const signingSecret = "wechat-phone-signing"
 
 var tokensOn = []string{"TOKEN_ISSUER=https://login.example.com", "SIGNING_SECRET_ID=" + signingSecret}
 
@@ -154,7 +149,9 @@ func refuse(path string, errcode int) map[string]http.HandlerFunc {
 
 // allPaths makes answer serve every call.
 func allPaths(answer http.HandlerFunc) map[string]http.HandlerFunc {
-	return map[string]http.HandlerFunc{wechattest.TokenPath: answer, loginPath: answer, phonePath: answer}
+	return map[string]http.HandlerFunc{
+		wechattest.TokenPath: answer, wechattest.LoginPath: answer, wechattest.PhonePath: answer,
+	}
 }
 
 var breakages = []breakage{
@@ -166,7 +163,7 @@ var breakages = []breakage{
 	{name: "a wrong appid", want: map[string]string{stage.BrokenAppID: "act"}, errcode: 40013,
 		config: func(c *stage.Config) { c.Secret = stage.Secret(stage.BrokenAppID, stage.AppSecret) }},
 	{name: "the API is not authorised", want: only("act"), errcode: 48001, reason: "getuserphonenumber",
-		answers: refuse(phonePath, 48001)},
+		answers: refuse(wechattest.PhonePath, 48001)},
 	{name: "the signing key is missing", want: map[string]string{stage.AppID: "ok", theKeys: "act"},
 		config: rig.Env(tokensOn...)},
 	{name: "the list of signing keys is not usable", want: map[string]string{stage.AppID: "ok", theKeys: "act"},
@@ -175,26 +172,27 @@ var breakages = []breakage{
 		config: rig.Env("WECHAT_TIMEOUT=300ms"), answers: allPaths(hostile.Silence)},
 	{name: "WeChat is slow with a login code", want: only("wait"), reason: "jscode2session",
 		config:  rig.Env("WECHAT_TIMEOUT=300ms"),
-		answers: map[string]http.HandlerFunc{loginPath: hostile.Silence}},
+		answers: map[string]http.HandlerFunc{wechattest.LoginPath: hostile.Silence}},
 	{name: "WeChat is down", want: only("wait"), reason: "status 502",
 		answers: allPaths(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })},
 	{name: "WeChat is down after the token", want: only("wait"), reason: "jscode2session malformed",
-		answers: map[string]http.HandlerFunc{loginPath: wechattest.Answer("<html>")}},
+		answers: map[string]http.HandlerFunc{wechattest.LoginPath: wechattest.Answer("<html>")}},
 	{name: "WeChat is unreachable", want: only("wait"), reason: "connection refused",
 		config: func(c *stage.Config) { c.WeChatURL = noServer }},
-	{name: "WeChat is busy", want: only("wait"), errcode: -1, answers: refuse(loginPath, -1)},
+	{name: "WeChat is busy", want: only("wait"), errcode: -1, answers: refuse(wechattest.LoginPath, -1)},
 	{name: "the minute's limit", want: only("wait"), errcode: 45011, answers: refuse(wechattest.TokenPath, 45011)},
-	{name: "the day's quota", want: only("act"), errcode: 45009, answers: refuse(phonePath, 45009)},
-	{name: "an errcode that nobody knows", want: only("act"), errcode: 99999, answers: refuse(loginPath, 99999)},
+	{name: "the day's quota", want: only("act"), errcode: 45009, answers: refuse(wechattest.PhonePath, 45009)},
+	{name: "an errcode that nobody knows", want: only("act"), errcode: 99999,
+		answers: refuse(wechattest.LoginPath, 99999)},
 	{name: "a server that knows every code as used", want: only("act"), errcode: 40163,
-		answers: refuse(loginPath, 40163)},
+		answers: refuse(wechattest.LoginPath, 40163)},
 	{name: "a server that accepts any login code", want: only("act"), reason: "jscode2session accepted",
-		answers: map[string]http.HandlerFunc{loginPath: wechattest.Accept(rig.NewUser())}},
+		answers: map[string]http.HandlerFunc{wechattest.LoginPath: wechattest.Accept(rig.NewUser())}},
 	{name: "a server that accepts any phone code", want: only("act"), reason: "getuserphonenumber accepted",
 		answers: map[string]http.HandlerFunc{
-			phonePath: wechattest.AcceptPhone(rig.NewUser(), stage.AppID, time.Now()),
+			wechattest.PhonePath: wechattest.AcceptPhone(rig.NewUser(), stage.AppID, time.Now()),
 		}},
-	{name: "another mini-program's phone code", want: only("ok"), answers: refuse(phonePath, 40013)},
+	{name: "another mini-program's phone code", want: only("ok"), answers: refuse(wechattest.PhonePath, 40013)},
 	{name: "one of three mini-programs is broken", errcode: 40125,
 		want:   map[string]string{stage.AppID: "ok", stage.SecondAppID: "ok", stage.BrokenAppID: "act"},
 		config: severalApps},

@@ -134,7 +134,7 @@ func reset(c net.Conn) {
 func Answers(user wechattest.User, elsewhere string) []Answer {
 	key := `"session_key":"` + sessionKey(user) + `"`
 	good := `{` + key + `,"openid":"` + user.OpenID + `"}`
-	c := call{"/sns/jscode2session", good, elsewhere, upstreamError, timeout}
+	c := call{wechattest.LoginPath, good, elsewhere, upstreamError, timeout}
 	return c.answers([]badBody{
 		{"a duplicate name", `{"openid":"other",` + good[1:]},
 		{"an openid in invalid UTF-8", `{` + key + `,"openid":"` + "\xff" + `"}`},
@@ -181,7 +181,7 @@ func PhoneAnswers(user wechattest.User, elsewhere string) []Answer {
 	app := `"appid":"` + stage.AppID + `"`
 	with := func(from, to string) string { return info(strings.Replace(numbers, from, to, 1), app) }
 	c := call{
-		"/wxa/business/getuserphonenumber", info(numbers, app), elsewhere,
+		wechattest.PhonePath, info(numbers, app), elsewhere,
 		upstreamError.withAction("tap"), timeout.withAction("tap"),
 	}
 	return c.answers([]badBody{
@@ -205,7 +205,7 @@ func PhoneAnswers(user wechattest.User, elsewhere string) []Answer {
 func CheckAnswers(elsewhere string) []Answer {
 	want := unavailable.withAction("login")
 	const good = `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1700000000}`
-	c := call{"/wxa/business/checkencryptedmsg", good, elsewhere, want, want}
+	c := call{wechattest.CheckPath, good, elsewhere, want, want}
 	return c.answers([]badBody{
 		{"no verdict", `{"errcode":0,"errmsg":"ok"}`},
 		{"a verdict spelled correctly", `{"errcode":0,"errmsg":"ok","valid":true}`}, // WeChat writes vaild

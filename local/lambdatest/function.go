@@ -45,6 +45,7 @@ type Function struct {
 }
 
 type process struct {
+	id     string
 	cmd    *exec.Cmd
 	ready  chan struct{} // closed when the process first asks for an event
 	exited chan struct{} // closed when the process has exited
@@ -89,27 +90,47 @@ func Start(config Config) (*Function, error) {
 		queue: make(chan *invocation), inFlight: map[string]*invocation{},
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", f.serveNext)
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", f.serveResponse)
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", f.serveError)
-	mux.HandleFunc("POST /2018-06-01/runtime/init/error", accept)
+	// The first part tells processes apart: a killed one's last request may arrive late.
+	mux.HandleFunc("GET /{process}/2018-06-01/runtime/invocation/next", f.serveNext)
+	mux.HandleFunc("POST /{process}/2018-06-01/runtime/invocation/{id}/response", f.serveResponse)
+	mux.HandleFunc("POST /{process}/2018-06-01/runtime/invocation/{id}/error", f.serveError)
+	mux.HandleFunc("POST /{process}/2018-06-01/runtime/init/error", accept)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = f.server.Serve(listener) }()
 
-	p, err := f.startProcess()
-	if err != nil {
+	if err := f.Restart(); err != nil {
 		f.Close()
 		return nil, err
 	}
+	return f, nil
+}
+
+// Restart kills the process, if there is one, starts another, and waits until it asks
+// for its first event. It returns an [*Error] if the process exits first.
+func (f *Function) Restart() error {
+	f.kill()
+	p, err := f.startProcess()
+	if err != nil {
+		return err
+	}
 	select {
 	case <-p.ready:
-		return f, nil
+		return nil
 	case <-p.exited:
-		f.Close()
-		return nil, &Error{Type: "Runtime.ExitError"}
+		return &Error{Type: "Runtime.ExitError"}
 	case <-time.After(10 * time.Second): // Lambda's limit for init
-		f.Close()
-		return nil, &Error{Type: "Sandbox.Timedout"}
+		return &Error{Type: "Sandbox.Timedout"}
+	}
+}
+
+// kill kills the process, if there is one, and waits until it has exited.
+func (f *Function) kill() {
+	f.mu.Lock()
+	p := f.process
+	f.mu.Unlock()
+	if p != nil {
+		_ = p.cmd.Process.Kill()
+		<-p.exited
 	}
 }
 
@@ -117,12 +138,8 @@ func Start(config Config) (*Function, error) {
 func (f *Function) Close() {
 	f.mu.Lock()
 	f.closed = true
-	p := f.process
 	f.mu.Unlock()
-	if p != nil {
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-	}
+	f.kill()
 	_ = f.server.Close()
 }
 
@@ -198,8 +215,10 @@ func (f *Function) startProcess() (*process, error) {
 	if f.process != nil {
 		return f.process, nil
 	}
-	p := &process{cmd: exec.Command(f.config.Bootstrap), ready: make(chan struct{}), exited: make(chan struct{})}
-	p.cmd.Env = append(f.environment(), f.config.Env...)
+	p := &process{
+		id: newID(), cmd: exec.Command(f.config.Bootstrap), ready: make(chan struct{}), exited: make(chan struct{}),
+	}
+	p.cmd.Env = append(f.environment(p), f.config.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = f.config.Logs, f.config.Logs
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -219,12 +238,12 @@ func (f *Function) startProcess() (*process, error) {
 	return p, nil
 }
 
-// environment returns the variables that Lambda sets for every function.
+// environment returns the variables that Lambda sets for every process of a function.
 //
 // https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-func (f *Function) environment() []string {
+func (f *Function) environment(p *process) []string {
 	env := []string{
-		"AWS_LAMBDA_RUNTIME_API=" + f.api,
+		"AWS_LAMBDA_RUNTIME_API=" + f.api + "/" + p.id,
 		"AWS_LAMBDA_FUNCTION_NAME=PhoneFunction",
 		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256",
@@ -253,7 +272,7 @@ func (f *Function) serveNext(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	p := f.process
 	f.mu.Unlock()
-	if p == nil {
+	if p == nil || p.id != r.PathValue("process") {
 		return
 	}
 	p.once.Do(func() { close(p.ready) })

@@ -53,6 +53,10 @@ type Config struct {
 	Several     bool          // serve three mini-programs; the third is broken
 	Tokens      bool          // make signing keys and issue identity tokens; the issuer is the gateway's URL
 
+	// Wrap, if not nil, replaces the handler of a mock server: "gateway", "secrets",
+	// "wechat" (which the function calls) or "phone" (which the page calls).
+	Wrap func(server string, handler http.Handler) http.Handler
+
 	WeChatURL string // URL of another WeChat; the mock if empty
 	Secret    string // text of the secret; made up if empty
 }
@@ -64,10 +68,13 @@ type Stage struct {
 	Function *lambdatest.Function
 
 	URL        string // of the gateway
-	WeChatURL  string // of the mock WeChat
+	WeChatURL  string // of the mock WeChat, for the page
 	SecretsURL string // of the mock Secrets Manager
+	PageURL    string // of local/browser's page; empty if there is none
 
-	servers []*http.Server
+	servers  []*http.Server
+	upstream upstream
+	faults   faults
 }
 
 // Bootstrap returns the path of the function's executable for this machine. If
@@ -115,8 +122,15 @@ func Raise(config Config) (*Stage, error) {
 		return nil, err
 	}
 	s.URL = urlOf(listeners[0])
-	s.WeChatURL = s.serve(listeners[1], s.WeChat)
-	s.SecretsURL = s.serve(listeners[2], s.Secrets)
+	if config.Wrap == nil {
+		config.Wrap = func(_ string, handler http.Handler) http.Handler { return handler }
+	}
+	s.WeChatURL = s.serve(listeners[1], config.Wrap("phone", s.WeChat))
+	s.SecretsURL = s.serve(listeners[2], config.Wrap("secrets", s.Secrets))
+	s.upstream = upstream{handler: config.Wrap("wechat", s.WeChat)}
+	if err := s.upstream.listen(); err != nil {
+		return nil, err
+	}
 	s.Function, err = lambdatest.Start(lambdatest.Config{
 		Bootstrap: config.Bootstrap, Timeout: config.Timeout, Concurrency: config.Concurrency, Logs: config.Logs,
 		Env: append(s.variables(config), config.Env...),
@@ -126,7 +140,8 @@ func Raise(config Config) (*Stage, error) {
 		s.Close()
 		return nil, fmt.Errorf("the function did not start: %w", err)
 	}
-	s.serve(listeners[0], &lambdatest.Gateway{Invoke: s.Function.Invoke, Routes: config.Routes})
+	gateway := &lambdatest.Gateway{Invoke: s.Function.Invoke, Routes: config.Routes}
+	s.serve(listeners[0], config.Wrap("gateway", gateway))
 	return s, nil
 }
 
@@ -140,7 +155,7 @@ func (s *Stage) variables(config Config) []string {
 		config.Secret = Secret(AppID, AppSecret)
 	}
 	if config.WeChatURL == "" {
-		config.WeChatURL = s.WeChatURL
+		config.WeChatURL = "http://" + s.upstream.address
 	}
 	variables := []string{
 		"WECHAT_SECRET_ID=" + s.Secrets.Put(SecretName, config.Secret),
@@ -210,6 +225,7 @@ func urlOf(listener net.Listener) string {
 
 // Close stops everything that [Raise] started.
 func (s *Stage) Close() {
+	_ = s.upstream.Close()
 	for _, server := range s.servers {
 		_ = server.Close()
 	}

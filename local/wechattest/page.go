@@ -9,7 +9,8 @@ import (
 // This file plays the page, for developers and for other languages' tests. The query
 // may name the mini-program, by appid, and the user, by any name. The first mini-program
 // and a new user are the default. The same name is the same user, who has another openid
-// in each mini-program.
+// in each mini-program. For /tap, code may name the login code that the page has: then the
+// data is from a tap of its user, and it opens with that login.
 
 // PageLogin is what a page posts without a tap.
 type PageLogin struct {
@@ -36,13 +37,26 @@ func (s *Server) tap(user User, query url.Values) any {
 // mini-programs, the user's AppID is set, so that the answer has it, as a page would.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request, answer func(User, url.Values) any) {
 	query := r.URL.Query()
-	user, known := s.user(query.Get("appid"), query.Get("user"))
+	user, known := s.loggedIn(query.Get("code"))
+	if !query.Has("code") {
+		user, known = s.user(query.Get("appid"), query.Get("user"))
+	}
 	if !known {
 		http.NotFound(w, r)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	_ = json.MarshalWrite(w, answer(user, query))
+}
+
+// loggedIn returns the user who got a login code, with the session key of that login.
+func (s *Server) loggedIn(code string) (User, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.logins[code]; g != nil {
+		return g.user, true
+	}
+	return User{}, false
 }
 
 // user returns the user with a name, and makes one up the first time. Without a name it

@@ -70,6 +70,26 @@ func TestEachLoginOfANamedUserChangesTheSessionKey(t *testing.T) {
 	}
 }
 
+func TestTapAfterALoginKeepsItsUserAndSessionKey(t *testing.T) {
+	c := newCaller(t)
+	login := c.page("/login?user=ada").Code
+	before := c.owner(login)
+	tapped := c.owner(c.page("/tap?code=" + login).Code)
+	if after := c.owner(login); !bytes.Equal(after.SessionKey, before.SessionKey) {
+		t.Error("the login code: got another session key, want the same")
+	}
+	if tapped.OpenID != before.OpenID || !bytes.Equal(tapped.SessionKey, before.SessionKey) {
+		t.Error("the tap: got another user or session key, want the login's")
+	}
+	for _, query := range []string{"code=unknown", "code="} {
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, httptest.NewRequest("GET", "/tap?"+query, nil))
+		if w.Code != 404 {
+			t.Errorf("%s: got status %d, want 404", query, w.Code)
+		}
+	}
+}
+
 func TestNamedUserHasAnotherOpenIDInEachMiniProgram(t *testing.T) {
 	c := newCaller(t)
 	c.AddApp("wx2", "secret2")

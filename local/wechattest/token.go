@@ -1,19 +1,18 @@
 package wechattest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json/v2"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
 )
 
 // This file has the APIs whose requests have a body.
-
-// TokenPath is the path of stable_token.
-const TokenPath = "/cgi-bin/stable_token"
 
 // TokenMark is the prefix of every access token.
 const TokenMark = "99_token-made-up-"
@@ -48,14 +47,15 @@ func (s *Server) Tokens() int {
 	return len(s.apps[s.first].tokens.expiry)
 }
 
-// EndToken revokes the first mini-program's newest access token, as force_refresh
-// does.
+// EndToken revokes each mini-program's newest access token, as force_refresh does.
 func (s *Server) EndToken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := &s.apps[s.first].tokens; t.newest != "" {
-		t.expiry[t.newest] = time.Time{}
-		t.newest = ""
+	for _, app := range s.apps {
+		if t := &app.tokens; t.newest != "" {
+			t.expiry[t.newest] = time.Time{}
+			t.newest = ""
+		}
 	}
 }
 
@@ -79,7 +79,9 @@ func (s *Server) serveBody(w http.ResponseWriter, r *http.Request,
 		return
 	}
 	var in input
-	if json.UnmarshalRead(http.MaxBytesReader(w, r.Body, 1<<20), &in) != nil {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for Unscripted
+	if err != nil || json.Unmarshal(body, &in) != nil {
 		Refuse(47001, "data format error")(w, r)
 		return
 	}

@@ -163,7 +163,7 @@ func TestSealedDataIsKnownForThreeDays(t *testing.T) {
 	c.want("after three days", check(Hash(tap.EncryptedData)), good)
 	c.now = c.now.Add(time.Second)
 	c.want("after more than three days", check(Hash(tap.EncryptedData)), "1")
-	c.want("without a token", c.post("/wxa/business/checkencryptedmsg", `{}`), "41001")
+	c.want("without a token", c.post(CheckPath, `{}`), "41001")
 }
 
 // The example is WeChat's own.
@@ -179,7 +179,7 @@ func TestHashMatchesWeChatsExample(t *testing.T) {
 
 func TestBodyWithoutLengthIsRefused(t *testing.T) {
 	c := newCaller(t)
-	for _, path := range []string{TokenPath, "/wxa/business/getuserphonenumber", "/wxa/business/checkencryptedmsg"} {
+	for _, path := range []string{TokenPath, PhonePath, CheckPath} {
 		r := httptest.NewRequest("POST", path, io.NopCloser(strings.NewReader(goodCredentials)))
 		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
 		w := httptest.NewRecorder()
@@ -194,7 +194,7 @@ func TestBodyWithoutLengthIsRefused(t *testing.T) {
 func TestOtherCallsAreNotFound(t *testing.T) {
 	c := newCaller(t)
 	for _, target := range []string{
-		TokenPath, "/wxa/business/getuserphonenumber", "/wxa/business/checkencryptedmsg",
+		TokenPath, PhonePath, CheckPath,
 		"/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=secret1",
 	} {
 		w := httptest.NewRecorder()

@@ -6,6 +6,7 @@
 package wechattest
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -166,9 +167,17 @@ func (s *Server) know(codes map[string]*grant, code string, user User) {
 	codes[code] = &grant{user: user, reusable: true}
 }
 
-// Script makes answer serve the calls with a key. The key is a login code, a phone
-// code or the [Hash] of sealed data. For stable_token it is [TokenPath], or the
-// [TokenKey] of one mini-program. A nil answer removes the script.
+// The paths of the APIs.
+const (
+	LoginPath = "/sns/jscode2session"
+	TokenPath = "/cgi-bin/stable_token"
+	PhonePath = "/wxa/business/getuserphonenumber"
+	CheckPath = "/wxa/business/checkencryptedmsg"
+)
+
+// Script makes answer serve the calls with a key. The key is an API's path, a login
+// code, a phone code, the [Hash] of sealed data, or the [TokenKey] of one mini-program.
+// A more specific script than the path's wins. A nil answer removes the script.
 func (s *Server) Script(key string, answer http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -252,13 +261,13 @@ func SealPadded(sessionKey, text []byte) Tap {
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
-	case "GET /sns/jscode2session":
+	case "GET " + LoginPath:
 		s.serve(w, r, s.code2Session, r.URL.Query().Get("js_code"))
 	case "POST " + TokenPath:
-		s.serveBody(w, r, s.stableToken, func(in input) []string { return []string{TokenPath, TokenKey(in.AppID)} })
-	case "POST /wxa/business/getuserphonenumber":
+		s.serveBody(w, r, s.stableToken, func(in input) []string { return []string{TokenKey(in.AppID)} })
+	case "POST " + PhonePath:
 		s.serveBody(w, r, s.phoneNumber, func(in input) []string { return []string{in.Code} })
-	case "POST /wxa/business/checkencryptedmsg":
+	case "POST " + CheckPath:
 		s.serveBody(w, r, s.checkEncryptedMsg, func(in input) []string { return []string{in.Hash} })
 	case "GET /tap":
 		s.servePage(w, r, s.tap)
@@ -269,17 +278,28 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve counts a call under its keys and answers it. If no key has a script, serve
-// calls answer for the handler, with mu held.
+// unscripted is the context key of a request that [Server.Unscripted] answers.
+type unscripted struct{}
+
+// Unscripted answers a call as if no script were for it. A script can call it to
+// succeed in the end.
+func (s *Server) Unscripted(w http.ResponseWriter, r *http.Request) {
+	s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), unscripted{}, true)))
+}
+
+// serve counts a call under its path and keys and answers it. If none has a script,
+// serve calls answer for the handler, with mu held.
 func (s *Server) serve(
 	w http.ResponseWriter, r *http.Request, answer func(*http.Request) http.HandlerFunc, keys ...string,
 ) {
 	s.mu.Lock()
 	var serve http.HandlerFunc
-	for _, key := range keys {
-		s.seen[key]++
-		if s.scripts[key] != nil {
-			serve = s.scripts[key]
+	if r.Context().Value(unscripted{}) == nil {
+		for _, key := range append([]string{r.URL.Path}, keys...) {
+			s.seen[key]++
+			if s.scripts[key] != nil {
+				serve = s.scripts[key]
+			}
 		}
 	}
 	if serve == nil {
