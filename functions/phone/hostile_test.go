@@ -335,7 +335,7 @@ func testFreeze(t *testing.T) {
 					for i := range 100 {
 						r.Freeze(func() {
 							rig.WaitFor(t, "WeChat has closed a connection", closed)
-							time.Sleep(5 * time.Millisecond)
+							time.Sleep(15 * time.Millisecond) // until the kernel has delivered it, on a busy machine too
 						}, i%2 == 0)
 					}
 				})
