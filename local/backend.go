@@ -30,7 +30,7 @@ type backend struct {
 // claims are the claims that the backend uses.
 type claims struct {
 	Issuer      string `json:"iss"`
-	Subject     string `json:"sub"` // the openid
+	Subject     string `json:"sub"`       // the openid
 	Audience    string `json:"aud"`       // the appid
 	AppID       string `json:"client_id"` // the same: users are keyed on it and the openid
 	IssuedAt    int64  `json:"iat"`

@@ -146,6 +146,26 @@ func TestCommandsInTheDocumentsExistAndAreRun(t *testing.T) {
 	}
 }
 
+// A Mac's interactive zsh passes a comment to the command as arguments.
+func TestCommandsToCopyHaveNoComments(t *testing.T) {
+	commands := 0
+	for _, name := range filesLike(t, "*.md") {
+		if name == "CONTRIBUTING.md" { // it is for Linux
+			continue
+		}
+		for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readFile(t, name), -1) {
+			for line := range strings.Lines(block[1]) {
+				if commands++; regexp.MustCompile(`(^|\s)# `).MatchString(line) {
+					t.Errorf("%s: got a comment in %s, want it in the text", name, strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	if commands < 40 {
+		t.Errorf("got %d lines of commands, want those of all documents", commands)
+	}
+}
+
 // makeTargets returns the make targets that a file names. It checks that they exist.
 func makeTargets(t *testing.T, name string) (targets []string) {
 	t.Helper()
