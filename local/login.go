@@ -9,19 +9,20 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
+	"wechat-phone/local/authorizer"
 	"wechat-phone/local/stage"
 )
 
 // demo plays a mini-program, its user and its backend, and prints each step.
 type demo struct {
-	stage   *stage.Stage
-	backend backend
-	steps   int
+	stage *stage.Stage
+	steps int
 }
 
 // answer has the fields of the function's answers that the demo uses.
@@ -35,7 +36,7 @@ type answer struct {
 // logIn logs a user in, once with sealed data and once with a phone code, checks the
 // token, and logs the user in again without a tap.
 func logIn(ctx context.Context, s *stage.Stage) error {
-	d := &demo{stage: s, backend: backend{issuer: s.URL, appID: stage.AppID, now: time.Now}}
+	d := &demo{stage: s}
 	if _, err := d.tap(ctx, "", "a login code and the sealed phone number"); err != nil {
 		return err
 	}
@@ -43,8 +44,9 @@ func logIn(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	d.say("The page sends the token to its backend, which fetches the keys that", d.backend.issuer+discoveryPath,
-		"names, and checks the signature, issuer, audience, times and scope. The token says, among others:")
+	d.say("The page sends the token to its backend. A gateway in front of it fetches the keys that",
+		s.URL+"/.well-known/openid-configuration names, and checks",
+		"the signature, issuer, audience, times and scope. The backend gets the claims:")
 	if err := d.check(ctx, first.Token, first.E164); err != nil {
 		return err
 	}
@@ -52,7 +54,7 @@ func logIn(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	d.say("The backend checks the new token in the same way. It says:")
+	d.say("The gateway checks the new token in the same way. The backend gets:")
 	return d.check(ctx, again.Token, first.E164)
 }
 
@@ -82,16 +84,29 @@ func (d *demo) tap(ctx context.Context, query, gives string) (answer, error) {
 	return a, nil
 }
 
-// check plays the backend that gets a token from the page.
+// check plays the backend that gets a token from the page. A stand-in for API Gateway's
+// JWT authorizer is in front of it.
 func (d *demo) check(ctx context.Context, token, phone string) error {
-	claims, err := d.backend.verify(ctx, token)
+	var claims map[string]string
+	gateway, err := authorizer.Create(authorizer.Config{
+		Issuer: d.stage.URL, Audience: []string{stage.AppID}, Scopes: []string{"phone"}, Now: time.Now,
+		Transport: http.DefaultTransport,
+		Consumer:  http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { claims = authorizer.Claims(r) }),
+	})
 	if err != nil {
-		return fmt.Errorf("the backend refuses the token: %w", err)
+		return err
 	}
-	if claims.PhoneNumber != phone {
-		return fmt.Errorf("the token has the phone number %q, want %q", claims.PhoneNumber, phone)
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	gateway.ServeHTTP(w, r)
+	if claims == nil {
+		return fmt.Errorf("the gateway refuses the token: %s", w.Header().Get("WWW-Authenticate"))
 	}
-	text, err := json.Marshal(claims)
+	if claims["phone_number"] != phone {
+		return fmt.Errorf("the token has the phone number %q, want %q", claims["phone_number"], phone)
+	}
+	text, err := json.Marshal(claims, json.Deterministic(true))
 	show(text)
 	return err
 }

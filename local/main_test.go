@@ -45,8 +45,8 @@ func TestLoginPrintsThePhoneNumberAndChecksTheToken(t *testing.T) {
 	out, err := command(t, "-login").Output()
 	want := regexp.MustCompile(`(?ms)^3\. The user's phone number is (1350000\d{4})$` +
 		`.+"phoneCode": .+^6\. The user's phone number is (1350000\d{4})$` +
-		`.+^7\. .+"client_id": "wx\w+",.+"scope": "openid phone",\s+"phone_number": "\+86(1350000\d{4})",` +
-		`\s+"phone_number_verified_at": 1\d{9}\s` +
+		`.+^7\. .+"client_id": "wx\w+",.+"phone_number": "\+86(1350000\d{4})",` +
+		`\s+"phone_number_verified": "true",\s+"phone_number_verified_at": "1\d{9}",\s+"scope": "openid phone",` +
 		`.+^9\. .+"renewed": true.+^10\. .+"phone_number": "\+86(1350000\d{4})"`)
 	numbers := want.FindSubmatch(out)
 	if err != nil || numbers == nil {
