@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ type Function struct {
 	queue  chan *invocation
 
 	mu       sync.Mutex
+	env      []string               // of a new process, in addition to Lambda's own
 	process  *process               // nil from its exit until the next invocation
 	inFlight map[string]*invocation // by request id
 	closed   bool
@@ -106,9 +108,13 @@ func Start(config Config) (*Function, error) {
 }
 
 // Restart kills the process, if there is one, starts another, and waits until it asks
-// for its first event. It returns an [*Error] if the process exits first.
-func (f *Function) Restart() error {
+// for its first event. It returns an [*Error] if the process exits first. The variables
+// in env override the configured ones until the next Restart.
+func (f *Function) Restart(env ...string) error {
 	f.kill()
+	f.mu.Lock()
+	f.env = slices.Concat(f.config.Env, env)
+	f.mu.Unlock()
 	p, err := f.startProcess()
 	if err != nil {
 		return err
@@ -218,7 +224,7 @@ func (f *Function) startProcess() (*process, error) {
 	p := &process{
 		id: newID(), cmd: exec.Command(f.config.Bootstrap), ready: make(chan struct{}), exited: make(chan struct{}),
 	}
-	p.cmd.Env = append(f.environment(p), f.config.Env...)
+	p.cmd.Env = append(f.environment(p), f.env...) // the last value of a variable counts
 	p.cmd.Stdout, p.cmd.Stderr = f.config.Logs, f.config.Logs
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package stage
 import (
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -22,7 +21,9 @@ var injections = map[string]func(*Stage) error{
 
 	"busy":   script(wechattest.Refuse(-1, "system error"), wechattest.LoginPath),
 	"hangup": script(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, wechattest.LoginPath),
-	"down":   func(s *Stage) error { return s.upstream.Close() },
+	"down": func(s *Stage) error {
+		return s.Function.Restart("WECHAT_API_BASE_URL=http://127.0.0.1:1") // nothing listens there
+	},
 	"slow": func(s *Stage) error {
 		return script(func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(slow)
@@ -53,7 +54,8 @@ var injections = map[string]func(*Stage) error{
 	},
 	"frozen": func(s *Stage) error {
 		err := s.Function.Signal(syscall.SIGSTOP)
-		s.upstream.closeIdle()
+		s.upstream.SetKeepAlivesEnabled(false) // closes the idle connections
+		s.upstream.SetKeepAlivesEnabled(true)
 		return err
 	},
 }
@@ -87,15 +89,10 @@ func (s *Stage) Inject(fault string) error {
 	}
 	s.setAppSecrets(AppSecret)
 	_ = script(nil, wechattest.LoginPath, wechattest.TokenPath, wechattest.PhonePath)(s)
-	_ = s.upstream.Close()
-	err := s.upstream.listen()
-	if err == nil {
-		err = s.Function.Restart()
+	if err := s.Function.Restart(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = inject(s)
-	}
-	return err
+	return inject(s)
 }
 
 // script makes WeChat answer all calls of some APIs.
@@ -125,33 +122,4 @@ func (s *Stage) resetAppSecrets() error {
 func (s *Stage) withoutSecret(name string) error {
 	s.Secrets.Delete(name)
 	return s.Function.Restart()
-}
-
-// upstream serves the mock WeChat to the function, at an address of its own, which can
-// go down.
-type upstream struct {
-	*http.Server
-	handler http.Handler
-	address string
-}
-
-// listen begins to serve, the second time at the same address as before.
-func (u *upstream) listen() error {
-	if u.address == "" {
-		u.address = "127.0.0.1:0"
-	}
-	listener, err := net.Listen("tcp", u.address)
-	if err != nil {
-		return err
-	}
-	u.address = listener.Addr().String()
-	u.Server = &http.Server{Handler: u.handler, ReadHeaderTimeout: 10 * time.Second}
-	go func(server *http.Server) { _ = server.Serve(listener) }(u.Server)
-	return nil
-}
-
-// closeIdle closes the connections without a request.
-func (u *upstream) closeIdle() {
-	u.SetKeepAlivesEnabled(false)
-	u.SetKeepAlivesEnabled(true)
 }

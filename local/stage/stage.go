@@ -73,7 +73,7 @@ type Stage struct {
 	PageURL    string // of local/browser's page; empty if there is none
 
 	servers  []*http.Server
-	upstream upstream
+	upstream *http.Server // the mock WeChat, for the function
 	faults   faults
 }
 
@@ -127,9 +127,13 @@ func Raise(config Config) (*Stage, error) {
 	}
 	s.WeChatURL = s.serve(listeners[1], config.Wrap("phone", s.WeChat))
 	s.SecretsURL = s.serve(listeners[2], config.Wrap("secrets", s.Secrets))
-	s.upstream = upstream{handler: config.Wrap("wechat", s.WeChat)}
-	if err := s.upstream.listen(); err != nil {
-		return nil, err
+	if config.WeChatURL == "" {
+		own, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		config.WeChatURL = s.serve(own, config.Wrap("wechat", s.WeChat))
+		s.upstream = s.servers[len(s.servers)-1]
 	}
 	s.Function, err = lambdatest.Start(lambdatest.Config{
 		Bootstrap: config.Bootstrap, Timeout: config.Timeout, Concurrency: config.Concurrency, Logs: config.Logs,
@@ -153,9 +157,6 @@ func (s *Stage) variables(config Config) []string {
 		config.Secret = Secrets(map[string]string{AppID: AppSecret, SecondAppID: AppSecret, BrokenAppID: AppSecret})
 	case config.Secret == "":
 		config.Secret = Secret(AppID, AppSecret)
-	}
-	if config.WeChatURL == "" {
-		config.WeChatURL = "http://" + s.upstream.address
 	}
 	variables := []string{
 		"WECHAT_SECRET_ID=" + s.Secrets.Put(SecretName, config.Secret),
@@ -225,7 +226,6 @@ func urlOf(listener net.Listener) string {
 
 // Close stops everything that [Raise] started.
 func (s *Stage) Close() {
-	_ = s.upstream.Close()
 	for _, server := range s.servers {
 		_ = server.Close()
 	}
