@@ -13,13 +13,13 @@ import (
 )
 
 // A section in samconfig.toml is all that a further environment takes. The commands
-// that add it are those of docs/pipelines.md.
+// that add it are those of docs/deploy.md.
 func TestAnotherEnvironmentIsASectionOfSamconfig(t *testing.T) {
 	t.Parallel()
-	_, text, _ := strings.Cut(readFile(t, "docs/pipelines.md"), "\n## Another environment\n")
+	_, text, _ := strings.Cut(readFile(t, "docs/deploy.md"), "\n### Another environment\n")
 	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(text)
 	if block == nil {
-		t.Fatal("docs/pipelines.md does not say how to add an environment")
+		t.Fatal("docs/deploy.md does not say how to add an environment")
 	}
 	tree := copyTree(t)
 	add := exec.Command("sh", "-e", "-c", block[1])

@@ -35,16 +35,17 @@ type statement struct {
 	Condition map[string]any
 }
 
-// setUp returns the commands of docs/pipelines.md that are in the block with a text.
+// setUp returns the commands of docs/pipelines.md or docs/policies/README.md that are in
+// the block with a text.
 func setUp(t *testing.T, text string) string {
 	t.Helper()
-	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readFile(t, "docs/pipelines.md"), -1)
-	for _, block := range blocks {
+	pages := readFile(t, "docs/pipelines.md") + readFile(t, "docs/policies/README.md")
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(pages, -1) {
 		if strings.Contains(block[1], text) {
 			return strings.Replace(block[1], "repo:OWNER/REPO", subject, 1)
 		}
 	}
-	t.Fatalf("docs/pipelines.md has no commands with %q", text)
+	t.Fatalf("the pages have no commands with %q", text)
 	return ""
 }
 
@@ -74,7 +75,7 @@ func policies(t *testing.T) map[string]policy { return policiesIn(t, "aws") }
 
 func policiesIn(t *testing.T, partition string) map[string]policy {
 	t.Helper()
-	files, err := filepath.Glob(root + "/docs/policies/*")
+	files, err := filepath.Glob(root + "/docs/policies/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -606,8 +607,8 @@ func filesOf(t *testing.T, dir string) (texts []string) {
 func TestDocumentNamesEveryPolicy(t *testing.T) {
 	for name := range policies(t) {
 		row := strings.TrimSuffix(name, "-trust")
-		if !strings.Contains(readFile(t, "docs/pipelines.md"), "\n| "+row+" | ") {
-			t.Errorf("docs/pipelines.md has no row for the policy %s", row)
+		if !strings.Contains(readFile(t, "docs/policies/README.md"), "\n| "+row+" | ") {
+			t.Errorf("docs/policies/README.md has no row for the policy %s", row)
 		}
 	}
 }
