@@ -19,7 +19,7 @@ HOST     = 127.0.0.1
 PORT     = 3000
 FUZZTIME = 5s
 
-# make deploy comes back through SAM, which passes the environment on.
+# make deploy runs sam build, which calls this Makefile again and passes the environment on.
 export ENV ?= dev
 export TRAFFIC
 
@@ -39,8 +39,8 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags "-s -w -
 # The linters, at the versions that their go.mod names.
 LINT = go tool -modfile="$(CURDIR)/tools/lint/go.mod"
 
-# The cache does not see the bootstrap. The tests wait more than they compute, so more
-# run at once than there are processors.
+# Go's test cache does not notice a new bootstrap. The tests wait more than they compute,
+# so more of them run at once than there are processors.
 GO_TEST = go test -count=1 -parallel 8
 
 # What to install if a program is missing.
@@ -48,7 +48,7 @@ GET_go  = Go 1.21 or later: https://go.dev/dl/
 GET_npm = Node.js 18 or later, with npm: https://nodejs.org/
 GET_aws = the AWS CLI, version 2: https://aws.amazon.com/cli/
 GET_sam = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/ (Install)
-GET_chromium = Debian's package chromium
+GET_chromium = the Debian package chromium
 
 .DEFAULT_GOAL := help
 .PHONY: help run start invoke check test test-miniprogram test-stage test-verifiers test-release soak bench \
@@ -89,19 +89,19 @@ check: build/local/bootstrap vet ## check the format, vet, and run the fast test
 test: build/local/bootstrap ## prove the contract
 	BOOTSTRAP="$$PWD/$<" $(GO_TEST) ./...
 	@python3 -c 'import samtranslator' 2>/dev/null || \
-		echo "left out: the templates as SAM translates them, because aws-sam-translator is not installed"
+		echo "skipped: the templates as SAM translates them, because aws-sam-translator is not installed"
 	@command -v cfn-lint >/dev/null || \
-		echo "left out: cfn-lint, because it is not installed"
+		echo "skipped: cfn-lint, because it is not installed"
 	@command -v openssl >/dev/null || \
-		echo "left out: a connection to OpenSSL's server, because openssl is not installed"
+		echo "skipped: a connection to OpenSSL's server, because openssl is not installed"
 
 test-miniprogram: build/local/stage build/local/bootstrap ## test the mini-program against the function (needs npm)
 	cd $(MINIPROGRAM_TEST) && npm test --silent
 
-test-stage: build/local/stage build/local/bootstrap ## tap the stage's page in Chromium (needs npm; UPDATE=1 takes pictures)
+test-stage: build/local/stage build/local/bootstrap ## tap the stage's page in Chromium (needs npm; UPDATE=1 takes screenshots)
 	cd $(STAGE_TEST) && npm test --silent
 
-test-verifiers: build/local/bootstrap ## test tokens with others' libraries, Apache and examples/backend (needs npm)
+test-verifiers: build/local/bootstrap ## test tokens with third-party libraries, Apache, examples/backend (needs npm)
 	bootstrap="$$PWD/$<" && cd $(VERIFIERS) && BOOTSTRAP="$$bootstrap" go test -count=1 ./...
 
 test-miniprogram: $(MINIPROGRAM_TEST)/node_modules/.package-lock.json
@@ -139,7 +139,7 @@ fuzz: ## run each fuzz target for a while (FUZZTIME=5s)
 	go test -run '^$$' -fuzz '^FuzzCheck$$' -fuzztime $(FUZZTIME) ./shared/identity
 	go test -run '^$$' -fuzz '^FuzzParseKeys$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./shared/identity
 
-soak: build/local/bootstrap ## run the soak tests: load, freezes, rereads, timing (minutes; Linux)
+soak: build/local/bootstrap ## run the soak tests: load, freezes, re-reads, timing (minutes; Linux)
 	BOOTSTRAP="$$PWD/$<" go test -tags soak -count=1 -v -parallel 32 -bench . -benchtime 20000x -timeout 60m ./local/soak
 
 bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=FILE)
@@ -151,7 +151,7 @@ bench: ## measure what docs/performance.md promises (minutes; Linux; AGAINST=FIL
 build: ARTIFACTS_DIR = build/lambda
 build: build-PhoneFunction ## build the bootstrap for Lambda, in build/lambda (ARCH=x86_64 or arm64)
 
-# The bytes depend on the Go version, so this takes the one that go.mod names, even if
+# The bytes depend on the Go version, so this uses the one that go.mod names, even if
 # this machine has a newer one.
 release: export GOTOOLCHAIN = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 release: | have-go ## write a release to dist/ (VERSION=1.0.0)
@@ -177,7 +177,7 @@ deploy: known-env | have-sam ## build and deploy (ENV=dev or prod; TRAFFIC=at-on
 		sam deploy --config-env "$$ENV" --parameter-overrides "$$parameters" $(FLAGS)
 
 # This changes nothing else about the stack, whatever the working tree holds.
-restart: known-env | have-aws ## start all of the function's processes anew, as deployed (ENV=dev or prod)
+restart: known-env | have-aws ## restart all of the function's processes, as deployed (ENV=dev or prod)
 	@stack=$$(build/local/samconfig -env "$$ENV" -stack) && \
 	names=$$(aws cloudformation describe-stacks --stack-name "$$stack" \
 		--query 'Stacks[0].Parameters[].ParameterKey' --output text) && \
@@ -225,18 +225,18 @@ known-env: build/local/samconfig
 
 have-chinese-font:
 	@test -n "$$(fc-list :lang=zh 2>/dev/null)" || { echo "A font with Chinese characters is missing." \
-		"Install Debian's packages fontconfig and fonts-wqy-microhei" >&2; exit 1; }
+		"Install the Debian packages fontconfig and fonts-wqy-microhei" >&2; exit 1; }
 
 have-aws have-chromium have-npm have-sam: have-%:
 	@command -v $* >/dev/null || { echo "$* is missing. Install $(GET_$*)" >&2; exit 1; }
 
 have-apache:
 	@test -e /usr/lib/apache2/modules/mod_auth_openidc.so || { echo "Apache's mod_auth_openidc is missing." \
-		"Install Debian's packages apache2-bin and libapache2-mod-auth-openidc" >&2; exit 1; }
+		"Install the Debian packages apache2-bin and libapache2-mod-auth-openidc" >&2; exit 1; }
 
 have-go:
 	@command -v go >/dev/null || { echo "go is missing. Install $(GET_go)" >&2; exit 1; }
 	@why=$$(go list -m 2>&1) || { why=$$(echo "$$why" | tail -n 1); \
-		echo "go cannot get the Go that go.mod needs ($$why). Install that one: https://go.dev/dl/" >&2; exit 1; }
+		echo "go cannot get the Go version that go.mod needs ($$why). Install it: https://go.dev/dl/" >&2; exit 1; }
 
 bench vet lint lint-security vulncheck fuzz: | have-go

@@ -240,14 +240,14 @@ func TestMissingProgramsAreNamedInOneLine(t *testing.T) {
 	const why = "go.mod:5: unknown directive: toolchain" // as Go 1.20 says
 	old := scripts(t, map[string]string{"go": "printf 'go: errors parsing go.mod:\\n" + why + "\\n' >&2; exit 1"})
 	const noGo = "go is missing. Install Go 1.21 or later: https://go.dev/dl/\n"
-	const oldGo = "go cannot get the Go that go.mod needs (" + why + "). Install that one: https://go.dev/dl/\n"
+	const oldGo = "go cannot get the Go version that go.mod needs (" + why + "). Install it: https://go.dev/dl/\n"
 	const noSAM = "sam is missing. Install the SAM CLI: " +
 		"https://docs.aws.amazon.com/serverless-application-model/ (Install)\n"
 	const noAWS = "aws is missing. Install the AWS CLI, version 2: https://aws.amazon.com/cli/\n"
 	const noNPM = "npm is missing. Install Node.js 18 or later, with npm: https://nodejs.org/\n"
-	const noChromium = "chromium is missing. Install Debian's package chromium\n"
+	const noChromium = "chromium is missing. Install the Debian package chromium\n"
 	const noFont = "A font with Chinese characters is missing. " +
-		"Install Debian's packages fontconfig and fonts-wqy-microhei\n"
+		"Install the Debian packages fontconfig and fonts-wqy-microhei\n"
 	chromium := scripts(t, map[string]string{"chromium": ""})
 	font := scripts(t, map[string]string{"fc-list": "echo a font"})
 	for _, test := range []struct{ path, want, targets string }{
@@ -478,7 +478,7 @@ func TestHelpListsEveryCommandInGroups(t *testing.T) {
 func TestTextFilesHaveLF(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
-		t.Skip("left out: this copy has no .git")
+		t.Skip("this copy has no .git")
 	}
 	out, err := exec.Command("git", "-C", root, "-c", "safe.directory=*", "ls-files", "--eol").Output()
 	if err != nil {

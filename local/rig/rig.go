@@ -27,7 +27,7 @@ const bootstrapVariable = "BOOTSTRAP"
 func Main(m *testing.M) { os.Exit(run(m)) }
 
 // MainUnlessShort is like [Main], but go test -short leaves out the tests that run the
-// function. It is for packages in which these tests take long together.
+// function. It is for packages in which these tests together are slow.
 func MainUnlessShort(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
@@ -37,12 +37,12 @@ func MainUnlessShort(m *testing.M) {
 	Main(m)
 }
 
-// Long leaves out the test if go test runs with -short, as in make check. Call it in a
-// test that takes over half a second: because it waits, computes or starts programs.
+// Long skips the test if go test runs with -short, as in make check. Call it in a test
+// that takes over half a second, because it waits, computes or starts programs.
 func Long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("left out: it takes long")
+		t.Skip("too slow for -short")
 	}
 }
 
