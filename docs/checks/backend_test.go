@@ -56,7 +56,7 @@ func TestExampleBackendTranslatesInCommercialAndChinaRegions(t *testing.T) {
 	}
 }
 
-func TestExampleBackendTakesWhatTheProjectTakes(t *testing.T) {
+func TestExampleBackendAcceptsWhatTheProjectAccepts(t *testing.T) {
 	parameters := template(parseYAML(t, readFile(t, exampleBackend)).section(t, "Parameters"))
 	pattern := func(parameters template, name string) string {
 		return parameters.section(t, name)["AllowedPattern"].(string)
@@ -147,7 +147,7 @@ func TestBackendPageInvokesTheAlias(t *testing.T) {
 	}
 }
 
-// Whoever gives up before the function answers has wasted a tap.
+// A backend that gives up before the function answers wastes a tap.
 func TestBackendPagesTimeoutsAreTheTemplates(t *testing.T) {
 	tm := readTemplate(t)
 	limit := tm.section(t, "Resources", "PhoneFunction", "Properties")["Timeout"].(int)

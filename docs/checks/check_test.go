@@ -7,8 +7,8 @@ import (
 	"wechat-phone/local/rig"
 )
 
-// The rule sends the event that the function takes for its check, and nothing else
-// may.
+// The rule sends the event that starts the function's check, and nothing else may send
+// events.
 func TestTheRuleMakesTheFunctionTestItself(t *testing.T) {
 	t.Parallel()
 	rig.Long(t)
@@ -53,7 +53,7 @@ func TestTheRuleMakesTheFunctionTestItself(t *testing.T) {
 	}
 }
 
-// One check that fails for a moment wakes nobody. Two of three do.
+// A single failed check pages nobody. Two of three do.
 func TestCheckAlarmNeedsTwoOfThreePeriods(t *testing.T) {
 	alarm := readTemplate(t).deploy(t, nil).of("AWS::CloudWatch::Alarm")["CheckAlarm"]
 	for name, want := range map[string]any{
@@ -66,8 +66,7 @@ func TestCheckAlarmNeedsTwoOfThreePeriods(t *testing.T) {
 	}
 }
 
-// Whoever is to be notified confirms the address, and a new address is a new
-// subscription.
+// The owner of the address must confirm it, so a new address needs a new subscription.
 func TestAlarmEmailMakesATopicWithOneSubscription(t *testing.T) {
 	tm := readTemplate(t)
 	s := tm.deploy(t, optional["e-mail"])

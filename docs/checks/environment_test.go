@@ -12,8 +12,8 @@ import (
 	"wechat-phone/tools/samconfig/overrides"
 )
 
-// A section in samconfig.toml is all that a further environment takes. The commands
-// that add it are those of docs/deploy.md.
+// Another environment needs only a section in samconfig.toml. The test adds it with the
+// commands of docs/deploy.md.
 func TestAnotherEnvironmentIsASectionOfSamconfig(t *testing.T) {
 	t.Parallel()
 	_, text, _ := strings.Cut(readFile(t, "docs/deploy.md"), "\n### Another environment\n")

@@ -106,7 +106,7 @@ func examplesOf(t *testing.T, status string, response map[string]any) (all []exa
 }
 
 // target returns what a reference refers to, as in #/components/schemas/Code, or value
-// itself if it is none.
+// itself if it is not a reference.
 func (tm template) target(t *testing.T, value any) map[string]any {
 	t.Helper()
 	object := value.(map[string]any)

@@ -14,8 +14,8 @@ import (
 	"wechat-phone/tools/samconfig/overrides"
 )
 
-// Every action is pinned. Only a deployment and the job that publishes a release may ask
-// for a token that says who they are.
+// Every action is pinned. Only a deployment and the job that publishes a release may
+// request an OIDC token.
 func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 	files, err := filepath.Glob(root + "/.github/workflows/*.yml")
 	if err != nil || len(files) == 0 {
@@ -50,8 +50,8 @@ func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 	}
 }
 
-// The job that may publish runs no code but that of pinned actions, and can reach only
-// what it needs to.
+// The job that may publish runs only the code of pinned actions, and can reach only the
+// hosts that it needs.
 func TestReleaseIsPublishedByAJobThatBuildsNothing(t *testing.T) {
 	for name, j := range parseYAML(t, readFile(t, ".github/workflows/release.yml")).section(t, "jobs") {
 		job := j.(map[string]any)
@@ -124,8 +124,8 @@ func TestDocumentNamesEveryWorkflow(t *testing.T) {
 	}
 }
 
-// deployment runs .ci/deploy for prod. Its commands are replaced by ones that print
-// what the variables say. It returns their arguments, line by line.
+// deployment runs .ci/deploy for prod. It replaces the script's commands with stand-ins
+// that print what the variables say, and returns their arguments, line by line.
 func deployment(t *testing.T, variables ...string) (commands []string, err error) {
 	t.Helper()
 	record := filepath.Join(t.TempDir(), "record")
@@ -163,8 +163,8 @@ func commandsOf(all []string, prefix string) (some []string) {
 	return some
 }
 
-// Those who check tokens ask the issuer's address: a test of another one proves nothing,
-// and make smoke refuses it.
+// Verifiers use the issuer's address. Testing another address proves nothing, and make
+// smoke refuses it.
 func TestDeploymentIsTestedAtTheIssuersAddress(t *testing.T) {
 	const api = "https://x.execute-api.us-east-1.amazonaws.com"
 	for name, tt := range map[string]struct{ phone, issuer, target, appID, want string }{

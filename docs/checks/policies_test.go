@@ -35,8 +35,8 @@ type statement struct {
 	Condition map[string]any
 }
 
-// setUp returns the commands of docs/pipelines.md or docs/policies/README.md that are in
-// the block with a text.
+// setUp returns the commands in the code block of docs/pipelines.md or
+// docs/policies/README.md that contains text.
 func setUp(t *testing.T, text string) string {
 	t.Helper()
 	pages := readFile(t, "docs/pipelines.md") + readFile(t, "docs/policies/README.md")
@@ -153,7 +153,7 @@ func like(pattern, text string) bool {
 	return false
 }
 
-// place is where a stack is.
+// place is a stack's partition and region, and its name.
 type place struct{ partition, region, stack string }
 
 var places = []place{{"aws", "us-east-1", prod}, {"aws-cn", "cn-northwest-1", prod}}
@@ -184,7 +184,7 @@ type grant struct {
 	context          map[string]string
 }
 
-// request returns what IAM gets to see of an action of a service that acts for the stack.
+// request returns what IAM sees of an action that a service takes for the stack.
 func (at place) request(action, resource string) grant {
 	service, _, _ := strings.Cut(action, ":")
 	context := map[string]string{}
@@ -243,8 +243,8 @@ func (at place) transform() string {
 }
 
 // needsOf returns the actions that a resource takes, by the ARN that they are on. They
-// are those that AWS's schema of the resource names for the properties that the
-// template has. https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
+// are the actions that AWS's schema of the resource lists for the properties in the
+// template. https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
 func (at place) needsOf(name, kind string, properties map[string]any) map[string]string {
 	switch kind {
 	case "AWS::Serverless::Function":
@@ -360,7 +360,7 @@ func (at place) needsOfMonitoring(name, kind string, property func(string) strin
 }
 
 // checkAllows checks that a policy allows what is needed, and nothing else: each of its
-// actions and resources is there for a need.
+// actions and resources serves a need.
 func checkAllows(t *testing.T, name string, p policy, needs []grant) {
 	t.Helper()
 	for _, need := range needs {
@@ -371,7 +371,7 @@ func checkAllows(t *testing.T, name string, p policy, needs []grant) {
 	for _, s := range p.Statement {
 		for _, action := range listed(s.Action) {
 			if !regexp.MustCompile(`^[a-z0-9-]+:(\w+|Get\*|List\*)$`).MatchString(action.(string)) {
-				t.Errorf("%s allows %s, want single actions, or all that read", name, action)
+				t.Errorf("%s allows %s, want single actions, or all reads", name, action)
 			}
 			only := statement{Action: action, Resource: s.Resource, Condition: s.Condition}
 			if !slices.ContainsFunc(needs, only.allows) {
@@ -433,7 +433,7 @@ func TestCloudFormationsRoleMayDoWhatTheTemplateNeedsAndNoMore(t *testing.T) {
 
 // CloudFormation's role and the pipeline's can neither use what they create nor extend
 // their own rights. In one account, dev's role must not delete prod's secrets, whose
-// names do not have the stack's.
+// names do not contain the stack's.
 func TestPipelinesRolesCannotUseWhatTheyDeploy(t *testing.T) {
 	at := places[0]
 	secret, keys := at.arn("secretsmanager", "secret:WeChatSecret-x"), at.arn("secretsmanager", "secret:SigningSecret-x")
@@ -526,9 +526,9 @@ func TestOperatorsMayDoWhatTheirCommandsDoAndNoMore(t *testing.T) {
 	}
 }
 
-// Only a run for the environment prod of the repository can assume the pipeline's role,
-// and only CloudFormation its own.
-func TestRolesAreAssumedByWhoTheyAreFor(t *testing.T) {
+// Only a run for the repository's environment prod can assume the pipeline's role, and
+// only CloudFormation can assume its own.
+func TestEachRoleTrustsOnlyItsUser(t *testing.T) {
 	for _, tt := range []struct{ partition, audience string }{
 		{"aws", "sts.amazonaws.com"}, {"aws-cn", "sts.amazonaws.com.cn"},
 	} {

@@ -16,8 +16,8 @@ import (
 
 var readmes = []string{"README.md", "README.zh-CN.md"}
 
-// The READMEs show what the stage's WeChat and the function answer to the commands
-// beside it.
+// The READMEs show what the mock WeChat and the function answer to the commands beside
+// the answers.
 func TestReadmesShowALogin(t *testing.T) {
 	t.Parallel()
 	r := raiseWithTokens(t)

@@ -25,7 +25,7 @@ import (
 // release is the version that the tests make. CHANGELOG.md has a section about it.
 const release = "1.0.0"
 
-// The tests are parts of one, because making a release takes a while.
+// All tests are subtests of this one, because making a release takes a while.
 func TestRelease(t *testing.T) {
 	tree, plain := copyTree(t), filepath.Join(t.TempDir(), "project") // the first one's path has a space
 	if err := os.Rename(copyTree(t), plain); err != nil {
@@ -114,7 +114,7 @@ func checkReleasedTemplate(t *testing.T, dist, arch string) {
 		t.Errorf("got BuildMethod %v, want none", metadata["BuildMethod"])
 	}
 	if _, err := exec.LookPath("cfn-lint"); err != nil {
-		t.Log("left out: cfn-lint is not on this machine")
+		t.Log("skipped cfn-lint, which is not on this machine")
 	} else {
 		out, err := exec.Command("cfn-lint", file, "--regions", "us-east-1", "cn-northwest-1").CombinedOutput()
 		if err != nil {
@@ -226,9 +226,9 @@ func checkReleasedEvents(t *testing.T, dist string) {
 	}
 }
 
-// operateRelease does what an operator does who has the release, the SAM CLI and nothing
-// else: it deploys, sets the app secret, makes keys and tests the deployment. A stand-in
-// for the SAM CLI knows one stack, whose function runs on the stage.
+// operateRelease does what an operator with only the release and the SAM CLI does: it
+// deploys, sets the app secret, makes keys and tests the deployment. A stand-in for the
+// SAM CLI knows one stack, whose function runs on the stage.
 func operateRelease(t *testing.T, dist string) {
 	s, err := stage.Raise(stage.Config{
 		Bootstrap: releasedBootstrap(t, dist), Logs: io.Discard, Routes: stage.Routes, Tokens: true,

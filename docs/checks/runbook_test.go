@@ -17,7 +17,7 @@ import (
 
 // The tests in this file hold the runbook's tables to what the function can log.
 
-// Whoever reads the log must find each message that is not of a request or a check.
+// The runbook explains each log message that does not belong to a request or a check.
 func TestRunbookHasEveryLineWithoutARequest(t *testing.T) {
 	var messages []string
 	for _, file := range parsed(t, handler) {
@@ -73,7 +73,7 @@ func reasonPatterns(section string) (patterns []*regexp.Regexp) {
 }
 
 // failures returns the errors of every class that the function can meet in Secrets Manager
-// and WeChat, but for the errcodes, which have a test of their own.
+// and WeChat, except the errcodes, which have a test of their own.
 func failures(t *testing.T) (errs []error) {
 	t.Helper()
 	classes := regexp.MustCompile(`return "([^"]+)"`).FindAllStringSubmatch(readFile(t, "shared/neterror/neterror.go"), -1)
@@ -109,7 +109,7 @@ func failures(t *testing.T) (errs []error) {
 	return errs
 }
 
-// Whoever waits must know when to stop, and how to see that a cure worked.
+// The operator must know when to stop waiting, and how to see that a fix worked.
 func TestRunbookSaysHowToSeeThatItWorked(t *testing.T) {
 	const worked = "*It worked if*"
 	sections := runbook(t)

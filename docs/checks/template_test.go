@@ -26,7 +26,7 @@ import (
 // Makefile.
 
 // optional are the template's parameters that turn something on, with a value
-// that does. Their defaults leave it off, but for Tracing's and Check's.
+// that does. Their defaults leave it off, except those of Tracing and Check.
 var optional = map[string]map[string]string{
 	"canary":     {"Environment": "prod"},
 	"own secret": {"WeChatSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf"},
@@ -87,7 +87,7 @@ func TestTemplateHasTheVariablesAndDefaultsOfTheDeployPage(t *testing.T) {
 			t.Errorf("%s: %s defaults to %q, in template.yaml to %q", deployPage, variable, fallback, value)
 		}
 	}
-	others := map[string]string{ // what only others read, and who does
+	others := map[string]string{ // variables that only others read, and who reads them
 		"RESTART":                          "Lambda",
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER": "the SDK",
 		"SSL_CERT_DIR":                     "crypto/x509",
@@ -217,7 +217,7 @@ func TestParametersTakeWhatTheFunctionTakes(t *testing.T) {
 	}
 }
 
-func TestTokenIssuerIsOneThatTheFunctionTakes(t *testing.T) {
+func TestTokenIssuerIsOneThatTheFunctionAccepts(t *testing.T) {
 	parameter := readTemplate(t).section(t, "Parameters", "TokenIssuer")
 	values := parameterValues["TokenIssuer"]
 	for _, issuer := range values.accepted[1:] { // the first turns tokens off
@@ -227,10 +227,10 @@ func TestTokenIssuerIsOneThatTheFunctionTakes(t *testing.T) {
 	}
 	for _, text := range values.refused {
 		if _, err := identity.ParseIssuer(text); err == nil {
-			t.Errorf("%q: the function takes it, want the template to take it too", text)
+			t.Errorf("%q: the function accepts it, want the template to accept it too", text)
 		}
 	}
-	// A deployment's issuer is on no loopback host, and in lower case as DomainName is.
+	// A deployment's issuer is never on a loopback host, and is in lower case, as DomainName is.
 	pattern := regexp.MustCompile(parameter["AllowedPattern"].(string))
 	for _, issuer := range []string{
 		"http://localhost:3000", "https://localhost", "https://127.0.0.1", "https://A.example.com",
@@ -773,7 +773,7 @@ func (tm template) translated(t *testing.T, choices ...map[string]string) (stack
 	t.Helper()
 	rig.Long(t)
 	if err := exec.Command("python3", "-c", "import samtranslator").Run(); err != nil {
-		t.Skip("left out: aws-sam-translator is not on this machine")
+		t.Skip("aws-sam-translator is not on this machine")
 	}
 	for _, r := range tm.section(t, "Resources") {
 		if r := r.(map[string]any); r["Type"] == "AWS::Serverless::Function" {
@@ -844,7 +844,7 @@ func TestTemplatesPassCfnLint(t *testing.T) {
 	t.Parallel()
 	rig.Long(t)
 	if _, err := exec.LookPath("cfn-lint"); err != nil {
-		t.Skip("left out: cfn-lint is not on this machine")
+		t.Skip("cfn-lint is not on this machine")
 	}
 	for _, name := range []string{"template.yaml", exampleBackend} {
 		lint := exec.Command("cfn-lint", name, "--regions", regions[0], regions[1])

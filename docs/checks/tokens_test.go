@@ -133,7 +133,7 @@ func TestTurningTokensOnWithoutKeysIsMisconfigured(t *testing.T) {
 	}
 }
 
-// What checks tokens, and the pages, come after the canary that turns tokens on.
+// Verifiers and pages come after the canary that turns tokens on.
 func TestRunbookSaysInWhichOrderTokensAreTurnedOn(t *testing.T) {
 	text := runbook(t)["Identity tokens"]["Turning tokens on"]
 	for _, step := range []string{

@@ -58,12 +58,12 @@ func writtenLines(t *testing.T) (lines []map[string]any) {
 	return lines
 }
 
-// tokenLines returns lines that are written with tokens on: of what works, and of a
+// tokenLines returns lines that are written with tokens on: about successes, and about a
 // signing secret that cannot be read.
 func tokenLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	on := raiseWithTokens(t)
-	// The check of on is ok, that of keyless says act and wait.
+	// The check says ok for on, and act and wait for keyless.
 	keyless := rig.Raise(t, rig.Env("TOKEN_ISSUER="+issuer, "SIGNING_SECRET_ID="+signingSecret))
 	keyless.WeChat.Script(wechattest.TokenPath, wechattest.Refuse(-1, "system error"))
 	for _, r := range []*rig.Rig{on, keyless} {
@@ -99,8 +99,8 @@ func linesOf(t *testing.T, r *rig.Rig, requests int) (lines []map[string]any) {
 	return lines
 }
 
-// internalLine makes the line of a success that of a panic, which only the panicking
-// function of functions/phone's tests writes.
+// internalLine turns the line of a success into that of a panic. Only the panicking
+// function in functions/phone's tests writes such a line.
 func internalLine(success map[string]any, route string) map[string]any {
 	line := maps.Clone(success)
 	line["outcome"], line["status"] = string(failure.Internal), float64(failure.Internal.Status())
@@ -109,7 +109,7 @@ func internalLine(success map[string]any, route string) map[string]any {
 	return line
 }
 
-// isUsers reports whether a line is of a request that users wait for.
+// isUsers reports whether a line is about a request that users wait for.
 func isUsers(line map[string]any) bool { return line["route"] == "/phone" || line["route"] == "/login" }
 
 // of returns the stack's resources of a type, by name.
@@ -435,7 +435,7 @@ func TestOutcomesAreShownByMiniProgram(t *testing.T) {
 }
 
 // A query for users' requests leaves the public documents out, and a query for all
-// routes tells them apart. No query counts lines without outcome: they are not of
+// routes tells them apart. No query counts lines without outcome: they are not about
 // requests.
 func TestQueriesTellUsersRequestsFromOthers(t *testing.T) {
 	users := map[string]bool{"OutcomesQuery": true, "MiniProgramsQuery": true}
@@ -689,7 +689,7 @@ func attributes(t *testing.T) (request, check []string) {
 	return append(request, "requestId"), check // Lambda's logger adds the request's id
 }
 
-// The tables are compared with the code, which may write an attribute seldom, and with
+// The tables are compared with the code, which may rarely write an attribute, and with
 // lines, to which a library may add something.
 func TestRunbookExplainsEveryFieldOfTheLog(t *testing.T) {
 	t.Parallel()
