@@ -99,7 +99,7 @@ func attempt(step func() error) (err error) {
 }
 
 // judge returns the verdict on a step that failed. Waiting does not help if WeChat
-// refuses a call for another reason than being busy.
+// refuses a call for any other reason than being busy.
 func judge(err error) verdict {
 	switch failure.Of(err).Kind {
 	case failure.Unavailable, failure.RateLimited, failure.UpstreamTimeout:

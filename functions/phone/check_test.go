@@ -162,7 +162,7 @@ var breakages = []breakage{
 	{name: "the secret is frozen", want: only("act"), errcode: 40243, answers: refuse(wechattest.TokenPath, 40243)},
 	{name: "a wrong appid", want: map[string]string{stage.BrokenAppID: "act"}, errcode: 40013,
 		config: func(c *stage.Config) { c.Secret = stage.Secret(stage.BrokenAppID, stage.AppSecret) }},
-	{name: "the API is not authorised", want: only("act"), errcode: 48001, reason: "getuserphonenumber",
+	{name: "the mini-program may not call the API", want: only("act"), errcode: 48001, reason: "getuserphonenumber",
 		answers: refuse(wechattest.PhonePath, 48001)},
 	{name: "the signing key is missing", want: map[string]string{stage.AppID: "ok", theKeys: "act"},
 		config: rig.Env(tokensOn...)},
@@ -184,7 +184,7 @@ var breakages = []breakage{
 	{name: "the day's quota", want: only("act"), errcode: 45009, answers: refuse(wechattest.PhonePath, 45009)},
 	{name: "an errcode that nobody knows", want: only("act"), errcode: 99999,
 		answers: refuse(wechattest.LoginPath, 99999)},
-	{name: "a server that knows every code as used", want: only("act"), errcode: 40163,
+	{name: "a server that calls every code used", want: only("act"), errcode: 40163,
 		answers: refuse(wechattest.LoginPath, 40163)},
 	{name: "a server that accepts any login code", want: only("act"), reason: "jscode2session accepted",
 		answers: map[string]http.HandlerFunc{wechattest.LoginPath: wechattest.Accept(rig.NewUser())}},
@@ -231,7 +231,7 @@ func (b breakage) raise(t *testing.T) *rig.Rig {
 	return r
 }
 
-// The check fires (act) if somebody must act, and for nothing else.
+// The check says act if somebody must act, and for no other reason.
 func TestCheckReportsEachBreakage(t *testing.T) {
 	t.Parallel()
 	for _, b := range breakages {
@@ -267,9 +267,8 @@ func TestCheckAcceptsUsableSigningKeys(t *testing.T) {
 	wantVerdicts(t, "usable keys", b.raise(t), only("ok"))
 }
 
-// hanging returns a secret with n mini-programs, and a WeChat that never answers
-// the first of them about its token. high is how many mini-programs it was asked about
-// at once.
+// hanging returns a secret with n mini-programs, and a WeChat that never gives the
+// first hang of them a token. high is the most requests that it had at once.
 func hanging(n, hang int) (secret string, serve http.HandlerFunc, high *atomic.Int32) {
 	server := wechattest.New(stage.AppID, stage.AppSecret, time.Now)
 	apps := map[string]string{}
@@ -321,7 +320,7 @@ func TestCheckEndsInTimeAndNamesWhatItDidNotCheck(t *testing.T) {
 	}
 }
 
-// The check waits for no read of a secret past its own end.
+// The check waits for a read of a secret only until its own deadline.
 func TestCheckEndsInTimeWhileSecretsManagerHangs(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, func(c *stage.Config) { c.Timeout, c.Tokens = 1500*time.Millisecond, true })
@@ -334,9 +333,9 @@ func TestCheckEndsInTimeWhileSecretsManagerHangs(t *testing.T) {
 	}
 }
 
-// A mini-program that hangs is given up after WECHAT_TIMEOUT, so that the others
-// have their turn.
-func TestCheckGivesUpAHangingMiniProgram(t *testing.T) {
+// The check gives up on a hanging mini-program after WECHAT_TIMEOUT, so that the others
+// get their turn.
+func TestCheckGivesUpOnAHangingMiniProgram(t *testing.T) {
 	t.Parallel()
 	secret, serve, _ := hanging(20, 9)
 	w := rig.NewWeChat(t, "http")
@@ -381,7 +380,7 @@ func TestCheckDoesNotDisturbUsers(t *testing.T) {
 }
 
 // first says that a process serves its first user.
-func TestFirstIsOfTheFirstRequestAfterAnyCheck(t *testing.T) {
+func TestFirstMarksTheFirstRequestEvenAfterACheck(t *testing.T) {
 	t.Parallel()
 	r := rig.Raise(t, nil)
 	check(t, r) // sends the first request

@@ -12,7 +12,7 @@ import (
 	"wechat-phone/shared/identity"
 )
 
-// settings are the function's settings, from the environment variables beside them.
+// settings are the function's settings. Beside each is its environment variable.
 type settings struct {
 	secretID        string        // WECHAT_SECRET_ID
 	apiBaseURL      string        // WECHAT_API_BASE_URL

@@ -18,9 +18,9 @@ import (
 	"wechat-phone/local/wechattest"
 )
 
-// faultyProxy terminates TLS before a mock WeChat. It does something wrong to the first
-// connection right after the handshake: the function opens that one ahead of its first
-// request.
+// faultyProxy terminates TLS in front of a mock WeChat. It does something wrong on the
+// first connection right after the handshake: the function opens that connection ahead of
+// its first request.
 type faultyProxy struct {
 	net.Listener
 	fault   func(*tls.Conn)
@@ -73,8 +73,8 @@ func (p *faultyProxy) serve(c *tls.Conn) {
 	_, _ = io.Copy(c, to)
 }
 
-// Whatever is on the connection that was opened ahead, the first logins get tokens, and
-// their own: the rig checks whose they are.
+// Whatever arrives on the connection that was opened ahead, each of the first logins gets
+// a token of its own: the rig checks whose it is.
 func testFaultyConnections(t *testing.T) {
 	t.Parallel()
 	other := hostile.User(9999)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// readForm and duplicate name each field once more.
+// readForm and duplicate repeat the names of all fields.
 func TestEveryFieldIsReadFromAFormAndNamedIfItOccursTwice(t *testing.T) {
 	for i, field := range reflect.VisibleFields(reflect.TypeFor[fields]()) {
 		name := field.Tag.Get("json")

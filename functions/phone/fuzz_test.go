@@ -123,7 +123,7 @@ func FuzzEvent(f *testing.F) {
 		AwsRequestID: "8f50b6a1-0000-4000-8000-000000000000",
 	})
 	f.Fuzz(func(t *testing.T, event []byte) {
-		if isCheck(event) { // it is no request
+		if isCheck(event) { // not a request
 			return
 		}
 		var line bytes.Buffer

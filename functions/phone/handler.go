@@ -31,7 +31,7 @@ type handler struct {
 	now func() time.Time
 	log *slog.Logger
 
-	warm atomic.Bool // the process has served a request; the check is none
+	warm atomic.Bool // the process has served a request; a check does not count
 }
 
 // secretStore returns the mini-programs' credentials. See [appsecret.Store].

@@ -8,7 +8,7 @@ import (
 )
 
 // serveLogin answers POST /login: it exchanges a login code for the user's openid.
-// With tokens on, it also issues an identity token, which has the phone number of an
+// With tokens on, it also issues an identity token. The token has the phone number of an
 // earlier one if that one renews it.
 func (h *handler) serveLogin(ctx context.Context, e event, rec *record) ([]byte, error) {
 	r, err := readLoginRequest(e)
@@ -63,7 +63,7 @@ func readLoginRequest(e event) (loginRequest, error) {
 	for name, field := range map[string]field{
 		"phoneCode": f.PhoneCode, "encryptedData": f.EncryptedData, "iv": f.IV,
 	} {
-		if field.present { // to ignore it would waste a tap that has been paid for
+		if field.present { // ignoring it would waste a tap that has been paid for
 			return loginRequest{}, failure.Invalid("/login takes no " + name + ": send it to /phone")
 		}
 	}

@@ -97,7 +97,7 @@ func start(getenv func(string) string, logger *slog.Logger) (*handler, error) {
 	return h, nil
 }
 
-// warn logs that a part of the start has failed, if it has.
+// warn logs err, if a part of the start has failed.
 func (h *handler) warn(message string, err error) {
 	if err != nil {
 		h.log.Warn(message, "reason", err)

@@ -22,9 +22,9 @@ import (
 	"wechat-phone/shared/wechat"
 )
 
-// The promise of a token: at its iat, it has no phone number that WeChat did not vouch
-// for, for its openid, within TOKEN_RENEWAL before, or in the same request if that was
-// a tap.
+// A token's promise: if it has a phone number, WeChat vouched for that number and the
+// token's openid, either in the same request (a tap) or less than TOKEN_RENEWAL before the
+// token's iat.
 
 // vouched is what WeChat said about a number.
 type vouched struct {
