@@ -553,8 +553,8 @@ func TestUnreachableSecretsManagerIsClassified(t *testing.T) {
 	}
 }
 
-// A Secrets Manager that fails or throttles until the deadline is not merely slow, not
-// even if the deadline cuts off a retry.
+// If Secrets Manager fails or throttles until the deadline, the error says so, even if the
+// deadline cuts off a retry.
 func TestFailureUntilTheDeadlineIsNotATimeout(t *testing.T) {
 	setAWS(t)
 	t.Setenv("AWS_MAX_ATTEMPTS", "50")

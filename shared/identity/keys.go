@@ -126,10 +126,10 @@ type Keys struct {
 
 // Works reports whether the signing key can sign. The first call signs and verifies a
 // text, which takes as long as a token. A key that make key did not make may fail although
-// it looks right, for example if one of its primes is none.
+// it looks right, for example if one of its primes is not prime.
 func (k *Keys) Works() bool { return k.works() }
 
-// tryToSign is Works without the memory.
+// tryToSign is Works without the cache.
 func (k *Keys) tryToSign() (ok bool) {
 	defer func() { _ = recover() }()
 	const text = "a text"
@@ -149,8 +149,9 @@ func (k *Keys) All() []Key {
 // exactly one key signs, at most one is next, and each is an RSA key with at least
 // 2048 bits whose kid is its thumbprint. Every error is an [*Error].
 //
-// It parses and checks the signing key's private part; [Keys.Works] tries it. Of the next key it reads only
-// the public part, which takes a fortieth of the time: each start waits for this.
+// It parses and checks the signing key's private part; [Keys.Works] tries it. It reads only
+// the public part of the next key, which takes a fortieth of the time: each start waits for
+// this.
 func ParseKeys(text string) (*Keys, error) {
 	list, err := parseList(text)
 	if err != nil {

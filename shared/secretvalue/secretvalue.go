@@ -1,5 +1,5 @@
 // Package secretvalue reads a secret's text from Secrets Manager and says why it
-// cannot be read. Call [Read]. Caching is the caller's task.
+// cannot be read. Call [Read]. It caches nothing.
 package secretvalue
 
 import (
@@ -73,7 +73,8 @@ func Read(ctx context.Context, api SecretsManager, id ID) (string, *Failure) {
 
 // errorRecorder is an HTTP client that records how its last request ended. The SDK
 // retries until the deadline, and then says only that the deadline has passed. If the
-// deadline cuts off a retry, the request before says why there was one.
+// deadline cuts off a retry, the record stays that of the request before, which says why
+// the SDK retried.
 type errorRecorder struct {
 	secretsmanager.HTTPClient
 	err    error
@@ -102,8 +103,8 @@ func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
 }
 
 // detachBody gives the request a body of its own. The SDK closes its body as soon as an
-// answer begins. If net/http has not finished with the body by then, it takes that for
-// a failed request and closes the connection, and a long answer breaks off.
+// answer begins. If net/http is still reading the body then, it treats the request as
+// failed and closes the connection, which cuts a long answer off.
 func detachBody(request *http.Request) error {
 	if request.Body == nil {
 		return nil
@@ -118,7 +119,7 @@ func detachBody(request *http.Request) error {
 // its key is disabled) stay the same until somebody acts. last is how the last
 // request ended.
 func classify(ctx context.Context, err error, last errorRecorder) *Failure {
-	// Interfaces instead of the SDK's types avoid two modules for two methods.
+	// Interfaces, because the SDK's types would add two modules for two methods.
 	answer, answered := errors.AsType[interface {
 		error
 		HTTPStatusCode() int

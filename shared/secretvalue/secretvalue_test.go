@@ -14,7 +14,7 @@ import (
 )
 
 // The signing secret is long enough to arrive in pieces. With the SDK's own request
-// body, three in a hundred such reads broke off on two processors, and the SDK repeated
+// body, three in a hundred such reads were cut off on two processors, and the SDK repeated
 // them up to a second later. See [detachBody].
 func TestLongSecretIsReadInOneRequest(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "a")

@@ -45,7 +45,7 @@ type Store struct {
 	rereadAt time.Time // when the last re-read in the background began
 }
 
-// reading is what a read of the secret gave, and when it began.
+// reading is the result of a read of the secret, and when the read began.
 type reading struct {
 	keys *identity.Keys
 	at   time.Time
@@ -102,7 +102,7 @@ func timeout(ctx context.Context, err error) error {
 }
 
 // usable reports whether the keys can sign and are young enough to use. If the clock has
-// jumped back they are: then their age is unknown, and Get starts a re-read.
+// jumped back, their age is unknown. They count as young then, and Get starts a re-read.
 func (s *Store) usable(held reading) bool {
 	return held.keys.Works() && (s.clock.Within(held.at, maxAge) || held.at.After(s.clock.Now()))
 }
@@ -128,7 +128,7 @@ func (s *Store) read(ctx context.Context, id secretvalue.ID) (reading, error) {
 	if unusable, ok := errors.AsType[*identity.Error](err); ok {
 		return reading{}, (*Error)(secretvalue.Malformed(unusable.Problem))
 	}
-	// A start leaves the trial to the first request: it takes as long as a signature.
+	// At start, this is left to the first request: it takes as long as a signature.
 	if _, reread := s.source.Current(id.Key()); reread && !keys.Works() {
 		return reading{}, errCannotSign()
 	}

@@ -42,7 +42,7 @@ type phoneAnswer struct {
 		Phone     opendata.Phone `json:",embed"`
 		Watermark struct {
 			AppID     string         `json:"appid"`
-			Timestamp jsontext.Value `json:"timestamp"` // of any type: the tap has been paid for
+			Timestamp jsontext.Value `json:"timestamp"` // any type is accepted, because the tap has been paid for
 		} `json:"watermark"`
 	} `json:"phone_info"`
 }

@@ -425,8 +425,8 @@ func endless(start, each string) func(net.Conn) {
 	}
 }
 
-// limit returns the deadline for a call that must end so. Only a time-out comes soon:
-// on a slow machine, anything else would become one.
+// limit returns how long a call may take that must end with want. It is short for a
+// time-out only: on a slow machine, it would turn any other result into a time-out.
 func limit(want Kind) time.Duration {
 	if want == TimedOut {
 		return 300 * time.Millisecond
