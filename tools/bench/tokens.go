@@ -50,7 +50,7 @@ func (b *bench) token() ([]row, error) {
 				}
 				times[i] = append(times[i], <-logs[i])
 			}
-			// Here and not in a loop of its own, in which it would be faster.
+			// Sign here and not in a loop of its own, which would be faster.
 			digest := sha256.Sum256(b.event)
 			began := time.Now()
 			_, err = rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])

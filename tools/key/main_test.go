@@ -38,8 +38,8 @@ func manager(t *testing.T, text string) (s *secretstest.Server, run func(flags .
 }
 
 // retries is the SDK's default. The SDK closes a request's body as soon as it has the
-// answer's header. If net/http still reads the body then, it breaks off the answer, if
-// that is longer than net/http's buffer of 4096 bytes, as a list of keys is.
+// answer's header. If net/http is still reading the body then, it cuts the answer off
+// after its buffer of 4096 bytes. A list of keys is longer.
 const retries = "AWS_MAX_ATTEMPTS=3"
 
 // list returns a list of keys that has grown: its edits happened at these ages.
@@ -58,7 +58,7 @@ func list(ages ...time.Duration) string {
 
 const day = 24 * time.Hour
 
-// Lists that tests share, because keys take long to make.
+// Lists that tests share, because making keys is slow.
 var (
 	// young has a signing key and a next key.
 	young = sync.OnceValue(func() string { return list(time.Hour) })

@@ -17,7 +17,7 @@ func (c *change) revoke(ctx context.Context) error {
 	if c.before.ID == "" {
 		return errors.New("the signing secret has no keys yet, so there is none to revoke")
 	}
-	// Look before the change: who may not look could not finish it.
+	// Look before the change: an operator who may not look could not finish it.
 	others, err := c.secret.Others(ctx, c.before.ID)
 	if err != nil {
 		return err

@@ -127,7 +127,7 @@ func once(first, others http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// Of a staged version whose answer was lost nothing is current.
+// A staged version whose answer was lost does not become the current one.
 func TestLostAnswerOfAStagedVersionChangesNothing(t *testing.T) {
 	t.Parallel()
 	s, run := manager(t, grown())
@@ -192,7 +192,7 @@ func TestInterruptedRevocationCanBeFinished(t *testing.T) {
 	}
 }
 
-// Who may not do all of a revocation must not begin it.
+// An operator who may not do all of a revocation must not begin it.
 func TestRevocationLooksBeforeItChanges(t *testing.T) {
 	t.Parallel()
 	s, run := manager(t, grown())
@@ -266,8 +266,8 @@ func TestOneOfTwoOperatorsWins(t *testing.T) {
 	}
 }
 
-// Whoever loses to a revocation has staged a version with dropped keys, perhaps after the
-// revocation has looked.
+// The operator who loses to a revocation has staged a version with dropped keys, perhaps
+// after the revocation has looked.
 func TestLoserTakesBackTheirVersion(t *testing.T) {
 	t.Parallel()
 	kept, unknown := "yours was not made; run it again\n", "the secret may have changed: see FLAGS=-show\n"
@@ -302,7 +302,7 @@ func TestLoserTakesBackTheirVersion(t *testing.T) {
 	}
 }
 
-// If they cannot take it back, they say so, and the next revocation does it.
+// If the command cannot take it back, it says so, and the next revocation does it.
 func TestLoserSaysWhatTheyLeave(t *testing.T) {
 	t.Parallel()
 	s, run := manager(t, grown())

@@ -121,8 +121,8 @@ func (s *Secret) explain(ctx context.Context, before, after string, failure erro
 		"their change was kept, and yours was not made; run it again%s", left)
 }
 
-// unlabel removes a staging label from a version. It is no error if the version does not
-// have the label.
+// unlabel removes a staging label from a version. It returns no error if the version does
+// not have the label.
 func (s *Secret) unlabel(ctx context.Context, id, label string) error {
 	_, err := s.api.UpdateSecretVersionStage(ctx, &secretsmanager.UpdateSecretVersionStageInput{
 		SecretId: &s.arn, VersionStage: &label, RemoveFromVersionId: &id,

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// addLicenses adds the licences and notices of what is linked into the programs: most of
-// them must accompany a binary.
+// addLicenses adds the licences and notices of what is linked into the programs. Most
+// licences demand this for binaries.
 func (r *release) addLicenses() error {
 	list := exec.Command("go", "list", "-m", "-f", "{{.Path}}\t{{.Dir}}", "all")
 	list.Stderr = os.Stderr
@@ -31,7 +31,7 @@ func (r *release) addLicenses() error {
 	for _, path := range sorted(r.modules) {
 		licences, err := filepath.Glob(filepath.Join(dirs[path], "LICENSE*"))
 		if err != nil || len(licences) == 0 {
-			return fmt.Errorf("found no licence of %s", path)
+			return fmt.Errorf("found no licence for %s", path)
 		}
 		notices, _ := filepath.Glob(filepath.Join(dirs[path], "NOTICE*"))
 		for _, file := range append(licences, notices...) {

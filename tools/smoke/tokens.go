@@ -155,7 +155,7 @@ func (d *deployment) keySet(ctx context.Context) error {
 			return fmt.Errorf("the key %q %w", key.ID, err)
 		}
 		if known[key.ID] {
-			return fmt.Errorf("the key %q is there twice", key.ID)
+			return fmt.Errorf("the key %q occurs twice", key.ID)
 		}
 		known[key.ID] = true
 	}
@@ -191,7 +191,7 @@ func (k jwk) check() error {
 	}
 	sum := sha256.Sum256([]byte(`{"e":"` + k.Exponent + `","kty":"RSA","n":"` + k.Modulus + `"}`))
 	if base64.RawURLEncoding.EncodeToString(sum[:]) != k.ID {
-		return errors.New("has another kid than its RFC 7638 thumbprint: a verifier may have another key under this kid")
+		return errors.New("has a kid that is not its RFC 7638 thumbprint: a verifier may know another key by this kid")
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func TestKeySetThatVerifiersRefuseIsNamed(t *testing.T) {
 		"for encryption":  {keys(change("use", "enc")), "need RSA"},
 		"for PS256":       {keys(change("alg", "PS256")), "need RSA"},
 		"another kid":     {keys(change("kid", "1")), "RFC 7638"},
-		"one key twice":   {keys(testKey, testKey), "is there twice"},
+		"one key twice":   {keys(testKey, testKey), "occurs twice"},
 		"padded":          {keys(change("n", testKey["n"]+"=")), "no verifier can read"},
 		"no exponent":     {keys(change("e", "")), "no verifier can read"},
 		"an even one":     {keys(change("e", "AQAA")), "no verifier can read"},
@@ -184,7 +184,7 @@ func TestKeySetThatVerifiersRefuseIsNamed(t *testing.T) {
 	}
 }
 
-// newKeys returns n keys that look different. Their moduli are no products of primes.
+// newKeys returns n keys that look different. Their moduli are not products of primes.
 func newKeys(n int) (keys []map[string]string) {
 	for i := range n {
 		modulus := make([]byte, minBits/8)

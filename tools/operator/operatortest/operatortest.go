@@ -37,7 +37,7 @@ func Main(m *testing.M, command func()) {
 // that knows one stack with these outputs.
 func Command(t *testing.T, secretsURL string, outputs map[string]string, flags ...string) *exec.Cmd {
 	t.Helper()
-	rig.Long(t) // it is started again and again
+	rig.Long(t) // each call starts a process
 	list := []map[string]string{}
 	for name, value := range outputs {
 		list = append(list, map[string]string{"OutputKey": name, "OutputValue": value, "Description": ""})
@@ -115,7 +115,7 @@ func openTerminal(t *testing.T) (controller, terminal *os.File) {
 	return controller, terminal
 }
 
-// ReadUntil reads until text has come, and returns everything that it has read.
+// ReadUntil reads until text has arrived, and returns everything that it has read.
 func ReadUntil(t *testing.T, from io.Reader, text string) (read string) {
 	t.Helper()
 	late := time.AfterFunc(time.Minute, func() { panic("timed out waiting for " + text) })
