@@ -1,9 +1,9 @@
 // Package authorizer is a stand-in for the JWT authorizer of API Gateway's HTTP APIs.
 // Call [Create] to put one in front of a consumer.
 //
-// It enforces what AWS publishes, and each rule names its source. If AWS permits the
-// authorizer a choice, the stand-in takes the worse one: it fetches the keys only when
-// its two hours are over, even for an unknown kid. AWS does not publish what the authorizer
+// It enforces what AWS publishes, and each rule names its source. If AWS leaves the
+// authorizer a choice, the stand-in makes the worse one: it fetches the keys only when its
+// two hours are over, even for an unknown kid. AWS does not publish what the authorizer
 // does with base64url that is not canonical. The stand-in refuses it.
 package authorizer
 
@@ -74,7 +74,7 @@ func anyIn(texts, list []string) bool {
 // scopeRule alone is answered with 403, as RFC 6750, section 3.1 says.
 const scopeRule = "the token must have one of the route's scopes"
 
-// Config says whom an [Authorizer] trusts, and what stands behind it.
+// Config says whom an [Authorizer] trusts, and what is behind it.
 type Config struct {
 	Issuer    string
 	Audience  []string
@@ -95,8 +95,8 @@ type Authorizer struct {
 	keys    map[string]*rsa.PublicKey // by kid
 }
 
-// Create fetches the issuer's documents. If it cannot, the result is an error: API
-// Gateway refuses to make such an authorizer.
+// Create fetches the issuer's documents. If it cannot, it returns an error: API Gateway
+// refuses to create such an authorizer.
 func Create(c Config) (*Authorizer, error) {
 	a := &Authorizer{Config: c, limits: published, rules: rules}
 	return a, a.fetch()
@@ -105,8 +105,8 @@ func Create(c Config) (*Authorizer, error) {
 // claimsKey is the key of the claims in a request's context.
 type claimsKey struct{}
 
-// Claims returns the claims of the token that a consumer's request had, as text: so has an
-// event, under requestContext.authorizer.jwt.claims.
+// Claims returns the claims of the token in a consumer's request, as text. An event has
+// them as text too, under requestContext.authorizer.jwt.claims.
 func Claims(r *http.Request) map[string]string {
 	claims, _ := r.Context().Value(claimsKey{}).(map[string]string)
 	return claims
@@ -132,7 +132,7 @@ func (a *Authorizer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// size is that of the request line and the header values.
+// size returns the size of the request line and the header values.
 func size(r *http.Request) int {
 	n := len(r.Method + " " + r.RequestURI + " " + r.Proto)
 	for _, values := range r.Header {
@@ -170,13 +170,13 @@ func refuse(w http.ResponseWriter, status int, description string) {
 	_ = json.MarshalWrite(w, map[string]string{"message": http.StatusText(status)})
 }
 
-// header is a token's.
+// header is a token's header.
 type header struct {
 	Algorithm string `json:"alg"`
 	KeyID     string `json:"kid"`
 }
 
-// payload has the claims that the rules are about. A time that is missing is long ago.
+// payload has the claims that the rules are about. A missing time counts as long ago.
 type payload struct {
 	Issuer    string `json:"iss"`
 	Expires   int64  `json:"exp"`
@@ -242,7 +242,7 @@ func texts(all map[string]jsontext.Value) map[string]string {
 	return claims
 }
 
-// audience is client_id only if there is no aud: workflow.
+// audience returns aud, or client_id if there is no aud: see workflow.
 func (t *token) audience() []string {
 	aud, ok := t.claims["aud"]
 	if !ok {
@@ -257,7 +257,7 @@ func (t *token) audience() []string {
 
 func (t *token) scopes() []string { return strings.Fields(t.claims["scope"] + " " + t.claims["scp"]) }
 
-// verify tries every key if the kid is unknown: that is another rule's matter.
+// verify tries every key if the kid is unknown: another rule is about the kid.
 func (a *Authorizer) verify(t *token) bool {
 	candidates := []*rsa.PublicKey{a.keys[t.KeyID]}
 	if candidates[0] == nil {
@@ -269,7 +269,7 @@ func (a *Authorizer) verify(t *token) bool {
 	})
 }
 
-// fetch replaces the keys by those that the issuer publishes. The caller holds mu.
+// fetch replaces the keys with those that the issuer publishes. The caller holds mu.
 func (a *Authorizer) fetch() error {
 	var discovery struct {
 		KeySet string `json:"jwks_uri"`
@@ -312,8 +312,8 @@ func (a *Authorizer) fetch() error {
 	return nil
 }
 
-// get fetches a document of the issuer's. It must be public, over https: workflow. Only
-// an issuer on this machine needs no TLS.
+// get fetches one of the issuer's documents. It must be public, over https: see workflow.
+// Only an issuer on this machine needs no TLS.
 func (a *Authorizer) get(url string, within time.Duration) ([]byte, error) {
 	if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://127.0.0.1:") {
 		return nil, errors.New("its URL does not begin with https://")

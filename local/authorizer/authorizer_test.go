@@ -13,7 +13,7 @@ import (
 	"wechat-phone/local/forgery"
 )
 
-// at is a moment in the middle of a second, as almost all are.
+// at is not a whole second, as almost no time is.
 var at = time.Date(2026, 3, 1, 12, 0, 0, 5e8, time.UTC)
 
 func atThen() time.Time { return at }
@@ -49,7 +49,7 @@ func TestRefusesEveryForgery(t *testing.T) {
 		}
 	}
 	if w := ask(a, good, "/"); w.Code != http.StatusOK {
-		t.Errorf("the good token after all: got %d, want 200", w.Code)
+		t.Errorf("the good token after the forgeries: got %d, want 200", w.Code)
 	}
 }
 
@@ -108,7 +108,7 @@ func status(rule string) int {
 	return http.StatusUnauthorized
 }
 
-// What is right in another way than usual passes.
+// A token that is unusual but right passes.
 func TestAcceptsWhatTheRulesPermit(t *testing.T) {
 	s := newStack(t, at)
 	good := s.keys.Sign(claims(at)).Reveal()

@@ -18,8 +18,8 @@ const (
 	openID = "oGZUI0egBJY1zhBYw2KhdUfwVJJE"
 )
 
-// direct answers requests by a handler, without a network, so that a bubble of
-// testing/synctest can contain it.
+// direct answers requests with a handler, without a network, so that it works in a
+// testing/synctest bubble.
 type direct struct{ http.Handler }
 
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -80,7 +80,7 @@ func newStack(t *testing.T, at time.Time) stack {
 	return s
 }
 
-// claims are those of a user who tapped just now.
+// claims returns the claims of a user who tapped just now.
 func claims(now time.Time) identity.Claims {
 	return identity.Claims{
 		Issuer: issuer, AppID: appID, OpenID: redacted.New(openID), UnionID: redacted.New("oUnion"),
@@ -89,7 +89,7 @@ func claims(now time.Time) identity.Claims {
 	}
 }
 
-// phonebook is a small consumer. It trusts what stands in front of it, as a Lambda function
+// phonebook is a small consumer. It trusts what is in front of it, as a Lambda function
 // behind an authorizer does.
 var phonebook = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	claims := Claims(r)

@@ -24,7 +24,7 @@ import (
 
 const (
 	day      = 24 * time.Hour
-	lifetime = day // of a token: the longest
+	lifetime = day // of a token: the longest that TOKEN_LIFETIME allows
 )
 
 // world is a deployment with its users and consumers. It runs in simulated time.
@@ -44,7 +44,7 @@ type world struct {
 	logins, verified, refused, outlived, taps, excusedTaps atomic.Int64
 }
 
-// process is one of the function's. Its Store rereads the keys as in production.
+// process is one of the function's processes. Its Store rereads the keys as in production.
 type process struct {
 	store atomic.Pointer[signingkeys.Store]
 }
@@ -62,7 +62,7 @@ func (w *world) GetSecretValue(
 	return &secretsmanager.GetSecretValueOutput{SecretString: &text}, nil
 }
 
-// restart replaces a process by a new one, if that can read the keys.
+// restart replaces a process with a new one, if the new one can read the keys.
 func (w *world) restart(p *process) {
 	store := signingkeys.New(w, "signing", time.Now)
 	if store.Load() == nil {
@@ -81,7 +81,7 @@ func (w *world) keys() *identity.Keys {
 	return keys
 }
 
-// change is what the operator does with the keys.
+// change changes the keys as the operator does.
 func (w *world) change(do func(text string, now time.Time) (identity.Change, error)) identity.Change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -205,9 +205,9 @@ func (w *world) thief(key forgery.Signer, kid, token string) {
 	}
 }
 
-// raise starts a world whose verifiers keep the keys for that time.
+// raise starts a world whose verifiers cache the keys for that time.
 func raise(t *testing.T, days, users int, cache time.Duration) *world {
-	time.Sleep(time.Second / 2) // the rules about iat permit no token at the very moment of its iat
+	time.Sleep(time.Second / 2) // the rules about iat permit no token at exactly its iat
 	w := &world{t: t, revoked: map[string]time.Time{}, end: time.Now().Add(time.Duration(days) * day)}
 	w.change(func(_ string, now time.Time) (identity.Change, error) { return identity.New(now) })
 	for range 4 {
@@ -249,7 +249,7 @@ func (w *world) tick() {
 	}
 }
 
-// revoke drops the key that signs, and starts all processes anew, as make restart does.
+// revoke drops the key that signs, and restarts all processes, as make restart does.
 func (w *world) revoke() {
 	w.mu.Lock()
 	keys, err := identity.ParseKeys(w.secret)

@@ -26,7 +26,7 @@ func deploy(t *testing.T) deployment {
 	return deployment{rig.RaiseIssuer(t, func(c *stage.Config) { c.Several = true })}
 }
 
-// authorizer stands in front of a route that asks for the scopes.
+// authorizer is in front of a route that asks for the scopes.
 func (d deployment) authorizer(t *testing.T, scopes ...string) *Authorizer {
 	t.Helper()
 	return create(t, Config{
@@ -35,7 +35,7 @@ func (d deployment) authorizer(t *testing.T, scopes ...string) *Authorizer {
 	})
 }
 
-// user is one of the mini-program's.
+// user returns one of the mini-program's users.
 func user(appID string) wechattest.User {
 	u := rig.NewUser()
 	u.AppID = appID
@@ -78,8 +78,8 @@ func TestAnHTTPAPIAcceptsTheFunctionsTokens(t *testing.T) {
 	}
 }
 
-// consumers lists the claims that each consumer needs, by its documentation. Each was
-// checked there, and not run.
+// consumers lists the claims that each consumer needs, according to its documentation. No
+// consumer was run.
 var consumers = []struct {
 	name, source string
 	needs        []string
@@ -99,7 +99,7 @@ var consumers = []struct {
 	{"a backend that wants recent numbers", "docs/identity.md", []string{"phone_number_verified_at"}},
 }
 
-// IAM takes azp for aud. The rest would only be another thing to refuse a token for.
+// IAM takes azp as the audience. The others would only be more reasons to refuse a token.
 var unwanted = []string{"azp", "nbf", "jti", "nonce"}
 
 func TestTokensHaveWhatEachConsumerNeeds(t *testing.T) {

@@ -105,7 +105,7 @@ func (p *page) route() {
 	}
 }
 
-// handle adds a route that pages of other sites cannot use, even if their names lead here.
+// handle adds a route that pages of other sites cannot use, not even by DNS rebinding.
 func (p *page) handle(route string, handler http.Handler) {
 	guarded := http.NewCrossOriginProtection().Handler(handler)
 	p.mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {

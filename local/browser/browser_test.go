@@ -244,7 +244,7 @@ func TestOnlyThePageCanUseTheAPI(t *testing.T) {
 		{"another origin", []string{"Origin: https://example.com"}, http.StatusForbidden},
 		{"another port", []string{"Origin: http://127.0.0.1:1"}, http.StatusForbidden},
 		{"no origin, another site", []string{"Sec-Fetch-Site: cross-site"}, http.StatusForbidden},
-		{"a name that leads here", []string{"Host: example.com"}, http.StatusForbidden},
+		{"another name for this machine", []string{"Host: example.com"}, http.StatusForbidden},
 		{"another name and its origin", []string{"Host: example.com", "Origin: http://example.com"}, http.StatusForbidden},
 	} {
 		if got, _ := ask(t, s, "POST", "/stage/faults/none", "", tt.headers...); got != tt.want {

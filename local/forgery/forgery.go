@@ -1,8 +1,7 @@
 // Package forgery makes tokens that every consumer must refuse. Call [Read] with the
 // signing secret of a stack and another stack's, and [Tokens] with a good token.
 //
-// Some consumers accept a token that has another spelling of the same bytes, so
-// [Respelled] makes those apart.
+// Some consumers accept another spelling of the same bytes. [Respelled] makes such tokens.
 package forgery
 
 import (
@@ -105,7 +104,7 @@ func encode(fields Fields) string {
 	return base64url.EncodeToString(text)
 }
 
-// The names of tokens that a few consumers accept, although their issuer would not make
+// The names of tokens that a few consumers accept, although the issuer would not make
 // them.
 const (
 	FutureIssue = "issued in the future"
@@ -170,7 +169,7 @@ func mac(text string, secret []byte) string {
 	return text + "." + base64url.EncodeToString(hash.Sum(nil))
 }
 
-// bits changes each bit of the bytes that header, payload and signature stand for.
+// bits changes each bit of the decoded header, payload and signature.
 func bits(good string) (all []Token) {
 	for which, name := range []string{"header", "payload", "signature"} {
 		parts := strings.Split(good, ".")
@@ -198,7 +197,7 @@ const (
 	FourthPart = "a dot after the signature"
 )
 
-// Respelled returns spellings of a good token's signature that stand for the same bytes.
+// Respelled returns other spellings of a good token's signature that decode to the same bytes.
 // Header and payload have none, because the signature covers their text.
 func Respelled(good string) []Token {
 	cut := strings.LastIndexByte(good, '.') + 1

@@ -15,7 +15,7 @@ import (
 var one, exponent = big.NewInt(1), big.NewInt(65537)
 
 // KeyThatCannotSign returns the text of a signing secret whose only key looks right, but
-// one of its two primes is none. crypto/rsa notices that only when the key signs.
+// one of its two primes is not prime. crypto/rsa notices that only when the key signs.
 func KeyThatCannotSign(created time.Time) string {
 	p, q := prime(), prime()
 	p1, q1, d := new(big.Int), new(big.Int).Sub(q, one), (*big.Int)(nil)

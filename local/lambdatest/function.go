@@ -92,7 +92,8 @@ func Start(config Config) (*Function, error) {
 		queue: make(chan *invocation), inFlight: map[string]*invocation{},
 	}
 	mux := http.NewServeMux()
-	// The first part tells processes apart: a killed one's last request may arrive late.
+	// The first part of the path tells processes apart: a killed one's last request may
+	// arrive late.
 	mux.HandleFunc("GET /{process}/2018-06-01/runtime/invocation/next", f.serveNext)
 	mux.HandleFunc("POST /{process}/2018-06-01/runtime/invocation/{id}/response", f.serveResponse)
 	mux.HandleFunc("POST /{process}/2018-06-01/runtime/invocation/{id}/error", f.serveError)

@@ -69,7 +69,7 @@ type faults struct {
 	secrets map[string]string // before the first fault, by name
 }
 
-// Inject ends the fault that is in effect, starts the function anew, and injects another
+// Inject ends the fault that is in effect, restarts the function, and injects another
 // fault. The fault "none" changes nothing more. The stage must have several
 // mini-programs, tokens and the mock WeChat.
 func (s *Stage) Inject(fault string) error {
@@ -95,7 +95,7 @@ func (s *Stage) Inject(fault string) error {
 	return inject(s)
 }
 
-// script makes WeChat answer all calls of some APIs.
+// script makes WeChat answer all calls to some APIs.
 func script(answer http.HandlerFunc, paths ...string) func(*Stage) error {
 	return func(s *Stage) error {
 		for _, path := range paths {
@@ -117,8 +117,8 @@ func (s *Stage) resetAppSecrets() error {
 	return nil
 }
 
-// withoutSecret deletes a secret and starts the function anew: a process that has read
-// the secret would not notice.
+// withoutSecret deletes a secret and restarts the function: a process that has read the
+// secret would not notice.
 func (s *Stage) withoutSecret(name string) error {
 	s.Secrets.Delete(name)
 	return s.Function.Restart()

@@ -48,7 +48,7 @@ func newSigningKey() signingKey {
 	return signingKey{ID: thumbprint(key.PublicKey), Created: time.Now().UTC().Truncate(time.Second), PrivateKey: der}
 }
 
-// thumbprint is RFC 7638's.
+// thumbprint returns the key's RFC 7638 thumbprint.
 func thumbprint(key rsa.PublicKey) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	sum := sha256.Sum256(fmt.Appendf(nil, `{"e":"%s","kty":"RSA","n":"%s"}`,

@@ -19,8 +19,8 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// gatewayConfig makes Apache a gateway that passes on requests with a good token. Apache checks iss
-// and aud only because Require says so.
+// gatewayConfig makes Apache a gateway that passes on requests with a good token. Apache
+// checks iss and aud only because Require says so.
 const gatewayConfig = `
 ServerRoot %[1]s
 ServerName localhost
@@ -91,7 +91,7 @@ func (i *issuer) startApache(t *testing.T) string {
 	return ""
 }
 
-// Debian decides Apache's version, and a newer one may be stricter.
+// Debian chooses Apache's version, and a newer one may be stricter.
 func TestApache(t *testing.T) {
 	i := newIssuer(t)
 	url := i.startApache(t)

@@ -128,7 +128,7 @@ func withClaims(route string, handler func(line any) jsontext.Value) http.Handle
 	})
 }
 
-// login logs in without a tap, as a page does that has an earlier token or none.
+// login logs in without a tap, as a page with an earlier token, or with none, does.
 func (i *issuer) login(u wechattest.User, earlier string) (token string) {
 	login := wechattest.PageLogin{Code: i.Login(u), Token: earlier, AppID: u.AppID}
 	return i.Send("POST", "/login", "application/json", hostile.JSON(login)).Token

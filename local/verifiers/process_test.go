@@ -31,7 +31,7 @@ func (i *issuer) start(t *testing.T, program *exec.Cmd, variables ...string) fun
 	t.Cleanup(func() {
 		_ = in.Close()
 		if err := program.Wait(); err != nil {
-			t.Errorf("%s: got %v, want it to exit well", program.Path, err)
+			t.Errorf("%s: got %v, want it to exit without an error", program.Path, err)
 		}
 	})
 	answers := bufio.NewScanner(out)

@@ -95,12 +95,13 @@ func (i *issuer) checkSnippet(t *testing.T, authenticate func(token, scope strin
 			o.Error, o.Status)
 	}
 	if o := authenticate("", "openid"); o.Error == "" || strings.Contains(o.Error, "scope") || o.Status != 0 {
-		t.Errorf("no token: got %q, status %d, want it refused for another reason than its scope, 401", o.Error, o.Status)
+		t.Errorf("no token: got %q, status %d, want it refused, but not for its scope, 401", o.Error, o.Status)
 	}
 }
 
 // checkUnreachable presents a good token to a program that has no keys yet, while the
-// issuer is away. The page would throw a token away that is refused.
+// issuer cannot be reached. The answer must not be a refusal: the page drops a token that
+// is refused.
 func (i *issuer) checkUnreachable(t *testing.T, authenticate func(token, scope string) outcome) {
 	t.Helper()
 	authenticate("", "openid") // the program has started

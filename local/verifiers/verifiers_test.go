@@ -62,17 +62,17 @@ func (i *issuer) accepted(t *testing.T, verify func(token string) error) []strin
 		}
 	}
 	if err := verify(i.good); err != nil {
-		t.Errorf("the good token after all: got %v, want it accepted", err)
+		t.Errorf("the good token after the forgeries: got %v, want it accepted", err)
 	}
 	return slices.Sorted(maps.Keys(names))
 }
 
-// check compares what verify accepts beside good tokens. docs/identity.md lists it.
+// check compares what else verify accepts besides good tokens. docs/identity.md lists it.
 func (i *issuer) check(t *testing.T, verify func(token string) error, want ...string) {
 	t.Helper()
 	slices.Sort(want)
 	if got := i.accepted(t, verify); !slices.Equal(got, want) {
-		t.Errorf("got these accepted beside good tokens: %q, want %q", got, want)
+		t.Errorf("got these accepted besides good tokens: %q, want %q", got, want)
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"net/url"
 )
 
-// This file plays the page, for developers and for other languages' tests. The query
-// may name the mini-program, by appid, and the user, by any name. The first mini-program
-// and a new user are the default. The same name is the same user, who has another openid
-// in each mini-program. For /tap, code may name the login code that the page has: then the
-// data is from a tap of its user, and it opens with that login.
+// This file plays the page, for developers and for tests in other languages. The query
+// may name the mini-program, by appid, and the user, by any name. The default is the first
+// mini-program and a new user. The same name is the same user, who has another openid in
+// each mini-program. For /tap, code may name the login code that the page has: then the
+// data is from a tap of that code's user, and it opens with that login.
 
 // PageLogin is what a page posts without a tap.
 type PageLogin struct {
@@ -33,7 +33,7 @@ func (s *Server) tap(user User, query url.Values) any {
 	return s.Tap(user)
 }
 
-// servePage answers with what a page has after answer. If there are several
+// servePage answers with what answer gives a page. If there are several
 // mini-programs, the user's AppID is set, so that the answer has it, as a page would.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request, answer func(User, url.Values) any) {
 	query := r.URL.Query()

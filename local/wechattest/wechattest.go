@@ -281,8 +281,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // unscripted is the context key of a request that [Server.Unscripted] answers.
 type unscripted struct{}
 
-// Unscripted answers a call as if no script were for it. A script can call it to
-// succeed in the end.
+// Unscripted answers a call as if it had no script. A script can call it to succeed in
+// the end.
 func (s *Server) Unscripted(w http.ResponseWriter, r *http.Request) {
 	s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), unscripted{}, true)))
 }

@@ -108,7 +108,7 @@ async function consent(allowed) {
 
 // 3. Watch
 
-/** clear empties the diagram but for the last call with a name. */
+/** clear removes all calls from the diagram except the last one with a name. */
 function clear(name) {
   const last = arrows.findLast(arrow => arrow.call.name === name)
   const kept = arrows.filter(arrow => last && arrow.call.id === last.call.id)

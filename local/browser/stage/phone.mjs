@@ -116,7 +116,7 @@ export function launch(view) {
   }
 }
 
-/** parse parses JSON. If text is none, it returns text. */
+/** parse parses JSON. If text is not JSON, it returns text. */
 export function parse(text) {
   try { return JSON.parse(text) } catch (error) { return text }
 }

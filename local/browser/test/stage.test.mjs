@@ -1,4 +1,4 @@
-// Taps the stage's page in Chromium. With UPDATE=1 it writes the pictures and texts in docs/images.
+// Taps the stage's page in Chromium. With UPDATE=1 it writes the screenshots and texts in docs/images.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -255,7 +255,7 @@ const scenes = {
 
 for (const [scene, play] of Object.entries(scenes)) {
   for (const [locale, name] of [['en-US', `stage-${scene}`], ['zh-CN', `stage-${scene}.zh-CN`]]) {
-    test(`the picture ${name}.png and its text`, async () => {
+    test(`the screenshot ${name}.png and its text`, async () => {
       const view = await View.open({ locale })
       await play(view)
       await view.reads('#log', 'requestId')
