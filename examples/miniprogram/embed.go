@@ -15,8 +15,8 @@ import (
 var component embed.FS
 
 // Component returns the component's files as one JavaScript module. It exports an object
-// with a function for each file, which gets what WeChat gives the file: require, module
-// and wx.
+// with a function for each file. The function takes what WeChat gives the file: require,
+// module and wx.
 func Component() []byte {
 	out := bytes.NewBufferString("export default {\n")
 	files, _ := fs.Glob(component, "components/phone-login/*.js") // fails only if the pattern is malformed

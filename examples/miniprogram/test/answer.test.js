@@ -46,7 +46,7 @@ test('an envelope is a success only with the right value in its field', () => {
   assert.deepEqual(got, want)
 })
 
-test('only a failure that cannot pass by itself is final', () => {
+test('only a failure that no retry can fix is final', () => {
   const got = {}
   const want = {}
   for (const [errMsg, errno, action] of [

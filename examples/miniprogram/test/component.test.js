@@ -230,7 +230,7 @@ test('the data is posted even if the button reports it while the page is hidden'
   assert.equal((await page.result()).outcome, 'success')
   await settle()
   assert.equal(phone.logins.length, 1, 'logins while the page is hidden')
-  await page.touch('disabled') // it comes late
+  await page.touch('disabled') // the event is late
   page.show()
   await page.ready()
   assert.equal(phone.logins.length, 2)
@@ -600,7 +600,7 @@ test('without a login code the button says Try again', async () => {
   assert.equal((await page.result(2)).outcome, 'success')
 })
 
-test('the page hears why wx.login() fails, once, and the note does not blame the network', async () => {
+test('the page is told once why wx.login() fails, and the note does not blame the network', async () => {
   phone.loginFailure = { errMsg: 'login:fail system error', errno: 1000 }
   render()
   for (const ms of [1000, 2000, 4000]) {
@@ -644,7 +644,7 @@ test('a failed wx.login() is not reported by a button that is gone, or that logs
 
 // Failures of wx.request().
 
-test('what cannot pass by itself fails at once, and WeChat\'s words reach the page', async () => {
+test('what no retry can fix fails at once, and WeChat\'s words reach the page', async () => {
   render()
   phone.requestFailure = { errMsg: 'request:fail url not in domain list', errno: 600002 }
   await page.consent()
@@ -671,7 +671,7 @@ test('any 2xx of a backend is a success', async () => {
   assert.deepEqual([outcome, data, status], ['success', session, 201])
 })
 
-test('an envelope that is no success fails, unless it has an action', async () => {
+test('an envelope that is not a success fails, unless it has an action', async () => {
   const refusal = { code: 50001, msg: 'no such shop' }
   const wants = { code: 50002, action: 'login' }
   const url = await gateway(...[refusal, wants, { code: 200 }].map(data => ({ status: 200, data })))
@@ -762,7 +762,7 @@ test('a page can put content into the button and give it a style', async () => {
   outer.detach()
 })
 
-test('a button that goes does not break the tap of another', async () => {
+test('a button that is removed does not break another\'s tap', async () => {
   phone.shape = '' // sealed data
   render()
   const other = new Page(phone, { url: stage.url })
@@ -774,7 +774,7 @@ test('a button that goes does not break the tap of another', async () => {
   assert.equal(phone.posts[0].code, phone.logins[0])
 })
 
-test('a button that comes while another one\'s login is under way waits for its code', async () => {
+test('a button that is added while another\'s login is under way waits for its code', async () => {
   render()
   page.detach()
   render()
@@ -783,7 +783,7 @@ test('a button that comes while another one\'s login is under way waits for its 
   assert.equal(phone.posts[0].code, phone.logins[0])
 })
 
-test('two buttons share the login code, and the tap of one leaves the other a new one', async () => {
+test('two buttons share the login code, and after a tap on one the other gets a new code', async () => {
   render()
   const first = page
   render()

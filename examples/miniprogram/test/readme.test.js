@@ -30,7 +30,7 @@ test('session.d.ts and the module have the same functions', () => {
   for (const readme of readmes) assert.deepEqual(firstColumn(readme, '(?:function|函数)'), declared.sort())
 })
 
-test('what one copies needs nothing from elsewhere', () => {
+test('the files to copy need no others', () => {
   const folder = path.join(root, 'components/phone-login')
   for (const file of fs.readdirSync(folder)) {
     const text = fs.readFileSync(path.join(folder, file), 'utf8')

@@ -108,7 +108,7 @@ class Keys {
     return keys
   }
 
-  /** rotate does what make key does a day after the last time, and makes the function start anew. */
+  /** rotate does what make key does a day after the last time, and restarts the function. */
   async rotate() {
     const keys = await this.read()
     const now = new Date().toISOString().replace(/\.\d+/, '')
@@ -232,7 +232,7 @@ class Phone {
       getAppBaseInfo: () => ({ language: 'en' }),
       getSystemInfoSync: () => ({ language: 'zh_CN' }),
       getAccountInfoSync: () => ({ miniProgram: { appId: APPID } }),
-      // Like WeChat, storage holds copies.
+      // Storage holds copies, as WeChat's does.
       getStorageSync: key => JSON.parse(this.storage.get(key) || '""'),
       setStorageSync: (key, value) => this.storage.set(key, JSON.stringify(value)),
       removeStorageSync: key => this.storage.delete(key),
@@ -240,7 +240,7 @@ class Phone {
     this.launch()
   }
 
-  /** launch starts the mini-program anew. Only the storage is left of the last visit. */
+  /** launch restarts the mini-program. Only the storage is left of the last visit. */
   launch() {
     launches++
     this.timers = []

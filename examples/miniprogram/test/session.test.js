@@ -145,7 +145,7 @@ test('a token that the function did not make needs a tap', async () => {
   }
 })
 
-test('storage that is not the session\'s counts as empty, and a full one is no failure', async () => {
+test('storage that is not the session\'s counts as empty, and full storage is not a failure', async () => {
   for (const value of ['text', { token: 7, life: 1 }, { token: 'x' }, [], null]) {
     wx.setStorageSync('phone-login-session', value)
     const { status, reason } = await visit()
@@ -163,7 +163,7 @@ test('offline, the page sees who the last visit\'s user was, until a renewal', a
   phone.online = false
   const state = await visit()
   assert.deepEqual([state.status, state.error, state.openid, state.e164], ['offline', 'offline', openid, e164])
-  assert.equal(phone.renewals.length, 1, 'renewals, of which none was sent offline')
+  assert.equal(phone.renewals.length, 1, 'renewals: none was sent offline')
   phone.online = true
   session.renew()
   await waitFor('a renewal', () => session.state.status === 'known')
@@ -187,13 +187,13 @@ test('clear forgets the user', async () => {
   assert.deepEqual([status, reason], ['tap', 'new'])
 })
 
-test('clear and save make a renewal that is under way needless', async () => {
+test('clear and save cancel a renewal that is under way', async () => {
   await firstVisit()
   phone.launch()
   session.open({ url: stage.loginUrl })
   session.clear()
   await settle()
-  assert.equal(phone.renewals.length, 1, 'renewals, of which none began after clear')
+  assert.equal(phone.renewals.length, 1, 'renewals: none began after clear')
 
   let answer
   const { url } = await backend(async (request, response) => {
@@ -210,7 +210,7 @@ test('clear and save make a renewal that is under way needless', async () => {
   assert.equal(wx.getStorageSync('phone-login-session').token, 'saved')
 })
 
-test('watchers hear the state, now and later, until they stop', async () => {
+test('watchers get the state at once, and after each change until they stop', async () => {
   const heard = []
   const stop = session.watch(({ status }) => heard.push(status))
   session.open({ url: stage.loginUrl })
@@ -250,7 +250,7 @@ test('30 visits in 29 days with storage cleared twice: three taps', async () => 
 
 // Failures of a renewal.
 
-test('a failure that nobody can wait out is told to the page', async () => {
+test('a failure that no retry can fix is reported to the page', async () => {
   const data = { error: 'user_blocked', action: 'none', message: 'm', requestId: 'r' }
   const { url } = await backend({ status: 403, data })
   const { status, error, message, requestId } = await visit(url)
@@ -465,7 +465,7 @@ test('behind an envelope a tap is kept, and the second visit needs none', async 
   assert.deepEqual([second.status, second.e164, second.error], ['known', data.e164, undefined])
 })
 
-test('behind an envelope a failure of a renewal is one, and its action says what to do', async () => {
+test('behind an envelope a failed renewal is a failure, and its action says what to do', async () => {
   const envelope = data => ({ status: 200, data: { code: 50001, ...data } })
   for (const [answer, status, error] of [
     [envelope({}), 'failed', 'envelope'],
@@ -503,7 +503,7 @@ test('an envelope with the action login renews the token, and the request is rep
   assert.equal(shop.requests.length, 4)
 })
 
-test('without successField, a body with an action is no refusal', async () => {
+test('without successField, a body with an action is not a refusal', async () => {
   await firstVisit()
   const shop = await backend({ status: 200, data: { error: 'x', action: 'login' } })
   await phone.jump(MINUTE)

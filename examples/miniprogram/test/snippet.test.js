@@ -79,7 +79,7 @@ for (const readme of ['docs/api.md', 'docs/api.zh-CN.md']) {
     await waitFor('another code', () => page.code === phone.logins[3])
   })
 
-  test(`${readme}: a code is replaced before it expires, also after a refusal, until the page goes`, async () => {
+  test(`${readme}: a code is replaced before it expires, also after a refusal, until the page is closed`, async () => {
     const phone = new Phone(stage)
     const { page, event } = open(readme, phone)
     await waitFor('a code', () => page.code)

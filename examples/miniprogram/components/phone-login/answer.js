@@ -10,7 +10,7 @@
  *
  * @typedef {object} Answer
  * @property {Action} action
- * @property {any} [data] the body of a success, or of an envelope that is none
+ * @property {any} [data] the body of a success, or of an envelope that reports a failure
  * @property {string} [error] the function's error, or no_answer, cannot_connect, envelope
  * @property {number} [status]
  * @property {string} [message] the function's message, for the developer

@@ -54,7 +54,7 @@ class Codes {
   }
 
   /**
-   * leave ends the updates of a button. A tap that it holds the code for stays pending.
+   * leave ends a button's updates. If the button holds the code for a tap, the tap stays pending.
    * @param {Button} button
    */
   leave(button) {
@@ -123,7 +123,7 @@ class Codes {
   }
 
   /**
-   * take gets a code for something else than a tap. It waits while a button holds the
+   * take gets a code for something other than a tap. It waits while a button holds the
    * code. The function that it returns gives up.
    * @param {Done} done
    */
@@ -172,7 +172,7 @@ class Codes {
     holder.update('ready', {}) // it was tapped during the call
   }
 
-  /** share gives the code to the first taker, and otherwise tells all buttons that it is there. */
+  /** share gives the code to the first taker. Without a taker, it tells all buttons that it is there. */
   share() {
     const { value, at } = /** @type {{value: string, at: number}} */ (this.code)
     const done = this.takers.shift()

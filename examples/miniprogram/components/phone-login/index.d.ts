@@ -1,7 +1,7 @@
 /** The result of a tap, as event.detail of bindresult. */
 export interface Result {
   outcome: Outcome
-  /** The JSON of a success, or of an envelope that is none. */
+  /** The JSON of a success, or of an envelope that reports a failure. */
   data?: any
   /**
    * The function's error, or one of the component's: no_answer, cannot_connect, envelope, offline, no_code,

@@ -41,7 +41,7 @@ class Login {
     /** @type {Note} */
     this.note = ''
     this.values = {}
-    this.tapped = false // and its event has not come
+    this.tapped = false // and the event has not arrived
     this.sending = false
     /** @type {object | null} */
     this.unsent = null // the event's data, while there is no login code
@@ -70,7 +70,7 @@ class Login {
   /** @param {Failure} failure of wx.login() */
   reportNoLogin({ errMsg, errno }) {
     wechat.checkOnline(online => {
-      if (this.closed || codes.calling) return // the page went, or came back
+      if (this.closed || codes.calling) return // the page is gone, or was hidden and shown again
       this.unsent = null
       this.render('offline', online ? 'no_login' : 'no_network')
       this.page.finish({ outcome: 'no_login', error: online ? undefined : 'offline', errMsg, errno })
@@ -86,7 +86,7 @@ class Login {
 
   hide() {
     this.hidden = true
-    this.note = '' // a note that comes while the page is hidden stays until it returns
+    this.note = '' // a note that appears while the page is hidden stays until it returns
     codes.leave(this)
   }
 
@@ -98,7 +98,7 @@ class Login {
   }
 
   /**
-   * receive handles the button's event, of which each tap has one.
+   * receive handles the button's event. Each tap has one.
    * @param {Detail} detail
    */
   receive(detail) {

@@ -1,4 +1,4 @@
-/** What is known of the user. */
+/** What is known about the user. */
 export interface State {
   /**
    * asking: the first renewal is under way.
@@ -54,22 +54,22 @@ export function open(options: Options): void
 /** Calls f with the state, now and after each change, until you call the function that it returns. */
 export function watch(f: (state: State) => void): () => void
 
-/** Keeps the token of a success of the component: event.detail.data, as it is. open() says where the token is. */
+/** Keeps the token of a success of the component: event.detail.data, as it is. open()'s options say where the token is. */
 export function save(data: Answer | Record<string, any>): void
 
 /** Renews the token if it is about to expire or the last renewal failed. done gets the state. */
 export function renew(done?: (state: State) => void): void
 
 /**
- * Is wx.request with the header Authorization. It renews a token that is about to expire first. It renews the token
- * and repeats the request once if the answer is 401, if it is not a success by successField and has the action login,
- * or if a GET gets no answer although the phone is online.
+ * Is wx.request with the header Authorization. If the token is about to expire, it first renews it. It also renews
+ * the token, and repeats the request once, if the answer is 401, if it is not a success by successField and has the
+ * action login, or if a GET gets no answer although the phone is online.
  */
 export function request(options: WechatMiniprogram.RequestOption): void
 
 /**
- * Passes the header Authorization to done, for wx.uploadFile, wx.downloadFile and wx.connectSocket. It renews a token
- * that is about to expire first. The header is {} if there is no valid token.
+ * Passes the header Authorization to done, for wx.uploadFile, wx.downloadFile and wx.connectSocket. If the token is
+ * about to expire, it first renews it. The header is {} if there is no valid token.
  */
 export function header(done: (header: Record<string, string>) => void): void
 

@@ -1,5 +1,5 @@
 // @ts-check
-// Knows the user from one visit to the next. It keeps the identity token and renews it
+// Remembers the user from one visit to the next. It keeps the identity token and renews it
 // with wx.login(), which needs no tap.
 
 const { read, retryDelay } = require('./answer')
@@ -91,7 +91,7 @@ class Session {
   // The token.
 
   /**
-   * unwrap returns the function's answer from the body of a success. A page may have unwrapped it.
+   * unwrap returns the function's answer from the body of a success. A page may already have unwrapped it.
    * @param {any} body
    * @returns {LoginAnswer}
    */
@@ -122,7 +122,7 @@ class Session {
     return true
   }
 
-  // The renewal. All who need a new token wait for the same one.
+  // The renewal. Everything that needs a new token waits for the same one.
 
   start() {
     if (this.renewing) return
@@ -180,7 +180,7 @@ class Session {
   }
 
   /**
-   * finish ends a renewal, or makes it needless, and tells everybody.
+   * finish ends a renewal, or cancels one that is under way, and tells everything that waits.
    * @param {State} state
    */
   finish(state) {
@@ -245,7 +245,7 @@ class Session {
   }
 
   /**
-   * refuses reports whether a response asks for another token. An envelope asks by its action.
+   * refuses reports whether a response asks for another token. An envelope does so by its action.
    * @param {import('./answer').Response} response
    */
   refuses(response) {

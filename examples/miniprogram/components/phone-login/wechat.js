@@ -1,6 +1,6 @@
 // @ts-check
-// All that the component and the session use of WeChat, the clock and the random
-// generator. A test may replace any of it.
+// Everything that the component and the session use of WeChat, the clock and the random
+// number generator. A test may replace any of it.
 
 /**
  * What WeChat says about a call that failed.
@@ -11,7 +11,7 @@
 const TIMEOUT = 10 * 1000
 
 /**
- * answered makes sure that done is called, and once: WeChat may forget a call while the
+ * answered makes sure that done is called exactly once. WeChat may forget a call while the
  * mini-program is in the background, and everything else would wait for it.
  * @template T
  * @param {T} none what done gets without an answer
