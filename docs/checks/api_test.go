@@ -24,7 +24,7 @@ type apiPage struct{ file, request, answer, headers, errors, both string }
 
 var apiPages = []apiPage{
 	{"docs/api.md", "The request", "The answer", "Headers", "Errors", "both"},
-	{"docs/api.zh-CN.md", "请求", "返回结果", "响应头", "错误", "两者"},
+	{"docs/api.zh-CN.md", "请求", "返回结果", "响应头", "错误", "两个接口"},
 }
 
 // table returns the rows of a file's first table below a heading of the second level.
@@ -200,6 +200,14 @@ func TestAPIPagesHaveEveryFieldOfAnswers(t *testing.T) {
 		properties := schemas.section(t, "components", "schemas", schema, "properties")
 		wantNames(t, "docs/openapi.yaml, "+schema, keys(properties), want)
 	}
+	const types = "examples/miniprogram/components/phone-login/index.d.ts"
+	_, declared, _ := strings.Cut(readFile(t, types), "interface PhoneAnswer {")
+	declared, _, _ = strings.Cut(declared, "\n}")
+	var names []string
+	for _, member := range regexp.MustCompile(`(?m)^  (\w+)\??:`).FindAllStringSubmatch(declared, -1) {
+		names = append(names, member[1])
+	}
+	wantNames(t, types+", PhoneAnswer", names, phone)
 	for _, page := range apiPages {
 		rows := table(t, page.file, page.answer)
 		wantNames(t, page.file+", "+page.answer, keys(rows), slices.Concat(phone, login))

@@ -243,12 +243,12 @@ func checkExample(t *testing.T, api template, e example, got rig.Answer) {
 	for field := range fields {
 		own := slices.Contains(ownFields[e.schema], field) // differs from the example's
 		if got, want := fmt.Sprint(fields[field]), fmt.Sprint(e.value[field]); !own && got != want {
-			t.Errorf("%s: got %s %s, want the example's %s", e.name, field, got, want)
+			t.Errorf("docs/openapi.yaml, example %s: got %s %s, want the example's %s", e.name, field, got, want)
 		}
 	}
 	gotNames, wantNames := slices.Sorted(maps.Keys(fields)), slices.Sorted(maps.Keys(e.value))
 	if !slices.Equal(gotNames, wantNames) {
-		t.Errorf("%s: got the fields %v, want the example's %v", e.name, gotNames, wantNames)
+		t.Errorf("docs/openapi.yaml, example %s: got the fields %v, want the example's %v", e.name, gotNames, wantNames)
 	}
 	schema := api.section(t, "components", "schemas", e.schema)
 	for field, value := range fields {
@@ -328,7 +328,7 @@ func TestOpenAPISaysWhichFieldsAreAccepted(t *testing.T) {
 	}
 	for _, field := range requestFields(t) {
 		if values[field] == nil {
-			t.Fatalf("got no value for the new field %s in this test, want one that WeChat would refuse", field)
+			t.Fatalf("add a well-formed value for %s to this test; WeChat refuses the made-up codes beside it", field)
 		}
 	}
 	r := rig.Raise(t, nil)

@@ -161,8 +161,10 @@ func TestGatewayForwardsOnlyTheDeployedRoutes(t *testing.T) {
 			}
 		}
 	}
-	if lines := len(r.Logs.Requests()); lines != len(stage.Routes) {
-		t.Errorf("got %d requests at the function, want %d", lines, len(stage.Routes))
+	served := func() int { return len(r.Logs.Requests()) }
+	rig.WaitFor(t, "the last request is in the log", func() bool { return served() >= len(stage.Routes) })
+	if served() != len(stage.Routes) {
+		t.Errorf("got %d requests at the function, want %d", served(), len(stage.Routes))
 	}
 }
 

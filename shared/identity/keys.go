@@ -109,7 +109,7 @@ func (p *privateDER) UnmarshalText(text []byte) error {
 type publicKey struct {
 	Key
 	rsa.PublicKey
-	n, e   string // as RFC 7518 writes them
+	jwk    string // its entry in the key set
 	prefix string // the header of the key's tokens in base64url, and the dot
 }
 
@@ -281,7 +281,8 @@ func describe(key rsa.PublicKey) publicKey {
 	digest := sha256.Sum256([]byte(`{"e":"` + e + `","kty":"RSA","n":"` + n + `"}`)) // RFC 7638
 	kid := base64url.EncodeToString(digest[:])
 	header := base64url.EncodeToString([]byte(`{"alg":"RS256","kid":"` + kid + `","typ":"JWT"}`))
-	return publicKey{Key: Key{ID: kid}, PublicKey: key, n: n, e: e, prefix: header + "."}
+	jwk := `{"kty":"RSA","use":"sig","alg":"RS256","kid":"` + kid + `","n":"` + n + `","e":"` + e + `"}`
+	return publicKey{Key: Key{ID: kid}, PublicKey: key, jwk: jwk, prefix: header + "."}
 }
 
 // verify reports whether signature is the key's own of text.
@@ -296,8 +297,7 @@ func (k *Keys) JWKS(now time.Time) []byte {
 	var set []string
 	for _, key := range k.all {
 		if key.publishedAt(now) {
-			set = append(set, `{"kty":"RSA","use":"sig","alg":"RS256","kid":"`+key.ID+
-				`","n":"`+key.n+`","e":"`+key.e+`"}`)
+			set = append(set, key.jwk)
 		}
 	}
 	return []byte(`{"keys":[` + strings.Join(set, ",") + `]}`)

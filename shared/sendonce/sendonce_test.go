@@ -155,9 +155,11 @@ func wantOwn(t *testing.T, c *Client, name string) {
 }
 
 // wantConns checks how many connections the server has accepted. name says what
-// happened, for the failure text.
+// happened, for the failure text. The client may be connected before the server has
+// accepted.
 func (s *server) wantConns(t *testing.T, name string, want int) {
 	t.Helper()
+	waitFor(t, name, func() bool { _, got := s.count(""); return got >= want })
 	if _, got := s.count(""); got != want {
 		t.Errorf("%s: got %d connections in all, want %d", name, got, want)
 	}

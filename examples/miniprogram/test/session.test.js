@@ -261,6 +261,14 @@ test('a failure that no retry can fix is reported to the page', async () => {
     ['failed', 'cannot_connect', 'request:fail url not in domain list', 600002])
 })
 
+test('a backend gets the headers and fields of open', async () => {
+  const { url, requests } = await backend({ status: 200, data: {} })
+  await visit(url, { header: { 'x-tenant': 'one' }, data: { tenant: 1, code: 'not this' } })
+  const { tenant, code } = JSON.parse(requests[0].body)
+  assert.deepEqual([requests[0].headers['x-tenant'], tenant], ['one', 1])
+  assert.notEqual(code, 'not this')
+})
+
 test('an answer without a token fails', async () => {
   const { url } = await backend({ status: 200, data: { openid: 'o' } })
   const { status, error } = await visit(url)

@@ -40,6 +40,10 @@ export interface Options {
   url: string
   /** By default the one that WeChat names. */
   appid?: string
+  /** Additional headers of the post, for your backend. */
+  header?: Record<string, string>
+  /** Additional fields of the post, for your backend; the function ignores them. */
+  data?: Record<string, any>
   /** For a backend that answers 200 to everything: the field that tells a success, as in the component, … */
   successField?: string
   /** … its value then, by default 0, … */

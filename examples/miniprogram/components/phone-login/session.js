@@ -22,6 +22,8 @@ class Session {
   constructor() {
     this.url = ''
     this.appid = ''
+    this.headers = {}
+    this.data = {}
     /** @type {import('./answer').Envelope} */
     this.envelope = { field: '', value: '' }
     this.dataField = ''
@@ -39,9 +41,11 @@ class Session {
   }
 
   /** @param {import('./session').Options} options */
-  open({ url, appid = '', successField = '', successValue = '0', dataField = '' }) {
+  open({ url, appid = '', header = {}, data = {}, successField = '', successValue = '0', dataField = '' }) {
     this.url = url
     this.appid = appid
+    this.headers = header
+    this.data = data
     this.envelope = { field: successField, value: String(successValue) }
     this.dataField = dataField
     const kept = wechat.load(KEY)
@@ -145,8 +149,8 @@ class Session {
         }
         const appid = this.appid || wechat.appid()
         const token = this.kept ? { token: this.kept.token } : {}
-        const data = Object.assign({ code }, appid ? { appid } : {}, token)
-        wechat.post({ url: this.url, data }, (response, failure) => {
+        const data = Object.assign({}, this.data, { code }, appid ? { appid } : {}, token)
+        wechat.post({ url: this.url, header: this.headers, data }, (response, failure) => {
           if (renewal === this.renewals) this.handle(read(response, failure, this.envelope), renewal, retries)
         })
       })
