@@ -155,8 +155,8 @@ func wantOwn(t *testing.T, c *Client, name string) {
 }
 
 // wantConns checks how many connections the server has accepted. name says what
-// happened, for the failure text. The client may be connected before the server has
-// accepted.
+// happened, for the failure text. It waits, because the client may be connected before the
+// server has accepted the connection.
 func (s *server) wantConns(t *testing.T, name string, want int) {
 	t.Helper()
 	waitFor(t, name, func() bool { _, got := s.count(""); return got >= want })

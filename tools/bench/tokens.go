@@ -89,7 +89,8 @@ func moreCPUTime(functions []*lambdatest.Function) (time.Duration, error) {
 }
 
 // keySet compares a request for the key set with a request to the smallest function. Each
-// round has processes of its own: two of them may differ by more than the two functions.
+// round has processes of its own, because two processes of one function may differ by more
+// than the two functions do.
 func (b *bench) keySet() ([]row, error) {
 	event, err := newEvent(httptest.NewRequest(http.MethodGet, "/.well-known/jwks.json", nil), nil)
 	if err != nil {
