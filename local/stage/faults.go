@@ -3,6 +3,7 @@ package stage
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -54,10 +55,27 @@ var injections = map[string]func(*Stage) error{
 	},
 	"frozen": func(s *Stage) error {
 		err := s.Function.Signal(syscall.SIGSTOP)
-		s.upstream.SetKeepAlivesEnabled(false) // closes the idle connections
-		s.upstream.SetKeepAlivesEnabled(true)
+		for connection := range s.upstream.connections.Range {
+			_ = connection.(net.Conn).Close()
+		}
+		s.upstream.connections.Clear()
 		return err
 	},
+}
+
+// upstream listens for the function's calls to WeChat. It remembers the connections: an
+// http.Server can close idle ones, but not those that nothing has been sent on.
+type upstream struct {
+	net.Listener
+	connections sync.Map // of net.Conn
+}
+
+func (u *upstream) Accept() (net.Conn, error) {
+	connection, err := u.Listener.Accept()
+	if err == nil {
+		u.connections.Store(connection, true)
+	}
+	return connection, err
 }
 
 // Faults returns the names of the faults, for [Stage.Inject].

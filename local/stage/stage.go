@@ -73,7 +73,7 @@ type Stage struct {
 	PageURL    string // of local/browser's page; empty if there is none
 
 	servers  []*http.Server
-	upstream *http.Server // the mock WeChat, for the function
+	upstream upstream // the mock WeChat, for the function
 	faults   faults
 }
 
@@ -128,12 +128,10 @@ func Raise(config Config) (*Stage, error) {
 	s.WeChatURL = s.serve(listeners[1], config.Wrap("phone", s.WeChat))
 	s.SecretsURL = s.serve(listeners[2], config.Wrap("secrets", s.Secrets))
 	if config.WeChatURL == "" {
-		own, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if s.upstream.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return nil, err
 		}
-		config.WeChatURL = s.serve(own, config.Wrap("wechat", s.WeChat))
-		s.upstream = s.servers[len(s.servers)-1]
+		config.WeChatURL = s.serve(&s.upstream, config.Wrap("wechat", s.WeChat))
 	}
 	s.Function, err = lambdatest.Start(lambdatest.Config{
 		Bootstrap: config.Bootstrap, Timeout: config.Timeout, Concurrency: config.Concurrency, Logs: config.Logs,

@@ -2,11 +2,56 @@ package stage
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
+
+func TestAFrozenProcessLosesItsConnection(t *testing.T) {
+	bootstrap, err := Bootstrap(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Raise(Config{Bootstrap: bootstrap, Several: true, Tokens: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	connections := func() (n int) {
+		for range s.upstream.connections.Range {
+			n++
+		}
+		return n
+	}
+	if err := s.Inject("frozen"); err != nil {
+		t.Fatal(err)
+	}
+	if got := connections(); got != 0 {
+		t.Errorf("after the freeze: got %d connections, want 0", got)
+	}
+	if err := s.Function.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	login, err := http.Get(s.WeChatURL + "/login")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = login.Body.Close() }()
+	answer, err := http.Post(s.URL+"/login", "application/json", login.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("the login: got %s, want 200", answer.Status)
+	}
+	if got := connections(); got == 0 {
+		t.Error("the function made no new connection: it still has the old one")
+	}
+}
 
 func TestBuildIgnoresTheCallersGoSettings(t *testing.T) {
 	dir := t.TempDir()
