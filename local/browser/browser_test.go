@@ -196,6 +196,10 @@ func TestEventsShowEachCallAndNoSecret(t *testing.T) {
 			t.Errorf("got %s, want a renewal", text)
 		}
 	})
+	events = append(events, read(t, s, `"to":"wechat","name":"POST /cgi-bin/stable_token".*"ms":\d*\.`, func() {
+		ask(t, s, "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"`+stage.AppID+
+			`","secret":"`+stage.AppSecret+`"}`, "Content-Type: application/json")
+	})...)
 	errcode := regexp.MustCompile(`"errcode":\d{5}`)
 	var ended []string
 	for _, event := range events {
@@ -225,6 +229,20 @@ func TestEventsShowEachCallAndNoSecret(t *testing.T) {
 	}
 	if len(ended) < len(want) || !slices.Equal(ended[:len(want)], want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(ended, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestEventsAreShortWhateverIsPosted(t *testing.T) {
+	t.Parallel()
+	s := raise(t, nil)
+	for _, event := range read(t, s, `"name":"POST /phone".*"status":413`, func() {
+		if got, _ := ask(t, s, "POST", "/stage/phone", strings.Repeat("{", 1<<20)); got != http.StatusRequestEntityTooLarge {
+			t.Errorf("got %d, want 413", got)
+		}
+	}) {
+		if len(event) > 20<<10 {
+			t.Errorf("got an event of %d bytes, want at most 20 KiB", len(event))
+		}
 	}
 }
 

@@ -82,8 +82,8 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // record publishes the calls to a handler. hide removes what pages must not show.
 func (s *stream) record(from, to string, hide func(string) string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		body, _ := io.ReadAll(io.LimitReader(r.Body, 16<<10)) // the function accepts no more
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
 		end := s.begin(call{
 			From: from, To: to, Name: cmp.Or(r.Header.Get("X-Amz-Target"), r.Method+" "+r.URL.Path),
 			Request: hide(strings.TrimSpace(r.URL.RawQuery + "\n" + string(body))),
@@ -101,11 +101,13 @@ func (s *stream) record(from, to string, hide func(string) string, next http.Han
 // These match values by their names, in JSON and in queries.
 var codes = regexp.MustCompile(`((?:^|[&"])(?:code|js_code|phoneCode|encryptedData|iv|token|encrypted_msg_hash)` +
 	`(?:=|"\s*:\s*"))([^&"]{6})[^&"\n]*`)
-var secrets = regexp.MustCompile(`((?:^|[&"])(?:secret|session_key|access_token|SecretString|openid|unionid|` +
-	`phoneNumber|purePhoneNumber)(?:=|"\s*:\s*"))(?:[^&"\\\n]|\\.)*`)
+var keys = regexp.MustCompile(`(\b(?:secret|session_key|access_token|SecretString)(?:=|"\s*:\s*"))(?:[^&"\\\n]|\\.)*`)
+var users = regexp.MustCompile(`(\b(?:openid|unionid|phoneNumber|purePhoneNumber)(?:=|"\s*:\s*"))(?:[^&"\\\n]|\\.)*`)
 
-// cut cuts codes and tokens off.
-func cut(text string) string { return codes.ReplaceAllString(text, "$1$2…") }
+// cut cuts codes and tokens off, and hides secrets.
+func cut(text string) string {
+	return keys.ReplaceAllString(codes.ReplaceAllString(text, "$1$2…"), "$1[redacted]")
+}
 
-// redact also hides secrets and the user's data, as the function's types do.
-func redact(text string) string { return secrets.ReplaceAllString(cut(text), "$1[redacted]") }
+// redact also hides the user's data, as the function's types do.
+func redact(text string) string { return users.ReplaceAllString(cut(text), "$1[redacted]") }
