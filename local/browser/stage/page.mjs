@@ -13,9 +13,9 @@ let appid = APPS[0]
 let shape = 'phone-code'
 let fault = 'none'
 let met = false // whether a request has met the fault
-let injected = () => {}
 let response = null // the last to a POST
 const logs = new Map() // the function's log lines, by request id
+const runbook = fetch('/stage/operations.md').then(response => response.text())
 let arrows = [] // the diagram's
 
 /** element makes an element with properties and children. */
@@ -35,7 +35,7 @@ function showChoices() {
   const row = (label, choices) => element('div', { className: 'row', role: label && 'group', ariaLabel: label },
     ...label ? [element('b', { ariaHidden: true }, label)] : [], ...choices)
   fill('apps', row('', APPS.map((id, i) =>
-    choice('app', id, text.apps[i], id === appid, id => { appid = id; open() }))))
+    choice('app', id, text.apps[i], id === appid, id => { appid = id; showExpected(); open() }))))
   fill('shapes', row('', Object.keys(text.shapes).map(name =>
     choice('shape', name, text.shapes[name], name === shape, name => { shape = name }))))
   fill('faults', ...Object.keys(groups).map(group => row(text.groups[group], Object.keys(groups[group]).map(name =>
@@ -44,19 +44,19 @@ function showChoices() {
 }
 
 async function showExpected() {
-  $('expected').querySelector('p').textContent = text.faults[fault][1]
-  const heading = Object.assign({}, ...Object.values(groups))[fault]
+  const name = fault === 'none' && appid === APPS[2] ? 'wrong' : fault
+  $('expected').querySelector('p').textContent = text.faults[name][1]
+  const heading = Object.assign({}, ...Object.values(groups))[name]
   $('runbook').hidden = !heading
-  const runbook = await (await fetch('/stage/operations.md')).text()
-  const sections = runbook.split(/\n##+ /).filter(section => section.startsWith(heading))
+  const sections = (await runbook).split(/\n##+ /).filter(section => section.startsWith(heading))
   $('runbook').querySelector('pre').textContent = sections.pop()
 }
 
 /** inject injects a fault, and waits until the stage has told all pages. */
 async function inject(name) {
-  const done = new Promise(resolve => { injected = resolve })
-  const { ok } = await fetch(`/stage/faults/${name}`, { method: 'POST' })
-  if (ok) await done
+  const told = new Promise(resolve => events.addEventListener('fault', resolve, { once: true }))
+  const { ok } = await fetch(`/stage/faults/${name}`, { method: 'POST' }).catch(error => error)
+  if (ok) await told
 }
 
 // 2. Tap
@@ -75,7 +75,7 @@ function open() {
     user(number, button) {
       const focused = $('app').contains(document.activeElement)
       const leave = () => phone.forget()
-      const login = { id: 'login', type: 'button', className: 'green', onclick: () => ask(phone.touch()) }
+      const login = { id: 'login', type: 'button', className: 'green', onclick: () => { if (phone.touch()) ask(true) } }
       if (number) $('app').replaceChildren(element('p', { className: 'number' }, number),
         element('button', { type: 'button', onclick: leave }, text.leave))
       else if (!button) $('app').replaceChildren(text.asking)
@@ -86,8 +86,9 @@ function open() {
       $('login').textContent = label
       $('login').ariaDisabled = phase !== 'ready' && phase !== 'offline' // unlike disabled, it keeps the focus
       $('note').textContent = note
+      if (phase === 'sending') $('verdict').textContent = $('action').textContent = '…'
     },
-    answered: last => { met = true; showAnswer(last) },
+    answered: (last, visit) => { met = true; showAnswer(last, visit) },
   })
 }
 
@@ -130,17 +131,18 @@ function showArrow(call, kind, from, to, title, data, ms) {
     element('span', { className: 'hidden' }, `${text.lanes[from]} → ${text.lanes[to]}: `), element('b', {}, title), ' ',
     element('i', {}, bad ? '' : fieldsOf(call, data)), ' ', element('small', {}, time))
   const summary = element('summary', {}, label, element('span', { className: 'wire' }))
-  const details = element('details', {}, summary, element('pre', { tabIndex: 0 }, pretty(data) || '–'))
+  const details = element('details', {}, summary, element('pre', {}, pretty(data) || '–'))
   const node = element('li', { className: `${kind} ${b < a ? 'left' : 'right'} ${bad ? 'bad' : ''}` }, details)
   node.style.setProperty('--from', Math.min(a, b))
   node.style.setProperty('--span', Math.abs(a - b))
   arrows.push({ call, node })
   $('calls').append(node)
+  if (arrows.length > 200) arrows.shift().node.remove()
 }
 
-function nameOf({ from, to, name }) {
-  if (from === 'page' && to === 'wechat') return name === 'GET /tap' ? 'getPhoneNumber' : 'wx.login()'
-  return to === 'wechat' ? name.split('/').pop() : name.replace('secretsmanager.', '')
+function nameOf({ to, name }) {
+  if (to !== 'wechat') return name.replace('secretsmanager.', '')
+  return { 'GET /tap': 'getPhoneNumber', 'GET /login': 'wx.login()' }[name] || name.split('/').pop()
 }
 
 /** failureOf returns what went wrong, or '' if nothing did. */
@@ -152,8 +154,8 @@ function failureOf({ status, answer }) {
 
 /** fieldsOf lists the names in a call's queries and JSON, less what only the mock WeChat needs. */
 function fieldsOf({ name }, data) {
-  const names = data.split('\n').flatMap(line =>
-    line.startsWith('{') ? Object.keys(parse(line)) : [...new URLSearchParams(line).keys()])
+  const names = data.split('\n').map(parse).flatMap(part =>
+    part === Object(part) ? Object.keys(part) : [...new URLSearchParams(part).keys()])
   const mock = { 'GET /login': ['user', 'appid'], 'GET /tap': ['code', 'appid', 'shape'] }[name]
   const dull = mock || ['grant_type', 'force_refresh', 'errcode', 'errmsg', 'routeKey', 'requestContext']
   return names.filter(name => !dull.includes(name)).join(', ')
@@ -165,16 +167,17 @@ function pretty(data) {
 
 // 4. Read
 
-function showAnswer(last) {
+function showAnswer(last, visit) {
   response = last
   $('read').hidden = $('outcome').hidden = !response
   if (!response) return
-  const { statusCode, data } = response
-  const { action, error } = phone.read(response)
+  const { statusCode = '', data = response } = response
+  const { action, error = '' } = phone.read(statusCode ? response : null)
   const success = action === 'success'
-  const outcome = success && !data.phoneNumber ? data.renewed ? 'renewed' : 'silent' : action
+  const silent = data.renewed ? 'renewed' : 'silent'
+  const outcome = !visit ? action : success ? silent : /login|retry|wait/.test(action) ? 'again' : action
   $('outcome').className = success ? 'good' : 'bad'
-  $('verdict').textContent = `${statusCode || text.noAnswer} ${success ? 'OK' : `${error} → ${action}`}`
+  $('verdict').textContent = `${statusCode} ${success ? 'OK' : `${error} → ${action}`}`
   $('action').textContent = text.actions[outcome === 'tap' ? 'login' : outcome]
   $('answer').textContent = JSON.stringify(data, null, 2).replace(/(eyJ[\w-]{12})[\w.-]+/, '$1…')
   showLog()
@@ -182,7 +185,7 @@ function showAnswer(last) {
 }
 
 function showLog() {
-  const line = response && logs.get(response.header['x-request-id'])
+  const line = response && logs.get((response.header || {})['x-request-id'])
   $('log').textContent = line ? pretty(line) : ''
 }
 
@@ -191,8 +194,7 @@ function showToken(token) {
   $('backend').textContent = ''
   if (!token) return
   const parts = token.split('.')
-  const cut = (part, i) => [i ? '.' : '', element('span', {}, `${part.slice(0, 24)}…`)]
-  $('parts').replaceChildren(...parts.flatMap(cut))
+  $('parts').replaceChildren(...parts.map((part, i) => element('span', {}, `${i ? '.' : ''}${part.slice(0, 24)}…`)))
   const [header, claims] = parts.slice(0, 2).map(part => parse(atob(part.replace(/-/g, '+').replace(/_/g, '/'))))
   const show = value => typeof value === 'number' ? new Date(value * 1000).toLocaleString(language) : String(value)
   const row = ([name, value]) => element('tr', {}, element('th', { scope: 'row' }, name),
@@ -201,11 +203,11 @@ function showToken(token) {
 }
 
 function callBackend(route) {
-  phone.request(`/stage${route}`, async ({ statusCode, data, header }) => {
+  phone.request(`/stage${route}`, async ({ statusCode, data, header = {} }) => {
     const passed = statusCode === 200
     $('backend').className = passed ? 'good' : 'bad'
-    $('backend').textContent = `${statusCode} ${passed ? text.passed : text.refused} ` +
-      (passed ? (await handler(data)).body : header['www-authenticate'])
+    const said = passed ? [text.passed, (await handler(data)).body] : [text.refused, header['www-authenticate']]
+    $('backend').textContent = statusCode ? [statusCode, ...said].join(' ') : text.noAnswer
   })
 }
 
@@ -215,7 +217,7 @@ function translate() {
   text = texts[language]
   document.documentElement.lang = language
   for (const node of document.querySelectorAll('[data-text]')) node.textContent = text[node.dataset.text]
-  $('language').textContent = text.other
+  Object.assign($('language'), { textContent: text.other, lang: language === 'zh' ? 'en' : 'zh' })
   $('lanes').replaceChildren(...LANES.map(lane => element('span', {}, text.lanes[lane])))
   showChoices()
   open()
@@ -242,6 +244,6 @@ events.addEventListener('fault', ({ data }) => {
   clear('GET /login')
   for (const radio of document.querySelectorAll('[name=fault]')) radio.checked = radio.value === fault
   showExpected()
-  injected()
 })
-events.addEventListener('open', () => inject('none').then(translate), { once: true })
+events.addEventListener('open', () => inject('none').then(translate))
+events.addEventListener('error', () => { $('expected').querySelector('p').textContent = text.gone })

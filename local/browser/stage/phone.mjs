@@ -13,7 +13,7 @@ export function forget(appid) {
 /**
  * launch opens the mini-program. view has the values appid, language, shape() and referer(),
  * and gets user(number, whether to show the button), button(phase, label, note) and
- * answered(response).
+ * answered(response, whether it is of a visit without a tap).
  */
 export function launch(view) {
   if (!storage[view.appid]) forget(view.appid)
@@ -33,7 +33,7 @@ export function launch(view) {
       answer = fail
     }
     if (!open) return
-    if (options.method === 'POST') view.answered(result)
+    if (options.method === 'POST') view.answered(result, path.startsWith('/stage/login'))
     if (answer) answer(result)
     if (complete) complete(result)
   }
@@ -100,7 +100,8 @@ export function launch(view) {
     /** touch is the user's tap on the button. It returns whether WeChat asks for consent. */
     touch() {
       if (login.phase === 'offline') login.retry()
-      if (login.phase === 'ready') login.recordTap()
+      if (login.phase !== 'ready' || login.tapped) return false
+      login.recordTap()
       return login.tapped
     },
     /** consent answers WeChat's question. */

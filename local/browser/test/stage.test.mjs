@@ -153,12 +153,74 @@ test('each tap meets the fault', async () => {
   await view.close()
 })
 
+test('two taps at once are one', async () => {
+  const view = await View.open()
+  const twice = () => view.page.evaluate(() => {
+    for (const id of ['login', 'allow', 'login', 'allow']) document.getElementById(id).click()
+  })
+  await twice()
+  await view.outcome('200 OK', 'Logged in')
+  assert.equal(await view.$('#sheet').isVisible(), false)
+  await view.inject('rotated')
+  for (let tap = 1; tap <= 2; tap++) { // the second must inject the fault anew
+    await view.$('#fresh').click()
+    await view.ready()
+    await twice()
+    await view.outcome('200 OK', 'Logged in')
+  }
+  await view.$('#fresh').click()
+  await view.ready()
+  await view.page.evaluate(() => { // another fault, before the first is injected anew
+    document.getElementById('login').click()
+    document.getElementById('allow').click()
+    document.querySelector('[value=none]').click()
+  })
+  await view.outcome('200 OK', 'Logged in')
+  await view.close()
+})
+
+test('a visit meets the fault', async () => {
+  const view = await View.open()
+  await view.inject('used')
+  await view.$('#fresh').click()
+  await view.reads('#verdict', '400 code_rejected → login')
+  assert.equal(await view.text('#action'), texts.en.actions.again)
+  await view.close()
+})
+
+test('without an answer, and without the server', async () => {
+  const view = await View.open()
+  await view.page.route(/stage.phone\?/, route => route.abort())
+  await view.tap()
+  await view.outcome('no_answer → login', LOGIN_AGAIN)
+  let streams = 0
+  await view.page.route('**/stage/events', route => streams++ ? route.continue()
+    : route.fulfill({ contentType: 'text/event-stream', body: 'retry: 1000\n\n' })) // and it ends
+  await view.page.reload()
+  await view.reads('#expected p', texts.en.gone)
+  await view.ready()
+  await view.reads('#expected p', texts.en.faults.none[1])
+  await view.close()
+})
+
+test('calls from elsewhere', async () => {
+  const view = await View.open()
+  const label = view.$('#calls .label').filter({ hasText: 'POST /phone' })
+  await fetch(`${url}/stage/phone`, { method: 'POST', body: '{"code' })
+  assert.match(await label.innerText(), /\{"code$/)
+  for (let i = 0; i < 110; i++) await fetch(`${url}/tap`)
+  await label.waitFor({ state: 'detached' }) // only the last arrows are left
+  assert(await view.$('#calls li').count() <= 200)
+  await view.close()
+})
+
 test('each mini-program and both shapes', async () => {
   const view = await View.open()
   for (const shape of ['sealed', 'phone-code']) {
     await view.$(`[value=${shape}]`).check()
     for (const appid of APPS) {
       await view.$(`[value=${appid}]`).check()
+      await view.reads('#expected p', texts.en.faults[appid === APPS[2] ? 'wrong' : 'none'][1])
       await view.$('#fresh').click()
       await view.tap()
       await view.outcome(...appid === APPS[2] ? ['500 misconfigured → none', FAILED] : ['200 OK', 'Logged in'])
@@ -215,10 +277,12 @@ test('with the keyboard alone', async () => {
 
 test('fits a phone, in both languages', async () => {
   for (const locale of ['en-US', 'zh-CN']) {
-    const view = await View.open({ viewport: { width: 360, height: 740 }, locale })
+    const view = await View.open({ viewport: { width: 320, height: 740 }, locale })
     await view.tap()
     await view.reads('#action', texts[view.language].actions.success)
-    assert.equal(await view.page.evaluate(() => document.documentElement.scrollWidth), 360)
+    const wide = all => all.filter(node => node.scrollWidth > node.clientWidth).map(node => node.textContent)
+    assert.deepEqual(await view.$('html, #lanes span').evaluateAll(wide), [])
+    assert((await view.$('td').first().boundingBox()).width > 100)
     assert.equal(await view.$('html').getAttribute('lang'), view.language)
     await view.$('#language').click()
     assert.notEqual(await view.$('html').getAttribute('lang'), view.language)
