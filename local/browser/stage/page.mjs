@@ -74,7 +74,7 @@ function open() {
     referer: () => fault === 'foreign' ? APPS.find(id => id !== appid) : appid, // as if another mini-program posted
     user(number, button) {
       const focused = $('app').contains(document.activeElement)
-      const leave = () => phone.forget()
+      const leave = () => { phone.forget(); showAnswer(null) }
       const login = { id: 'login', type: 'button', className: 'green', onclick: () => { if (phone.touch()) ask(true) } }
       if (number) $('app').replaceChildren(element('p', { className: 'number' }, number),
         element('button', { type: 'button', onclick: leave }, text.leave))

@@ -48,7 +48,7 @@ const en = {
   },
   faults: {
     none: ['Nothing', 'Tap and allow: the login succeeds. Then come back later: no tap is needed.'],
-    busy: ['busy', 'The page tries again for seven seconds. Choose “Nothing” meanwhile, and it succeeds.'],
+    busy: ['busy', 'The page tries again for about nine seconds. Choose “Nothing” meanwhile, and it succeeds.'],
     slow: ['slow', 'WeChat takes two seconds. The login succeeds, because the function waits up to four.'],
     down: ['down', 'The function cannot connect. No code was sent, so the page tries again by itself.'],
     hangup: ['hanging up', 'WeChat reads the code and hangs up. The code may be spent, so the user taps again.'],
@@ -99,7 +99,7 @@ const zh = {
   },
   faults: {
     none: ['无', '点击并允许，登录成功；再点“下次再来”，无需点击即可登录。'],
-    busy: ['系统繁忙', '页面会在七秒内自动重试。期间改选“无”，登录就会成功。'],
+    busy: ['系统繁忙', '页面会在约九秒内自动重试。期间改选“无”，登录就会成功。'],
     slow: ['响应慢', '微信两秒后才响应。函数最多等四秒，登录成功。'],
     down: ['连不上', '函数连不上微信，code 没有发出，页面会自动重试。'],
     hangup: ['中途断开', '微信读完 code 就断开，code 可能已失效，用户需要再点一次。'],

@@ -250,6 +250,7 @@ test('a visit, the next one, and the backend', async () => {
   assert.equal(await view.text('#app .number'), number)
   await view.$('#app button').click() // log out
   await view.ready()
+  assert.equal(await view.$('#token').isVisible(), false)
   await view.close()
 })
 
