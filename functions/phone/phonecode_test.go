@@ -21,7 +21,7 @@ import (
 
 const verifyOn = "VERIFY_ENCRYPTED_DATA=on"
 
-const phoneCodeRefused = "WeChat refused the phone code: it is expired, used, of another mini-program or user, " +
+const phoneCodeRefused = "WeChat refused the phone code: it is expired, used, from another mini-program or user, " +
 	"or not from the button (the code of wx.login() belongs in code)"
 
 // Messages that several tests expect.

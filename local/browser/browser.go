@@ -40,14 +40,13 @@ type page struct {
 
 // Raise is like [stage.Raise]. If the stage listens on 127.0.0.1 and has the mock WeChat,
 // it has several mini-programs and tokens, and its mock WeChat serves the page.
-func Raise(config stage.Config) (*stage.Stage, error) {
+func Raise(config stage.Config) (_ *stage.Stage, err error) {
 	if config.Host != "127.0.0.1" || config.WeChatURL != "" {
 		return stage.Raise(config)
 	}
 	p := &page{mux: http.NewServeMux()}
 	config.Wrap, config.Tokens, config.Several = p.wrap, true, true
 	config.Logs = io.MultiWriter(config.Logs, &p.stream)
-	var err error
 	if p.Stage, err = stage.Raise(config); err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ var table = map[Kind]row{
 	UnsupportedMediaType: {415, Fix, never, "",
 		"the content type must be application/json or application/x-www-form-urlencoded"},
 	CodeRejected: {400, Login, phoneCodeSent, "",
-		"WeChat refused the login code: it is expired, used, of another mini-program, or not from wx.login() " +
+		"WeChat refused the login code: it is expired, used, from another mini-program, or not from wx.login() " +
 			"(the button's code is a phoneCode, for /phone)"},
 	Undecryptable: {422, Login, phoneCodeSent, "",
 		"encryptedData cannot be opened with this login: call wx.login() before the user taps, never after"},

@@ -14,7 +14,7 @@ var messages = map[wechat.API]map[Kind]string{
 		UpstreamError: "WeChat gives no access token, for an unknown reason",
 	},
 	wechat.PhoneAPI: {
-		CodeRejected: "WeChat refused the phone code: it is expired, used, of another mini-program or user, " +
+		CodeRejected: "WeChat refused the phone code: it is expired, used, from another mini-program or user, " +
 			"or not from the button (the code of wx.login() belongs in code)",
 		RateLimited:     "WeChat's per-minute limit for phone numbers is reached",
 		UpstreamError:   "WeChat's answer was lost or is not understood; the phone code may be used up",
