@@ -55,27 +55,26 @@ var injections = map[string]func(*Stage) error{
 	},
 	"frozen": func(s *Stage) error {
 		err := s.Function.Signal(syscall.SIGSTOP)
-		for connection := range s.upstream.connections.Range {
+		for connection := range s.upstream.Range {
 			_ = connection.(net.Conn).Close()
 		}
-		s.upstream.connections.Clear()
+		s.upstream.Clear()
 		return err
 	},
 }
 
-// upstream listens for the function's calls to WeChat. It remembers the connections: an
-// http.Server can close idle ones, but not those that nothing has been sent on.
-type upstream struct {
-	net.Listener
-	connections sync.Map // of net.Conn
-}
+// connections are a server's open connections, each a net.Conn. An http.Server can close
+// idle ones itself, but not those that nothing has been sent on.
+type connections struct{ sync.Map }
 
-func (u *upstream) Accept() (net.Conn, error) {
-	connection, err := u.Listener.Accept()
-	if err == nil {
-		u.connections.Store(connection, true)
+// track is a server's ConnState.
+func (c *connections) track(connection net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		c.Store(connection, true)
+	case http.StateClosed:
+		c.Delete(connection)
 	}
-	return connection, err
 }
 
 // Faults returns the names of the faults, for [Stage.Inject].

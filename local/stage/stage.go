@@ -73,7 +73,7 @@ type Stage struct {
 	PageURL    string // of local/browser's page; empty if there is none
 
 	servers  []*http.Server
-	upstream upstream // the mock WeChat, for the function
+	upstream connections // from the function to the mock WeChat
 	faults   faults
 }
 
@@ -125,13 +125,14 @@ func Raise(config Config) (*Stage, error) {
 	if config.Wrap == nil {
 		config.Wrap = func(_ string, handler http.Handler) http.Handler { return handler }
 	}
-	s.WeChatURL = s.serve(listeners[1], config.Wrap("phone", s.WeChat))
-	s.SecretsURL = s.serve(listeners[2], config.Wrap("secrets", s.Secrets))
+	s.WeChatURL = s.serve(listeners[1], config.Wrap("phone", s.WeChat), nil)
+	s.SecretsURL = s.serve(listeners[2], config.Wrap("secrets", s.Secrets), nil)
 	if config.WeChatURL == "" {
-		if s.upstream.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		own, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
 			return nil, err
 		}
-		config.WeChatURL = s.serve(&s.upstream, config.Wrap("wechat", s.WeChat))
+		config.WeChatURL = s.serve(own, config.Wrap("wechat", s.WeChat), s.upstream.track)
 	}
 	s.Function, err = lambdatest.Start(lambdatest.Config{
 		Bootstrap: config.Bootstrap, Timeout: config.Timeout, Concurrency: config.Concurrency, Logs: config.Logs,
@@ -143,7 +144,7 @@ func Raise(config Config) (*Stage, error) {
 		return nil, fmt.Errorf("the function did not start: %w", err)
 	}
 	gateway := &lambdatest.Gateway{Invoke: s.Function.Invoke, Routes: config.Routes}
-	s.serve(listeners[0], config.Wrap("gateway", gateway))
+	s.serve(listeners[0], config.Wrap("gateway", gateway), nil)
 	return s, nil
 }
 
@@ -201,9 +202,9 @@ func listen(host string, port int) (listeners [3]net.Listener, err error) {
 	return listeners, nil
 }
 
-// serve starts a server on listener and returns its URL on this machine.
-func (s *Stage) serve(listener net.Listener, handler http.Handler) string {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+// serve starts a server on listener and returns its URL on this machine. track may be nil.
+func (s *Stage) serve(listener net.Listener, handler http.Handler, track func(net.Conn, http.ConnState)) string {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ConnState: track}
 	s.servers = append(s.servers, server)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

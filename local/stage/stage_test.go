@@ -20,8 +20,8 @@ func TestAFrozenProcessLosesItsConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	connections := func() (n int) {
-		for range s.upstream.connections.Range {
+	open := func() (n int) {
+		for range s.upstream.Range {
 			n++
 		}
 		return n
@@ -29,7 +29,7 @@ func TestAFrozenProcessLosesItsConnection(t *testing.T) {
 	if err := s.Inject("frozen"); err != nil {
 		t.Fatal(err)
 	}
-	if got := connections(); got != 0 {
+	if got := open(); got != 0 {
 		t.Errorf("after the freeze: got %d connections, want 0", got)
 	}
 	if err := s.Function.Signal(syscall.SIGCONT); err != nil {
@@ -48,7 +48,7 @@ func TestAFrozenProcessLosesItsConnection(t *testing.T) {
 	if answer.StatusCode != http.StatusOK {
 		t.Errorf("the login: got %s, want 200", answer.Status)
 	}
-	if got := connections(); got == 0 {
+	if got := open(); got == 0 {
 		t.Error("the function made no new connection: it still has the old one")
 	}
 }
