@@ -21,8 +21,10 @@ import (
 
 // demo plays a mini-program, its user and its backend, and prints each step.
 type demo struct {
-	stage *stage.Stage
-	steps int
+	stage   *stage.Stage
+	gateway http.Handler      // in front of the backend: a stand-in for API Gateway's JWT authorizer
+	claims  map[string]string // that the backend got last
+	steps   int
 }
 
 // answer has the fields of the function's answers that the demo uses.
@@ -37,6 +39,15 @@ type answer struct {
 // token, and logs the user in again without a tap.
 func logIn(ctx context.Context, s *stage.Stage) error {
 	d := &demo{stage: s}
+	var err error
+	d.gateway, err = authorizer.Create(authorizer.Config{
+		Issuer: s.URL, Audience: []string{stage.AppID}, Scopes: []string{"phone"}, Now: time.Now,
+		Transport: http.DefaultTransport,
+		Consumer:  http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { d.claims = authorizer.Claims(r) }),
+	})
+	if err != nil {
+		return err
+	}
 	if _, err := d.tap(ctx, "", "a login code and the sealed phone number"); err != nil {
 		return err
 	}
@@ -84,29 +95,20 @@ func (d *demo) tap(ctx context.Context, query, gives string) (answer, error) {
 	return a, nil
 }
 
-// check plays the backend that gets a token from the page. A stand-in for API Gateway's
-// JWT authorizer is in front of it.
+// check plays the backend that gets a token from the page.
 func (d *demo) check(ctx context.Context, token, phone string) error {
-	var claims map[string]string
-	gateway, err := authorizer.Create(authorizer.Config{
-		Issuer: d.stage.URL, Audience: []string{stage.AppID}, Scopes: []string{"phone"}, Now: time.Now,
-		Transport: http.DefaultTransport,
-		Consumer:  http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { claims = authorizer.Claims(r) }),
-	})
-	if err != nil {
-		return err
-	}
+	d.claims = nil
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	w := httptest.NewRecorder()
-	gateway.ServeHTTP(w, r)
-	if claims == nil {
+	d.gateway.ServeHTTP(w, r)
+	if d.claims == nil {
 		return fmt.Errorf("the gateway refuses the token: %s", w.Header().Get("WWW-Authenticate"))
 	}
-	if claims["phone_number"] != phone {
-		return fmt.Errorf("the token has the phone number %q, want %q", claims["phone_number"], phone)
+	if got := d.claims["phone_number"]; got != phone {
+		return fmt.Errorf("the token has the phone number %q, want %q", got, phone)
 	}
-	text, err := json.Marshal(claims, json.Deterministic(true))
+	text, err := json.Marshal(d.claims, json.Deterministic(true))
 	show(text)
 	return err
 }
