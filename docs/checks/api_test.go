@@ -200,14 +200,6 @@ func TestAPIPagesHaveEveryFieldOfAnswers(t *testing.T) {
 		properties := schemas.section(t, "components", "schemas", schema, "properties")
 		wantNames(t, "docs/openapi.yaml, "+schema, keys(properties), want)
 	}
-	const types = "examples/miniprogram/components/phone-login/index.d.ts"
-	_, declared, _ := strings.Cut(readFile(t, types), "interface PhoneAnswer {")
-	declared, _, _ = strings.Cut(declared, "\n}")
-	var names []string
-	for _, member := range regexp.MustCompile(`(?m)^  (\w+)\??:`).FindAllStringSubmatch(declared, -1) {
-		names = append(names, member[1])
-	}
-	wantNames(t, types+", PhoneAnswer", names, phone)
 	for _, page := range apiPages {
 		rows := table(t, page.file, page.answer)
 		wantNames(t, page.file+", "+page.answer, keys(rows), slices.Concat(phone, login))
@@ -227,6 +219,17 @@ func TestAPIPagesHaveEveryFieldOfAnswers(t *testing.T) {
 		wantNames(t, page.file+", "+page.errors, keys(table(t, page.file, page.errors)), keys(failure))
 		wantNames(t, page.file+", "+page.headers, keys(table(t, page.file, page.headers)), jsonFields(t, handler, "headers"))
 	}
+}
+
+func TestTypesHaveEveryFieldOfAnswers(t *testing.T) {
+	const types = "examples/miniprogram/components/phone-login/index.d.ts"
+	_, declared, _ := strings.Cut(readFile(t, types), "interface PhoneAnswer {")
+	declared, _, _ = strings.Cut(declared, "\n}")
+	var names []string
+	for _, member := range regexp.MustCompile(`(?m)^  (\w+)\??:`).FindAllStringSubmatch(declared, -1) {
+		names = append(names, member[1])
+	}
+	wantNames(t, types+", PhoneAnswer", names, jsonFields(t, handler, "phoneAnswer"))
 }
 
 func TestAPIPagesListEveryError(t *testing.T) {

@@ -159,7 +159,10 @@ func wantOwn(t *testing.T, c *Client, name string) {
 // server has accepted the connection.
 func (s *server) wantConns(t *testing.T, name string, want int) {
 	t.Helper()
-	waitFor(t, name, func() bool { _, got := s.count(""); return got >= want })
+	waitFor(t, fmt.Sprintf("%s: the server has accepted %d connections", name, want), func() bool {
+		_, got := s.count("")
+		return got >= want
+	})
 	if _, got := s.count(""); got != want {
 		t.Errorf("%s: got %d connections in all, want %d", name, got, want)
 	}
