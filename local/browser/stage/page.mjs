@@ -99,12 +99,13 @@ function ask(asking) {
   if (asking) $('allow').focus()
 }
 
-async function consent(allowed) {
+async function consent(allowed, asked = phone) {
+  if ($('sheet').hidden) return // a second click
   ask(false)
   $('login').focus()
   if (allowed && met && fault !== 'none') await inject(fault)
   clear('GET /login')
-  phone.consent(allowed)
+  asked.consent(allowed)
 }
 
 // 3. Watch
@@ -226,8 +227,7 @@ function translate() {
 $('language').onclick = () => { language = language === 'zh' ? 'en' : 'zh'; translate() }
 $('again').onclick = open
 $('fresh').onclick = () => { forget(appid); open() }
-$('allow').onclick = () => consent(true)
-$('refuse').onclick = () => consent(false)
+for (const id of ['allow', 'refuse']) $(id).onclick = () => consent(id === 'allow')
 $('sheet').onkeydown = ({ key }) => { if (key === 'Escape') consent(false) }
 for (const button of document.querySelectorAll('[data-route]')) button.onclick = () => callBackend(button.dataset.route)
 

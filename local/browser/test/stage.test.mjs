@@ -158,8 +158,11 @@ test('two taps at once are one', async () => {
   const twice = () => view.page.evaluate(() => {
     for (const id of ['login', 'allow', 'login', 'allow']) document.getElementById(id).click()
   })
+  let answers = 0 // to WeChat's question
+  view.page.on('request', request => { if (request.url().includes('/tap?')) answers++ })
   await twice()
   await view.outcome('200 OK', 'Logged in')
+  assert.equal(answers, 1)
   assert.equal(await view.$('#sheet').isVisible(), false)
   await view.inject('rotated')
   for (let tap = 1; tap <= 2; tap++) { // the second must inject the fault anew
