@@ -86,8 +86,9 @@ sam-start: | have-sam ## serve on :3010 with SAM CLI and Docker (beside make sta
 # Go reuses the results of tests whose packages and files have not changed. docs/checks
 # also runs make and shell scripts, and Go does not see their files.
 check: build/local/bootstrap vet ## check the format, vet, and run the fast tests of what changed (seconds)
-	@BOOTSTRAP="$$PWD/$<" go test -parallel 8 -p 4 -short $$(go list ./... | grep -v /docs/checks)
-	BOOTSTRAP="$$PWD/$<" $(GO_TEST) -short ./docs/checks
+	@export BOOTSTRAP="$$PWD/$<"; \
+	go test -parallel 8 -p 4 -short $$(go list ./... | grep -v /docs/checks); code=$$?; \
+	$(GO_TEST) -short ./docs/checks && exit $$code
 
 test: build/local/bootstrap ## prove the contract
 	BOOTSTRAP="$$PWD/$<" $(GO_TEST) ./...

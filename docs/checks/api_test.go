@@ -151,7 +151,8 @@ const handler = "functions/phone"
 func requestFields(t *testing.T) []string { return jsonFields(t, handler, "fields") }
 
 // acceptedFields returns the fields that each route accepts by docs/openapi.yaml, and
-// all that it names.
+// every field that it names. Each shape of a route's request must name the same fields.
+// The fields that it refuses are false.
 func acceptedFields(t *testing.T) (accepted map[string]map[string]bool, named map[string]bool) {
 	t.Helper()
 	schemas := readOpenAPI(t).section(t, "components", "schemas")
@@ -160,16 +161,43 @@ func acceptedFields(t *testing.T) (accepted map[string]map[string]bool, named ma
 		"/phone": schemas["Request"].(map[string]any)["oneOf"].([]any), "/login": {schemas["LoginRequest"]},
 	}
 	for route := range shapes {
+		ofRoute := map[string]bool{}
 		for _, shape := range shapes[route] {
 			for field, property := range shape.(map[string]any)["properties"].(map[string]any) {
-				named[field] = true
+				named[field], ofRoute[field] = true, true
 				if property != false {
 					accepted[route][field] = true
 				}
 			}
 		}
+		for _, s := range shapes[route] {
+			shape := s.(map[string]any)
+			for field := range ofRoute {
+				if shape["properties"].(map[string]any)[field] == nil {
+					t.Errorf("docs/openapi.yaml, %s, %v: got no %s, want it, or false if this shape refuses it",
+						route, shape["title"], field)
+				}
+			}
+		}
 	}
 	return accepted, named
+}
+
+// A page quotes the beginning of a message. docs/openapi.yaml's examples are what the
+// function answers.
+func TestAPIPagesQuoteAMessageOfTheFunction(t *testing.T) {
+	for _, page := range apiPages {
+		quote := regexp.MustCompile(`"message":"(.+)…","action"`).FindStringSubmatch(readFile(t, page.file))
+		if quote == nil {
+			t.Fatalf("%s: got no example of a failure, want one", page.file)
+		}
+		if !slices.ContainsFunc(examples(t, readOpenAPI(t)), func(e example) bool {
+			message, _ := e.value["message"].(string)
+			return strings.HasPrefix(message, quote[1])
+		}) {
+			t.Errorf("%s: got the message %q, want the beginning of one in docs/openapi.yaml", page.file, quote[1])
+		}
+	}
 }
 
 func TestAPIPagesHaveEveryFieldOfRequests(t *testing.T) {

@@ -162,10 +162,10 @@ func TestBackendPagesTimeoutsAreTheTemplates(t *testing.T) {
 		}
 		backend := regexp.MustCompile(`AbortSignal\.timeout\((\d+)_000\)`).FindStringSubmatch(text)
 		if backend == nil {
-			t.Fatalf("%s: got no time-out in the code, want one", page)
+			t.Fatalf("%s: got no timeout in the code, want one", page)
 		}
 		if want := fmt.Sprintf("[%s %d 30 %s 60]", exchange, limit, backend[1]); fmt.Sprint(waits) != want {
-			t.Errorf("%s: got the time-outs %v, want %s", page, waits, want)
+			t.Errorf("%s: got the timeouts %v, want %s", page, waits, want)
 		} else if waits[3] <= limit {
 			t.Errorf("%s: got %d s for the backend, want more than Lambda's %d s", page, waits[3], limit)
 		}

@@ -56,6 +56,24 @@ func TestRunbookHasARowForEveryReason(t *testing.T) {
 	}
 }
 
+// The table of invalid_request quotes the beginnings of messages, which are string
+// literals in the handler.
+func TestRunbookQuotesMessagesOfTheFunction(t *testing.T) {
+	source := ""
+	for name := range parsed(t, handler) {
+		source += readFile(t, handler+"/"+name)
+	}
+	quotes := keys(firstTable(runbook(t)["Errors"]["invalid_request"]))
+	for _, quote := range quotes {
+		if !strings.Contains(source, `"`+quote) {
+			t.Errorf("docs/operations.md, invalid_request: got %q, want the beginning of a message in %s", quote, handler)
+		}
+	}
+	if len(quotes) == 0 {
+		t.Error("docs/operations.md, invalid_request: got no table, want one")
+	}
+}
+
 // reasonPatterns returns the reasons in the first cells of a section's tables and in its other
 // text. An ellipsis stands for anything.
 func reasonPatterns(section string) (patterns []*regexp.Regexp) {

@@ -636,7 +636,7 @@ func TestReasonNamesTheCause(t *testing.T) {
 			_, _ = io.WriteString(c, "not HTTP\r\n\r\n")
 		}).url: {Lost, "protocol"},
 	} {
-		limit := time.Minute // on a slow machine, another failure must not become a time-out
+		limit := time.Minute // on a slow machine, another failure must not become a timeout
 		if strings.HasSuffix(want.Reason, "timeout") {
 			limit = 300 * time.Millisecond
 		}

@@ -426,7 +426,7 @@ func endless(start, each string) func(net.Conn) {
 }
 
 // limit returns how long a call may take that must end with want. It is short for a
-// time-out only: on a slow machine, it would turn any other result into a time-out.
+// timeout only: on a slow machine, it would turn any other result into a timeout.
 func limit(want Kind) time.Duration {
 	if want == TimedOut {
 		return 300 * time.Millisecond

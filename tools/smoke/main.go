@@ -301,10 +301,8 @@ func explain(a answer) error {
 	}[a.Error]
 	switch {
 	case meaning != "":
-	case a.Error == "invalid_request" && strings.HasPrefix(a.Message, "appid is missing"):
-		meaning = "say which one to test with APPID=wx…"
-	case a.Error == "invalid_request" && strings.HasPrefix(a.Message, "appid is not"):
-		meaning = "its secret does not hold APPID (make secret FLAGS=-list)"
+	case a.Error == "invalid_request" && strings.HasPrefix(a.Message, "appid "):
+		meaning = "set APPID to a mini-program that the secret holds (make secret FLAGS=-list)"
 	case a.Error != "":
 		meaning = "the function must not answer this"
 	case a.status == http.StatusNotFound:

@@ -97,8 +97,8 @@ func TestOneOfSeveralMiniProgramsIsTested(t *testing.T) {
 		{stage.AppID, passes, ""},
 		{stage.SecondAppID, passes, ""},
 		{stage.BrokenAppID, noCodeRefused, "make secret"},
-		{"", noCodeRefused, "say which one to test with APPID=wx…"},
-		{"wx00000000000000ff", noCodeRefused, "its secret does not hold APPID (make secret FLAGS=-list)"},
+		{"", noCodeRefused, "set APPID to a mini-program"},
+		{"wx00000000000000ff", noCodeRefused, "set APPID to a mini-program"},
 	} {
 		out := runChecksFor(t, s.URL+"/phone", test.appID, test.says == "")
 		if verdicts(out) != test.verdicts || !strings.Contains(out, test.says) {

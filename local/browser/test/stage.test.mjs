@@ -335,7 +335,7 @@ for (const [scene, play] of Object.entries(scenes)) {
         fs.writeFileSync(file, text)
         await view.page.screenshot({ path: path.join(images, `${name}.png`) })
       }
-      assert.equal(text, fs.readFileSync(file, 'utf8'))
+      assert.equal(text, fs.readFileSync(file, 'utf8')) // if the page is right: make test-stage UPDATE=1
       assert(fs.existsSync(path.join(images, `${name}.png`)))
       await view.close()
     })
