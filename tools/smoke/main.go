@@ -302,7 +302,7 @@ func explain(a answer) error {
 	switch {
 	case meaning != "":
 	case a.Error == "invalid_request" && strings.HasPrefix(a.Message, "appid "):
-		meaning = "set APPID to a mini-program that the secret holds (make secret FLAGS=-list)"
+		meaning = "set APPID to a mini-program that the secret holds (make secret ENV=… FLAGS=-list)"
 	case a.Error != "":
 		meaning = "the function must not answer this"
 	case a.status == http.StatusNotFound:
@@ -310,7 +310,8 @@ func explain(a answer) error {
 	case a.status == http.StatusTooManyRequests:
 		meaning = "the gateway throttles"
 	case a.status >= 500:
-		meaning = "the function crashed, timed out, or was built for another architecture; see its log (make logs)"
+		meaning = "the function crashed, timed out, was throttled or stopped, " +
+			"or was built for another architecture; see its log (make logs)"
 	default:
 		meaning = "something in front of the function answers"
 	}
