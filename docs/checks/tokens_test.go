@@ -135,11 +135,11 @@ func TestTurningTokensOnWithoutKeysIsMisconfigured(t *testing.T) {
 
 // Verifiers and pages come after the canary that turns tokens on.
 func TestRunbookSaysInWhichOrderTokensAreTurnedOn(t *testing.T) {
-	text := runbook(t)["Identity tokens"]["Turning tokens on"]
+	text := oneLine(runbook(t)["Identity tokens"]["Turning tokens on"])
 	for _, step := range []string{
 		"extend CloudFormation's role", "`make deploy ENV=prod` with an empty `TokenIssuer`", "canary has ended",
 		"`make key ENV=prod`", "TokenIssuer=https://", "`make deploy ENV=prod`", "canary has ended", "`make smoke URL=…`",
-		"Release the pages", "Deploy what checks tokens, and only now",
+		"Release the pages", "Deploy token consumers only now",
 	} {
 		_, rest, ok := strings.Cut(text, step)
 		if !ok {

@@ -767,6 +767,9 @@ func TestDeployPageHasTheCommandsForDomains(t *testing.T) {
 	}
 }
 
+// oneLine returns text on one line: a document's lines may break anywhere.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 func TestRunbookHasTheCommandsForTokens(t *testing.T) {
 	sections := runbook(t)["Identity tokens"]
 	for section, commands := range map[string][]string{
@@ -779,7 +782,7 @@ func TestRunbookHasTheCommandsForTokens(t *testing.T) {
 		"Changing the issuer or the domain":    {"breaks every consumer", "TRAFFIC=at-once", "make smoke URL=…"},
 		"Turning tokens off":                   {`'TokenIssuer=""'`, "make deploy ENV=prod", "make smoke URL=…"},
 	} {
-		text := strings.Join(strings.Fields(sections[section]), " ") // lines may break anywhere
+		text := oneLine(sections[section])
 		for _, command := range commands {
 			if !strings.Contains(text, command) {
 				t.Errorf("the section %q does not have %q", section, command)
