@@ -147,11 +147,17 @@ func TestBackendPageInvokesTheAlias(t *testing.T) {
 	}
 }
 
-// A backend that gives up before the function answers wastes a tap.
+// A backend that gives up before the function answers wastes a tap, and so does a page
+// that gives up before its backend.
 func TestBackendPagesTimeoutsAreTheTemplates(t *testing.T) {
 	tm := readTemplate(t)
 	limit := tm.section(t, "Resources", "PhoneFunction", "Properties")["Timeout"].(int)
 	exchange := strings.TrimSuffix(tm.section(t, "Parameters", "WeChatTimeout")["Default"].(string), "s")
+	component := regexp.MustCompile(`POST_TIMEOUT = (\d+) \* 1000`).FindStringSubmatch(
+		readFile(t, "examples/miniprogram/components/phone-login/wechat.js"))
+	if component == nil {
+		t.Fatal("got no POST_TIMEOUT in wechat.js, want it")
+	}
 	for _, page := range backendPages {
 		text := readFile(t, page)
 		var waits []int // of the table's rows, in order
@@ -164,10 +170,11 @@ func TestBackendPagesTimeoutsAreTheTemplates(t *testing.T) {
 		if backend == nil {
 			t.Fatalf("%s: got no timeout in the code, want one", page)
 		}
-		if want := fmt.Sprintf("[%s %d 30 %s 60]", exchange, limit, backend[1]); fmt.Sprint(waits) != want {
+		if want := fmt.Sprintf("[%s %d 30 %s %s]", exchange, limit, backend[1], component[1]); fmt.Sprint(waits) != want {
 			t.Errorf("%s: got the timeouts %v, want %s", page, waits, want)
-		} else if waits[3] <= limit {
-			t.Errorf("%s: got %d s for the backend, want more than Lambda's %d s", page, waits[3], limit)
+		} else if waits[3] <= limit || waits[4] <= waits[3] {
+			t.Errorf("%s: got %d s for the backend and %d s for the page, want more than Lambda's %d s, and more for the page",
+				page, waits[3], waits[4], limit)
 		}
 	}
 }

@@ -83,14 +83,12 @@ type errorRecorder struct {
 
 // option makes the SDK send its requests through r.
 func (r *errorRecorder) option(o *secretsmanager.Options) {
+	OwnBodies(o)
 	r.HTTPClient, o.HTTPClient = o.HTTPClient, r
 }
 
 // Do implements [secretsmanager.HTTPClient].
 func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
-	if err := detachBody(request); err != nil {
-		return nil, err
-	}
 	answer, err := r.HTTPClient.Do(request)
 	if retry := r.err != nil || r.status != 0; retry && err != nil && request.Context().Err() != nil {
 		return answer, err
@@ -102,16 +100,24 @@ func (r *errorRecorder) Do(request *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// detachBody gives the request a body of its own. The SDK closes its body as soon as an
-// answer begins. If net/http is still reading the body then, it treats the request as
-// failed and closes the connection, which cuts a long answer off.
-func detachBody(request *http.Request) error {
-	if request.Body == nil {
-		return nil
+// OwnBodies is an option for the SDK's client that gives each request a body of its own.
+// The SDK closes its body as soon as an answer begins. If net/http is still reading the
+// body then, it treats the request as failed and closes the connection, which cuts a long
+// answer off.
+func OwnBodies(o *secretsmanager.Options) { o.HTTPClient = ownBodies{o.HTTPClient} }
+
+type ownBodies struct{ secretsmanager.HTTPClient }
+
+// Do implements [secretsmanager.HTTPClient].
+func (c ownBodies) Do(request *http.Request) (*http.Response, error) {
+	if request.Body != nil {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			return nil, err
+		}
+		request.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	body, err := io.ReadAll(request.Body)
-	request.Body = io.NopCloser(bytes.NewReader(body))
-	return err
+	return c.HTTPClient.Do(request)
 }
 
 // classify returns err as a [*Failure]. No answer, a 5xx and throttling are

@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"wechat-phone/shared/secretvalue"
 )
 
 // current is the staging label of the version that the function reads.
@@ -41,7 +43,7 @@ func Open(ctx context.Context, stack map[string]string, output, label, look stri
 	if err != nil {
 		return nil, err
 	}
-	return &Secret{secretsmanager.NewFromConfig(sdk), arn, label, look}, nil
+	return &Secret{secretsmanager.NewFromConfig(sdk, secretvalue.OwnBodies), arn, label, look}, nil
 }
 
 // Read returns the current version. A secret that the stack has created has none

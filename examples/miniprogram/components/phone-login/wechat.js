@@ -7,17 +7,24 @@
  * @typedef {{errMsg?: string, errno?: number}} Failure
  */
 
-/** How long WeChat may take for a call, in milliseconds. */
-const TIMEOUT = 10 * 1000
+/** How long wx.login() may take, in milliseconds. */
+const LOGIN_TIMEOUT = 10 * 1000
+
+/**
+ * How long an answer may take, in milliseconds. It is longer than a backend waits for the
+ * function: giving up first would throw away a tap.
+ */
+const POST_TIMEOUT = 20 * 1000
 
 /**
  * answered makes sure that done is called exactly once. WeChat may forget a call while the
  * mini-program is in the background, and everything else would wait for it.
  * @template T
+ * @param {number} timeout WeChat's own, in milliseconds
  * @param {T} none what done gets without an answer
  * @param {(answer: T, failure: Failure) => void} done
  */
-function answered(none, done) {
+function answered(timeout, none, done) {
   let waiting = true
   /** @type {typeof done} */
   const finish = (answer, failure) => {
@@ -26,15 +33,15 @@ function answered(none, done) {
     cancel()
     done(answer, failure)
   }
-  const cancel = schedule(TIMEOUT + 2000, () => finish(none, { errMsg: 'fail no answer' }))
+  const cancel = schedule(timeout + 2000, () => finish(none, { errMsg: 'fail no answer' }))
   return finish
 }
 
 /** @param {(code: string, failure: Failure) => void} done passes '' if there is no code */
 function login(done) {
-  const finish = answered(/** @type {string} */ (''), done)
+  const finish = answered(LOGIN_TIMEOUT, /** @type {string} */ (''), done)
   wx.login({
-    timeout: TIMEOUT,
+    timeout: LOGIN_TIMEOUT,
     success: ({ code, errMsg }) => finish(code, { errMsg }),
     fail: error => finish('', error),
   })
@@ -56,9 +63,9 @@ function request(options) { wx.request(options) }
  * @param {(response: import('./answer').Response | null, failure: Failure) => void} done
  */
 function post({ url, header, data }, done) {
-  const finish = answered(/** @type {import('./answer').Response | null} */ (null), done)
+  const finish = answered(POST_TIMEOUT, /** @type {import('./answer').Response | null} */ (null), done)
   request({
-    url, header, data, method: 'POST', timeout: TIMEOUT,
+    url, header, data, method: 'POST', timeout: POST_TIMEOUT,
     success: response => finish(response, {}),
     fail: error => finish(null, error),
   })
