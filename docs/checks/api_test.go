@@ -150,48 +150,65 @@ const handler = "functions/phone"
 // requestFields returns the fields that the function reads.
 func requestFields(t *testing.T) []string { return jsonFields(t, handler, "fields") }
 
+// requestShape is a shape that a request to a route may have, by docs/openapi.yaml.
+type requestShape struct {
+	route, title string
+	properties   map[string]any // by field; those that the shape refuses are false
+}
+
+func requestShapes(t *testing.T, api template) (shapes []requestShape) {
+	t.Helper()
+	add := func(route string, schema any) {
+		s := schema.(map[string]any)
+		shapes = append(shapes, requestShape{route, s["title"].(string), s["properties"].(map[string]any)})
+	}
+	for _, schema := range api.section(t, "components", "schemas", "Request")["oneOf"].([]any) {
+		add("/phone", schema)
+	}
+	add("/login", api.section(t, "components", "schemas", "LoginRequest"))
+	return shapes
+}
+
 // acceptedFields returns the fields that each route accepts by docs/openapi.yaml, and
-// every field that it names. Each shape of a route's request must name the same fields.
-// The fields that it refuses are false.
+// every field that it names.
 func acceptedFields(t *testing.T) (accepted map[string]map[string]bool, named map[string]bool) {
 	t.Helper()
-	schemas := readOpenAPI(t).section(t, "components", "schemas")
 	accepted, named = map[string]map[string]bool{"/phone": {}, "/login": {}}, map[string]bool{}
-	shapes := map[string][]any{
-		"/phone": schemas["Request"].(map[string]any)["oneOf"].([]any), "/login": {schemas["LoginRequest"]},
-	}
-	for route := range shapes {
-		ofRoute := map[string]bool{}
-		for _, shape := range shapes[route] {
-			for field, property := range shape.(map[string]any)["properties"].(map[string]any) {
-				named[field], ofRoute[field] = true, true
-				if property != false {
-					accepted[route][field] = true
-				}
-			}
-		}
-		for _, s := range shapes[route] {
-			shape := s.(map[string]any)
-			for field := range ofRoute {
-				if shape["properties"].(map[string]any)[field] == nil {
-					t.Errorf("docs/openapi.yaml, %s, %v: got no %s, want it, or false if this shape refuses it",
-						route, shape["title"], field)
-				}
+	for _, shape := range requestShapes(t, readOpenAPI(t)) {
+		for field, property := range shape.properties {
+			named[field] = true
+			if property != false {
+				accepted[shape.route][field] = true
 			}
 		}
 	}
 	return accepted, named
 }
 
+// Each shape of a route's request accepts or refuses what the others accept or refuse.
+func TestOpenAPIShapesNameTheSameFields(t *testing.T) {
+	shapes := requestShapes(t, readOpenAPI(t))
+	for _, shape := range shapes {
+		for _, other := range shapes {
+			for field := range other.properties {
+				if other.route == shape.route && shape.properties[field] == nil {
+					t.Errorf("docs/openapi.yaml, %s: got no %s, want it, or false if this shape refuses it", shape.title, field)
+				}
+			}
+		}
+	}
+}
+
 // A page quotes the beginning of a message. docs/openapi.yaml's examples are what the
 // function answers.
 func TestAPIPagesQuoteAMessageOfTheFunction(t *testing.T) {
+	all := examples(t, readOpenAPI(t))
 	for _, page := range apiPages {
 		quote := regexp.MustCompile(`"message":"(.+)…","action"`).FindStringSubmatch(readFile(t, page.file))
 		if quote == nil {
 			t.Fatalf("%s: got no example of a failure, want one", page.file)
 		}
-		if !slices.ContainsFunc(examples(t, readOpenAPI(t)), func(e example) bool {
+		if !slices.ContainsFunc(all, func(e example) bool {
 			message, _ := e.value["message"].(string)
 			return strings.HasPrefix(message, quote[1])
 		}) {

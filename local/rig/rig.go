@@ -38,7 +38,7 @@ func MainUnlessShort(m *testing.M) {
 }
 
 // Long skips the test if go test runs with -short, as in make check. Call it in a test
-// that takes over half a second, because it waits, computes or starts programs.
+// that takes over two seconds, because it waits, computes or starts programs.
 func Long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
