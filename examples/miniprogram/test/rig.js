@@ -267,7 +267,7 @@ class Phone {
 
   request(options) {
     const answer = ofThisLaunch()
-    const { success, fail, complete = () => {} } = options
+    const { success, fail = () => {}, complete = () => {} } = options
     return this.getResponse({ ...options, success: answer(success), fail: answer(fail), complete: answer(complete) })
   }
 
@@ -296,7 +296,10 @@ class Phone {
   }
 
   async getResponse({ url, method = 'GET', header, data, success, fail, complete }) {
-    if (this.requestFailure) return setTimeout(fail, 0, this.requestFailure)
+    if (this.requestFailure) {
+      setTimeout(fail, 0, this.requestFailure)
+      return setTimeout(complete, 0, this.requestFailure)
+    }
     const body = method === 'POST' ? JSON.stringify(data) : undefined
     if (body) (url.endsWith('/login') ? this.renewals : this.posts).push(JSON.parse(body))
     const query = data && !body ? `${url.includes('?') ? '&' : '?'}${new URLSearchParams(data)}` : ''

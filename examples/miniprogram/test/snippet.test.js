@@ -20,16 +20,20 @@ function open(readme, phone) {
   const [, code] = /```js\n(Page\(\{[^]*?)```/.exec(text)
   const [, tap] = /bindtap="(\w+)"/.exec(text)
   let page
-  new Function('Page', 'wx', 'setTimeout', 'clearTimeout', code)(definition => { page = definition }, {
+  new Function('Page', 'wx', 'setTimeout', 'clearTimeout', code)(definition => { page = { data: {}, ...definition } }, {
     ...wx,
     request: options => wx.request({ ...options, url: stage.url }),
   }, (f, ms) => wechat.schedule(ms, f), cancel => cancel && cancel())
+  page.setData = values => Object.assign(page.data, values)
   const event = name => { if (page[name]) page[name]() }
   page.tap = page[tap]
   event('onLoad')
   event('onShow')
   return { page, event }
 }
+
+/** failure waits until the phone has reported that wx.login() failed. */
+const failure = () => new Promise(done => setTimeout(done, 1))
 
 for (const readme of ['docs/api.md', 'docs/api.zh-CN.md']) {
   for (const shape of ['phone-code', '']) {
@@ -77,6 +81,23 @@ for (const readme of ['docs/api.md', 'docs/api.zh-CN.md']) {
     phone.requestFailure = null
     page.onPhone({ detail: { ...phone.tap, code: 'expired' } }) // refused
     await waitFor('another code', () => page.code === phone.logins[3])
+  })
+
+  test(`${readme}: the button is disabled until there is a code, and wx.login() is called again after a failure`, async () => {
+    const phone = new Phone(stage)
+    phone.loginFailure = { errMsg: 'login:fail' }
+    const { page, event } = open(readme, phone)
+    await failure()
+    assert.equal(page.data.ready, false)
+    phone.loginFailure = null
+    await phone.advance(5 * 1000)
+    await waitFor('a code', () => page.data.ready)
+    assert.equal(page.code, phone.logins.at(-1))
+    phone.loginFailure = { errMsg: 'login:fail' }
+    page.login()
+    event('onUnload')
+    await failure()
+    assert.equal(phone.timers.length, 0, 'timers left')
   })
 
   test(`${readme}: a code is replaced before it expires, also after a refusal, until the page is closed`, async () => {
