@@ -55,6 +55,21 @@ test('both READMEs list the outcomes, statuses, reasons, properties and modes of
   }
 })
 
+test('both READMEs and the types name each error of the component', () => {
+  const folder = path.join(root, 'components/phone-login')
+  const read = name => fs.readFileSync(path.join(folder, name), 'utf8')
+  const errors = name => [...read(name).matchAll(/\berror: (?:\w+ \? undefined : )?'(\w+)'/g)].map(match => match[1])
+  const wanted = { 'index.d.ts': ['answer.js', 'login.js'], 'session.d.ts': ['session.js'] }
+  for (const [types, files] of Object.entries(wanted)) {
+    const found = files.flatMap(errors)
+    assert(found.length >= 3, `got ${found} in ${files}`)
+    for (const error of found) {
+      assert.match(read(types), new RegExp(`\\b${error}\\b`), types)
+      for (const readme of readmes) assert(readme.includes(`\`${error}\``), `got no ${error} in a README`)
+    }
+  }
+})
+
 test('both READMEs have the same commands and code, and no broken links', () => {
   const blocks = readme => [...readme.matchAll(/```\w+\n([^]*?)```/g)].map(block => block[1].replace(/ +#.*/g, ''))
   assert.deepEqual(blocks(readmes[0]), blocks(readmes[1]))
