@@ -263,8 +263,13 @@ func TestAlarmsWatchMetricsThatExist(t *testing.T) {
 		known := s.metrics()
 		for logical, alarm := range s.of("AWS::CloudWatch::Alarm") {
 			logical = name + ": " + logical
-			if alarm["TreatMissingData"] != "notBreaching" || alarm["AlarmDescription"] == "" {
-				t.Errorf("%s: %v", logical, alarm)
+			if alarm["TreatMissingData"] != "notBreaching" {
+				t.Errorf("%s: got %v for missing data, want notBreaching", logical, alarm["TreatMissingData"])
+			}
+			_, word, _ := strings.Cut(alarm["AlarmName"].(string), "-")
+			runbook, description := " Runbook: docs/operations.md#"+word, alarm["AlarmDescription"].(string)
+			if !strings.HasSuffix(description, "."+runbook) {
+				t.Errorf("%s: got the description %q, want it to end with %q", logical, description, runbook)
 			}
 			fired, _ := alarm["AlarmActions"].([]any)
 			over, _ := alarm["OKActions"].([]any)
