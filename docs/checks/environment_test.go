@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,25 +13,37 @@ import (
 	"wechat-phone/tools/samconfig/overrides"
 )
 
-// Another environment needs only a section in samconfig.toml. The test adds it with the
-// commands of docs/deploy.md.
-func TestAnotherEnvironmentIsASectionOfSamconfig(t *testing.T) {
-	t.Parallel()
+// addEnvironment adds an environment to a copy's samconfig.toml with the command of
+// docs/deploy.md, under another name than the page's: an owner may have that already.
+func addEnvironment(t *testing.T, tree, name string) {
+	t.Helper()
 	_, text, _ := strings.Cut(readFile(t, "docs/deploy.md"), "\n### Another environment\n")
 	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(text)
 	if block == nil {
 		t.Fatal("docs/deploy.md does not say how to add an environment")
 	}
-	tree := copyTree(t)
-	add := exec.Command("sh", "-e", "-c", block[1])
+	add := exec.Command("sh", "-e", "-c", strings.ReplaceAll(block[1], "staging", name))
 	add.Dir = tree
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+}
+
+// Another environment needs only a section in samconfig.toml. The test adds it with the
+// commands of docs/deploy.md.
+func TestAnotherEnvironmentIsASectionOfSamconfig(t *testing.T) {
+	t.Parallel()
+	tree := copyTree(t)
+	addEnvironment(t, tree, "another")
 	file := filepath.Join(tree, "samconfig.toml")
-	section, err := overrides.Read(file, "staging")
-	if err != nil || section.Stack != "wechat-phone-staging" || section.Parameters["Environment"] != "staging" {
-		t.Fatalf("got %+v, error %v, want staging's stack and Environment", section, err)
+	prod, err := overrides.Read(file, "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prod.Parameters["Environment"] = "another"
+	section, err := overrides.Read(file, "another")
+	if err != nil || section.Stack != "wechat-phone-another" || !maps.Equal(section.Parameters, prod.Parameters) {
+		t.Fatalf("got %+v, error %v, want a stack of its own, with %v", section, err, prod.Parameters)
 	}
 	before := readFile(t, "samconfig.toml")
 	after, err := os.ReadFile(file)
@@ -39,22 +52,23 @@ func TestAnotherEnvironmentIsASectionOfSamconfig(t *testing.T) {
 	}
 	tm := readTemplate(t)
 	if pattern := tm.section(t, "Parameters", "Environment")["AllowedPattern"].(string); !regexp.MustCompile(
-		pattern).MatchString("staging") {
-		t.Errorf("the template refuses Environment=staging: %s", pattern)
+		pattern).MatchString("another") {
+		t.Errorf("the template refuses Environment=another: %s", pattern)
 	}
+	section.Parameters["Traffic"] = "canary"
 	if !tm.deploy(t, section.Parameters).condition("UsesCanary") {
-		t.Error("staging uses no canary, want one as in prod")
+		t.Error("the environment uses no canary, want one as in prod")
 	}
 
 	dir, calls := recorders(t, `Environment\tTraffic\n`)
 	path := "PATH=" + dir + ":" + os.Getenv("PATH")
 	for command, want := range map[string]string{
-		"deploy":  "--config-env\nstaging\n--parameter-overrides\nEnvironment=\"staging\" Traffic=\"canary\"",
-		"restart": "--stack-name\nwechat-phone-staging",
-		"logs":    "--config-env\nstaging",
-		"delete":  "--config-env\nstaging",
+		"deploy":  "--config-env\nanother\n--parameter-overrides\n" + overrides.Format(prod.Parameters),
+		"restart": "--stack-name\nwechat-phone-another",
+		"logs":    "--config-env\nanother",
+		"delete":  "--config-env\nanother",
 	} {
-		out, err := runMake(tree, []string{path}, command, "ENV=staging")
+		out, err := runMake(tree, []string{path}, command, "ENV=another")
 		made := calls()
 		if err != nil || !slices.ContainsFunc(made, func(call string) bool { return strings.Contains(call, want) }) {
 			t.Errorf("make %s: got the calls %q, error %v, want %q\n%s", command, made, err, want, out)

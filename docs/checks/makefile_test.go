@@ -15,6 +15,26 @@ import (
 	"wechat-phone/local/rig"
 )
 
+// writeSettings gives a copy of the project a samconfig.toml with these parameters of
+// prod. The project's own may have any: its owner changes it.
+func writeSettings(t *testing.T, tree, prod string) {
+	t.Helper()
+	const environment = `
+[%[1]s.global.parameters]
+stack_name = "wechat-phone-%[1]s"
+parameter_overrides = %[2]s
+
+[%[1]s.deploy.parameters]
+capabilities = "CAPABILITY_IAM"
+`
+	const dev = `["Environment=dev", "Traffic=at-once"]`
+	text := "version = 0.1\n" + fmt.Sprintf(environment, "default", dev) + fmt.Sprintf(environment, "dev", dev) +
+		fmt.Sprintf(environment, "prod", prod)
+	if err := os.WriteFile(filepath.Join(tree, "samconfig.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // runMake runs make in dir as from a shell that has more variables, whether or
 // not the tests run under make.
 func runMake(dir string, variables []string, arguments ...string) (string, error) {
@@ -59,7 +79,11 @@ func copyTree(t *testing.T) string {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(to, text, 0o600)
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, text, info.Mode().Perm())
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -175,16 +199,7 @@ func scripts(t *testing.T, texts map[string]string) string {
 func TestBuildTakesTheArchitecture(t *testing.T) {
 	t.Parallel()
 	tree := copyTree(t)
-	file := filepath.Join(tree, "samconfig.toml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const asIs, wanted = `["Environment=prod", `, "[\n  'Environment=prod',\n  'Architecture=arm64',\n  "
-	changed := strings.Replace(string(text), asIs, wanted, 1)
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeSettings(t, tree, "[\n  'Environment=prod',\n  'Architecture=arm64',\n  'Traffic=canary',\n]")
 	path := "PATH=" + fakeGo(t) + ":" + os.Getenv("PATH")
 	const noStage = "samconfig: samconfig.toml has no environment \"stage\", only default, dev, prod\n"
 	const amd64, arm64 = "builds: amd64 v8.0, CGO_ENABLED=0\n", "builds: arm64 v8.0, CGO_ENABLED=0\n"
@@ -297,15 +312,7 @@ func recorders(t *testing.T, names string) (dir string, calls func() []string) {
 func TestDeployPassesEveryParameter(t *testing.T) {
 	t.Parallel()
 	tree := copyTree(t)
-	file := filepath.Join(tree, "samconfig.toml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := strings.Replace(string(text), `["Environment=prod", `, `["MemorySize=512", "Environment=prod", `, 1)
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeSettings(t, tree, `["MemorySize=512", "Environment=prod", "Traffic=canary"]`)
 	dir, calls := recorders(t, "")
 	path := "PATH=" + dir + ":" + os.Getenv("PATH")
 	const dev = `Environment="dev" Traffic="at-once"`

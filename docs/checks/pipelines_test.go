@@ -36,7 +36,7 @@ func TestWorkflowsArePinnedAndHaveTheLeastPermissions(t *testing.T) {
 		}
 		for job, j := range workflow.section(t, "jobs") {
 			permissions, _ := j.(map[string]any)["permissions"].(map[string]any)
-			deploys := name == "deploy-to.yml" || name == "deploy.yml" && (job == "dev" || job == "prod")
+			deploys := name == "deploy-to.yml" || j.(map[string]any)["uses"] == "./.github/workflows/deploy-to.yml"
 			publishes := name == "release.yml" && job == "publish"
 			if (permissions["id-token"] == "write") != (deploys || publishes) {
 				t.Errorf("%s: the job %s may %v", name, job, permissions)
