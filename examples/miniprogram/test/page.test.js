@@ -48,9 +48,14 @@ const loginButton = page => () => page.querySelector('#login') && page.querySele
 test('config.js has the ports of make start', () => {
   const makefile = fs.readFileSync(path.join(root, '../../Makefile'), 'utf8')
   const [, port] = /^PORT += (\d+)$/m.exec(makefile)
-  assert.equal(config.url, `http://127.0.0.1:${port}/phone`)
-  assert.equal(config.loginUrl, `http://127.0.0.1:${port}/login`)
-  assert.equal(config.stage, `http://127.0.0.1:${Number(port) + 1}/tap?shape=phone-code`)
+  const text = fs.readFileSync(path.join(root, 'config.js'), 'utf8')
+  const module = { exports: {} }
+  new Function('module', text.replace(/const mode = '\w+'/, "const mode = 'stage'"))(module) // an owner's may be real
+  assert.deepEqual(module.exports, {
+    url: `http://127.0.0.1:${port}/phone`,
+    loginUrl: `http://127.0.0.1:${port}/login`,
+    stage: `http://127.0.0.1:${Number(port) + 1}/tap?shape=phone-code`,
+  })
 })
 
 test('in stage mode the first visit needs a tap, and the second shows who the user is', async () => {
