@@ -55,7 +55,7 @@ GET_chromium = the Debian package chromium
 	vet lint lint-security vulncheck fuzz build build-PhoneFunction release \
 	sam-invoke sam-start deploy restart secret key smoke logs delete \
 	build/local/bootstrap build/local/stage build/local/samconfig \
-	have-apache have-aws have-chinese-font have-chromium have-go have-npm have-sam known-env
+	have-apache have-aws have-chinese-font have-chromium have-go have-npm have-pyjwt have-sam known-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4)} \
@@ -110,7 +110,7 @@ test-verifiers: build/local/bootstrap ## test tokens with third-party libraries,
 
 test-miniprogram: $(MINIPROGRAM_TEST)/node_modules/.package-lock.json
 test-stage: have-go have-chromium have-chinese-font $(STAGE_TEST)/node_modules/.package-lock.json
-test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache
+test-verifiers: $(VERIFIERS)/node/node_modules/.package-lock.json | have-apache have-pyjwt
 %/node_modules/.package-lock.json: %/package-lock.json | have-npm
 	cd $* && npm ci --silent
 
@@ -237,6 +237,10 @@ have-aws have-chromium have-npm have-sam: have-%:
 have-apache:
 	@test -e /usr/lib/apache2/modules/mod_auth_openidc.so || { echo "Apache's mod_auth_openidc is missing." \
 		"Install the Debian packages apache2-bin and libapache2-mod-auth-openidc" >&2; exit 1; }
+
+have-pyjwt:
+	@/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || { echo "PyJWT is missing." \
+		"Install the Debian packages python3-jwt and python3-cryptography" >&2; exit 1; }
 
 have-go:
 	@command -v go >/dev/null || { echo "go is missing. Install $(GET_go)" >&2; exit 1; }

@@ -1,8 +1,6 @@
 package verifiers
 
 import (
-	"encoding/json/v2"
-	"errors"
 	"os/exec"
 	"testing"
 
@@ -10,20 +8,10 @@ import (
 	"wechat-phone/local/stage"
 )
 
-// node starts node/verify.mjs with a library and returns a function that asks it.
+// node starts node/verify.mjs with a library.
 func (i *issuer) node(t *testing.T, library string) func(token string) error {
 	t.Helper()
-	ask := i.start(t, exec.Command("node", "node/verify.mjs", library, i.TLS.URL, stage.AppID))
-	return func(token string) error {
-		var answer string
-		if err := json.Unmarshal(ask(token), &answer); err != nil {
-			t.Fatalf("node: got an answer that is not text, %v, want text", err)
-		}
-		if answer == "" {
-			return nil
-		}
-		return errors.New(answer)
-	}
+	return i.verifier(t, exec.Command("node", "node/verify.mjs", library, i.TLS.URL, stage.AppID))
 }
 
 func TestJose(t *testing.T) {

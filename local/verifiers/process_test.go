@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
@@ -44,5 +45,22 @@ func (i *issuer) start(t *testing.T, program *exec.Cmd, variables ...string) fun
 			t.Fatalf("%s: got no answer, %v, want one", program.Path, err)
 		}
 		return answers.Bytes()
+	}
+}
+
+// verifier starts a program that answers each token with "" or the reason why it refuses
+// the token, and returns a function that asks it.
+func (i *issuer) verifier(t *testing.T, program *exec.Cmd) func(token string) error {
+	t.Helper()
+	ask := i.start(t, program)
+	return func(token string) error {
+		var answer string
+		if err := json.Unmarshal(ask(token), &answer); err != nil {
+			t.Fatalf("%s: got an answer that is not text, %v, want text", program.Path, err)
+		}
+		if answer == "" {
+			return nil
+		}
+		return errors.New(answer)
 	}
 }
