@@ -72,7 +72,7 @@ func printUsage(s *stage.Stage, mocked bool) {
 	fmt.Printf("process          %d; if you kill it, the next request starts another\n", s.Function.PID())
 	audience := "the mini-program's appid"
 	if mocked {
-		audience = stage.AppID
+		audience = stage.AppID + " or " + stage.SecondAppID
 		fmt.Printf("WeChat           %s\nSecrets Manager  %s\n\n", s.WeChatURL, s.SecretsURL)
 		printMocked(s)
 	}

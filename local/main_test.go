@@ -205,7 +205,8 @@ func TestKilledProcessIsReplaced(t *testing.T) {
 	var output bytes.Buffer
 	tapURL, phoneURL, _ := scanURLs(io.TeeReader(stdout, &output))
 	checkLogin(t, tapURL, phoneURL)
-	tokens := "(issuer " + strings.TrimSuffix(phoneURL, "/phone") + ", audience " + stage.AppID + ")"
+	tokens := "(issuer " + strings.TrimSuffix(phoneURL, "/phone") +
+		", audience " + stage.AppID + " or " + stage.SecondAppID + ")"
 	if !strings.Contains(output.String(), tokens) {
 		t.Errorf("got the output\n%s\nwant %s in it", output.Bytes(), tokens)
 	}
