@@ -432,8 +432,8 @@ func TestCloudFormationsRoleMayDoWhatTheTemplateNeedsAndNoMore(t *testing.T) {
 }
 
 // CloudFormation's role and the pipeline's can neither use what they create nor extend
-// their own rights. In one account, dev's role must not delete prod's secrets, whose
-// names do not contain the stack's.
+// their own rights. In one account, dev's role must neither delete prod's secrets nor
+// write their values: their names do not contain the stack's.
 func TestPipelinesRolesCannotUseWhatTheyDeploy(t *testing.T) {
 	at := places[0]
 	secret, keys := at.arn("secretsmanager", "secret:WeChatSecret-x"), at.arn("secretsmanager", "secret:SigningSecret-x")
@@ -448,6 +448,7 @@ func TestPipelinesRolesCannotUseWhatTheyDeploy(t *testing.T) {
 	dev := place{at.partition, at.region, "wechat-phone-dev"}
 	for _, arn := range []string{secret, keys} {
 		never = append(never, dev.request("secretsmanager:DeleteSecret", arn))
+		never = append(never, dev.request("secretsmanager:UpdateSecret", arn)) // it takes a new value too
 	}
 	administrator := grant{"iam:AttachRolePolicy", at.role(prod + "-PhoneFunctionRole-x"),
 		map[string]string{"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"}}
